@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Headers for what the kernel crate's bindings lack. bindgen reads this file;
+ * rust/bindgen_parameters says what it keeps.
+ */
+
+/* Before the others, as in the kernel's own bindings_helper.h. */
+#include <linux/hrtimer_types.h>
+
+#include <linux/anon_inodes.h>
+#include <linux/fs.h>
+#include <linux/libnvdimm.h>
+#include <linux/nd.h>
+#include <linux/ndctl.h>
+#include <linux/xarray.h>
+
+#include "../helpers/helpers.h"
+
+/* Macros that bindgen can't evaluate. */
+const fop_flags_t RUST_CONST_HELPER_FOP_MMAP_SYNC = FOP_MMAP_SYNC;
+const unsigned int RUST_CONST_HELPER_XA_CHUNK_SHIFT = XA_CHUNK_SHIFT;

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Inline functions and macros that Rust can't call, one file for each C header
+ * or concept, in the manner of the kernel's own rust/helpers/.
+ */
+
+#include "helpers.h"
+
+#if __has_include(<../../drivers/nvdimm/nd.h>)
+#include <../../drivers/nvdimm/nd.h>
+#endif
+
+#include "mm.c"
+#include "nd.c"
+#include "params.c"
+#include "ratelimit.c"
+#include "srcu.c"
+#include "wait.c"

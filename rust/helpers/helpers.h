@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _RDAX_HELPERS_H
+#define _RDAX_HELPERS_H
+
+#include <linux/mm_types.h>
+#include <linux/nd.h>
+#include <linux/srcu.h>
+#include <linux/wait.h>
+
+/*
+ * drivers/nvdimm/nd.h is private, so a headers package lacks it; the symbols
+ * are exported. Where the whole source is at hand (helpers.c), the compiler
+ * compares these with the originals.
+ */
+struct nd_namespace_common *nvdimm_namespace_common_probe(struct device *dev);
+int devm_namespace_enable(struct device *dev, struct nd_namespace_common *ndns,
+			  resource_size_t size);
+
+/* mm.c */
+bool rust_helper_vmf_pmd_none(const struct vm_fault *vmf);
+bool rust_helper_vmf_pmd_huge(const struct vm_fault *vmf);
+bool rust_helper_vmf_pud_none(const struct vm_fault *vmf);
+bool rust_helper_vmf_pud_huge(const struct vm_fault *vmf);
+
+/* nd.c */
+int rust_helper_nvdimm_read_bytes(struct nd_namespace_common *ndns,
+				  resource_size_t offset, void *buf, size_t size);
+int rust_helper_dev_to_node(const struct device *dev);
+bool rust_helper_current_is_kthread(void);
+
+/* params.c */
+enum rdax_param { RDAX_PARAM_BIND, RDAX_PARAM_FORCE, RDAX_PARAM_ALIGN };
+#define RDAX_PARAM_LEN 256
+size_t rust_helper_param_read(enum rdax_param param, char *buf, size_t len);
+
+/* ratelimit.c */
+bool rust_helper_log_ratelimit(void);
+
+/* srcu.c */
+int rust_helper_init_srcu_struct(struct srcu_struct *ssp);
+int rust_helper_srcu_read_lock(struct srcu_struct *ssp);
+void rust_helper_srcu_read_unlock(struct srcu_struct *ssp, int idx);
+
+/* wait.c */
+bool rust_helper_waitqueue_active(struct wait_queue_head *wq_head);
+
+#endif /* _RDAX_HELPERS_H */

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <linux/huge_mm.h>
+#include <linux/mm.h>
+#include <linux/pgtable.h>
+
+/* What the fault's page-table entry holds now: read without the page-table lock. */
+
+bool rust_helper_vmf_pmd_none(const struct vm_fault *vmf)
+{
+	return pmd_none(pmdp_get_lockless(vmf->pmd));
+}
+
+bool rust_helper_vmf_pmd_huge(const struct vm_fault *vmf)
+{
+	return pmd_trans_huge(pmdp_get_lockless(vmf->pmd));
+}
+
+bool rust_helper_vmf_pud_none(const struct vm_fault *vmf)
+{
+	return pud_none(pudp_get(vmf->pud));
+}
+
+bool rust_helper_vmf_pud_huge(const struct vm_fault *vmf)
+{
+	return pud_trans_huge(pudp_get(vmf->pud));
+}

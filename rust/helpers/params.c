@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Module parameters that are strings and can be seen in sysfs: the kernel
+ * crate's module! macro knows integers only, and gives them no sysfs file.
+ */
+
+#include <linux/module.h>
+#include <linux/moduleparam.h>
+#include <linux/string.h>
+
+static char rdax_bind[RDAX_PARAM_LEN];
+module_param_string(bind, rdax_bind, sizeof(rdax_bind), 0444);
+MODULE_PARM_DESC(bind, "namespaces to take at load or when they appear, by name, separated by commas (default: none)");
+
+static char rdax_force[RDAX_PARAM_LEN];
+module_param_string(force, rdax_force, sizeof(rdax_force), 0600);
+MODULE_PARM_DESC(force, "namespaces to bind although something known lies at their head, by name, separated by commas (default: none)");
+
+static char rdax_align[RDAX_PARAM_LEN] = "4K";
+module_param_string(align, rdax_align, sizeof(rdax_align), 0600);
+MODULE_PARM_DESC(align, "alignment of the devices bound from now on: 4K, 2M or 1G (default: 4K)");
+
+size_t rust_helper_param_read(enum rdax_param param, char *buf, size_t len)
+{
+	static char *const params[] = {
+		[RDAX_PARAM_BIND] = rdax_bind,
+		[RDAX_PARAM_FORCE] = rdax_force,
+		[RDAX_PARAM_ALIGN] = rdax_align,
+	};
+	ssize_t copied;
+
+	kernel_param_lock(THIS_MODULE);
+	copied = strscpy(buf, params[param], len);
+	kernel_param_unlock(THIS_MODULE);
+
+	return copied < 0 ? 0 : copied;
+}

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Safe abstractions over the C side that the `kernel` crate does not have yet.
+//!
+//! All of the module's `unsafe` is below here. Each file is named and shaped as it would be in
+//! the kernel's own `rust/kernel`, where it should move one day.
+
+mod bindings;
+
+pub(crate) mod cdev;
+pub(crate) mod error;
+pub(crate) mod fs;
+pub(crate) mod log;
+pub(crate) mod mm;
+pub(crate) mod nd;
+pub(crate) mod params;
+pub(crate) mod srcu;
+pub(crate) mod sysfs;
+pub(crate) mod wait;
+pub(crate) mod xarray;

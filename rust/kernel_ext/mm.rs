@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory mappings of a device: setting up a VMA, and serving its faults with page frames.
+//!
+//! For `VM_PFNMAP` mappings, on memory that need not have a `struct page`. The in-tree model of
+//! one with huge faults is `drivers/vfio/pci/vfio_pci_core.c`.
+//!
+//! C headers: [`include/linux/mm.h`](srctree/include/linux/mm.h),
+//! [`include/linux/huge_mm.h`](srctree/include/linux/huge_mm.h)
+
+use super::bindings;
+use core::marker::PhantomData;
+use kernel::{
+    error::from_result,
+    prelude::*, //
+};
+
+/// The size of a page-table leaf, as its order: it maps `1 << order` pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// One page (4 KiB on x86-64).
+    Pte,
+    /// A PMD leaf (2 MiB).
+    Pmd,
+    /// A PUD leaf (1 GiB).
+    Pud,
+}
+
+impl Level {
+    fn from_order(order: c_uint) -> Option<Self> {
+        match order {
+            0 => Some(Self::Pte),
+            bindings::PMD_ORDER => Some(Self::Pmd),
+            bindings::PUD_ORDER => Some(Self::Pud),
+            _ => None,
+        }
+    }
+
+    /// The order of the leaf: 0, `PMD_ORDER` or `PUD_ORDER`.
+    pub(crate) const fn order(self) -> u32 {
+        match self {
+            Self::Pte => 0,
+            Self::Pmd => bindings::PMD_ORDER,
+            Self::Pud => bindings::PUD_ORDER,
+        }
+    }
+}
+
+/// How a fault ended (`vm_fault_t`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum FaultResult {
+    /// The page-table entry is in place.
+    Mapped,
+    /// Somebody else has changed the page table meanwhile: the access is simply tried again.
+    Raced,
+    /// Not at this size: the kernel tries the next smaller one.
+    Fallback,
+    /// No memory.
+    Oom,
+    /// There is nothing at this address: SIGBUS.
+    Sigbus,
+}
+
+impl FaultResult {
+    fn into_raw(self) -> bindings::vm_fault_t {
+        match self {
+            Self::Mapped | Self::Raced => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
+            Self::Fallback => bindings::vm_fault_reason_VM_FAULT_FALLBACK,
+            Self::Oom => bindings::vm_fault_reason_VM_FAULT_OOM,
+            Self::Sigbus => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
+        }
+    }
+
+    fn from_raw(raw: bindings::vm_fault_t) -> Self {
+        if raw & bindings::vm_fault_reason_VM_FAULT_NOPAGE != 0 {
+            Self::Mapped
+        } else if raw & bindings::vm_fault_reason_VM_FAULT_OOM != 0 {
+            Self::Oom
+        } else {
+            Self::Sigbus
+        }
+    }
+}
+
+/// A fault being handled.
+///
+/// # Invariants
+///
+/// `raw` is the `struct vm_fault` of a fault that this task handles now, on a `VM_PFNMAP` VMA that
+/// is not private (`is_cow_mapping()`), with the VMA lock or the mmap lock held for read.
+pub(crate) struct VmFault<'a> {
+    raw: *mut bindings::vm_fault,
+    _fault: PhantomData<&'a mut bindings::vm_fault>,
+}
+
+impl VmFault<'_> {
+    fn vma(&self) -> *mut bindings::vm_area_struct {
+        // SAFETY: `raw` is valid by the type invariants.
+        unsafe { (*self.raw).__bindgen_anon_1.vma }
+    }
+
+    /// Whether the access was a write.
+    pub(crate) fn is_write(&self) -> bool {
+        // SAFETY: `raw` is valid by the type invariants.
+        unsafe { (*self.raw).flags & bindings::fault_flag_FAULT_FLAG_WRITE != 0 }
+    }
+
+    /// The faulting address, at the start of its page.
+    pub(crate) fn address(&self) -> usize {
+        // SAFETY: `raw` is valid by the type invariants.
+        unsafe { (*self.raw).__bindgen_anon_1.address }
+    }
+
+    /// The page offset of the fault in the device.
+    pub(crate) fn pgoff(&self) -> usize {
+        // SAFETY: `raw` is valid by the type invariants.
+        unsafe { (*self.raw).__bindgen_anon_1.pgoff }
+    }
+
+    /// The addresses that the VMA spans: start, and the first one behind it.
+    pub(crate) fn vma_range(&self) -> (usize, usize) {
+        // SAFETY: `raw` is valid by the type invariants, and the VMA is locked: its bounds stay.
+        unsafe {
+            let bounds = (*self.vma()).__bindgen_anon_1.__bindgen_anon_1;
+            (bounds.vm_start, bounds.vm_end)
+        }
+    }
+
+    /// Maps `pfn` at `level`, around the faulting address. May sleep (allocates page tables).
+    ///
+    /// To be called with the lock held that every other insertion into this range of the device
+    /// takes too: what the page table holds is looked at here, and must not become a table of
+    /// smaller entries before the insertion.
+    ///
+    /// `pfn` is the first frame of the leaf. The caller has checked that the leaf lies in the VMA
+    /// and that the frame is aligned to it; when not, nothing is mapped and the result is
+    /// [`FaultResult::Fallback`].
+    ///
+    /// A leaf that is there already is made writable by a write fault at PMD and PUD level
+    /// (`insert_pmd()`, `insert_pud()`).
+    pub(crate) fn insert_pfn(&mut self, level: Level, pfn: usize) -> FaultResult {
+        let mask = (bindings::PAGE_SIZE << level.order()) - 1;
+        let (start, end) = self.vma_range();
+        let first = self.address() & !mask;
+        let misfit = first < start || end - first <= mask;
+        if misfit || pfn & (mask >> bindings::PAGE_SHIFT) != 0 {
+            return FaultResult::Fallback;
+        }
+
+        let write = self.is_write();
+        let raw = match level {
+            // SAFETY: By the type invariants, this and the calls below may look at the fault's
+            // page-table entries, and the VMA is what `vmf_insert_pfn*()` insists on: VM_PFNMAP,
+            // not copy-on-write. That the leaf lies in the VMA was checked above.
+            Level::Pte => unsafe {
+                // As `dax_iomap_pte_fault()`: a huge leaf came in while the entry was locked.
+                if bindings::vmf_pmd_huge(self.raw) {
+                    return FaultResult::Raced;
+                }
+                bindings::vmf_insert_pfn(self.vma(), self.address(), pfn)
+            },
+            // SAFETY: As above.
+            Level::Pmd => unsafe {
+                // As `dax_iomap_pmd_fault()`: a page table came in.
+                if !bindings::vmf_pmd_none(self.raw) && !bindings::vmf_pmd_huge(self.raw) {
+                    return FaultResult::Raced;
+                }
+                if !write && bindings::vmf_pmd_huge(self.raw) {
+                    return FaultResult::Raced;
+                }
+                bindings::vmf_insert_pfn_pmd(self.raw, pfn, write)
+            },
+            // SAFETY: As above.
+            Level::Pud => unsafe {
+                if !bindings::vmf_pud_none(self.raw) && !bindings::vmf_pud_huge(self.raw) {
+                    return FaultResult::Raced;
+                }
+                if !write && bindings::vmf_pud_huge(self.raw) {
+                    return FaultResult::Raced;
+                }
+                bindings::vmf_insert_pfn_pud(self.raw, pfn, write)
+            },
+        };
+        FaultResult::from_raw(raw)
+    }
+}
+
+/// A mapping that `mmap()` is about to make (`->mmap_prepare()`).
+///
+/// # Invariants
+///
+/// `raw` is the valid description of a mapping being made.
+pub(crate) struct VmaDesc<'a> {
+    raw: *mut bindings::vm_area_desc,
+    _desc: PhantomData<&'a mut bindings::vm_area_desc>,
+}
+
+impl VmaDesc<'_> {
+    /// # Safety
+    ///
+    /// `raw` must be what `->mmap_prepare()` was given, for the duration of the call.
+    pub(super) unsafe fn from_raw(raw: *mut bindings::vm_area_desc) -> Self {
+        // INVARIANT: By the requirements of this function.
+        Self {
+            raw,
+            _desc: PhantomData,
+        }
+    }
+
+    fn has_flag(&self, bit: u32) -> bool {
+        // SAFETY: `raw` is valid by the type invariants.
+        unsafe { (*self.raw).vma_flags.__vma_flags[0] & (1 << bit) != 0 }
+    }
+
+    /// The addresses that it will span: start, and the first one behind it.
+    pub(crate) fn range(&self) -> (usize, usize) {
+        // SAFETY: `raw` is valid by the type invariants.
+        unsafe { ((*self.raw).start, (*self.raw).end) }
+    }
+
+    /// The page offset in the device where it begins.
+    pub(crate) fn pgoff(&self) -> usize {
+        // SAFETY: `raw` is valid by the type invariants.
+        unsafe { (*self.raw).pgoff }
+    }
+
+    /// Whether writes reach the device (`MAP_SHARED`).
+    ///
+    /// By bit number: the kernel crate's `VM_MAYSHARE` is `VM_MAYEXEC` in Linux 7.2.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.has_flag(bindings::VMA_MAYSHARE_BIT)
+    }
+
+    /// Whether `MAP_SYNC` was asked for.
+    pub(crate) fn is_sync(&self) -> bool {
+        self.has_flag(bindings::VMA_SYNC_BIT)
+    }
+
+    /// Makes it a mapping of page frames whose faults are served by `T`.
+    ///
+    /// Errors: `EINVAL` for a private mapping, which `vmf_insert_pfn()` would crash on.
+    pub(super) fn set_pfnmap<T: Operations>(&mut self) -> Result {
+        if !self.is_shared() {
+            return Err(EINVAL);
+        }
+        let flags = 1 << bindings::VMA_PFNMAP_BIT
+            | 1 << bindings::VMA_DONTEXPAND_BIT
+            | 1 << bindings::VMA_DONTDUMP_BIT;
+        // SAFETY: `raw` is valid by the type invariants, and this is what `->mmap_prepare()` may
+        // change.
+        unsafe {
+            (*self.raw).vma_flags.__vma_flags[0] |= flags;
+            (*self.raw).vm_ops = VmOperations::<T>::build();
+        }
+        Ok(())
+    }
+}
+
+/// What a device does for its mappings.
+///
+/// `Self` is what [`cdev`](super::cdev) keeps for each open file: a mapping keeps its file.
+pub(crate) trait Operations: Sized {
+    /// Serves a fault at `level` (`->fault()`, `->huge_fault()`).
+    ///
+    /// May sleep. Called with the VMA lock held for read, or the mmap lock.
+    fn fault(&self, vmf: &mut VmFault<'_>, level: Level) -> FaultResult;
+
+    /// Whether a mapping may be cut at `address` (`->may_split()`).
+    ///
+    /// Called with the mmap lock held for write.
+    fn may_split(&self, address: usize) -> Result;
+
+    /// The size of a page in bytes, as `/proc/PID/smaps` shows it (`->pagesize()`).
+    fn pagesize(&self) -> usize;
+}
+
+struct VmOperations<T: Operations>(PhantomData<T>);
+
+impl<T: Operations> VmOperations<T> {
+    const VTABLE: bindings::vm_operations_struct = bindings::vm_operations_struct {
+        fault: Some(Self::fault),
+        huge_fault: Some(Self::huge_fault),
+        may_split: Some(Self::may_split),
+        pagesize: Some(Self::pagesize),
+        ..pin_init::zeroed()
+    };
+
+    const fn build() -> &'static bindings::vm_operations_struct {
+        &Self::VTABLE
+    }
+
+    /// # Safety
+    ///
+    /// `vma` is valid, and was set up by [`VmaDesc::set_pfnmap`] of the same `T`.
+    unsafe fn data<'a>(vma: *mut bindings::vm_area_struct) -> &'a T {
+        // SAFETY: `cdev` calls `set_pfnmap()` only for its own files, whose private data points to
+        // a `T` until they are released; the VMA keeps its file.
+        unsafe { &*(*(*vma).vm_file).private_data.cast::<T>() }
+    }
+
+    /// # Safety
+    ///
+    /// `vmf` is a fault that this task handles, on a VMA that [`VmaDesc::set_pfnmap`] of the same
+    /// `T` set up.
+    unsafe extern "C" fn fault(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
+        // SAFETY: By the requirements of this function.
+        unsafe { Self::huge_fault(vmf, 0) }
+    }
+
+    /// # Safety
+    ///
+    /// As [`Self::fault`].
+    unsafe extern "C" fn huge_fault(
+        vmf: *mut bindings::vm_fault,
+        order: c_uint,
+    ) -> bindings::vm_fault_t {
+        let Some(level) = Level::from_order(order) else {
+            return FaultResult::Fallback.into_raw();
+        };
+        // SAFETY: By the requirements of this function.
+        let data = unsafe { Self::data((*vmf).__bindgen_anon_1.vma) };
+        // INVARIANT: This is the handler of that fault, and `set_pfnmap()` made the VMA PFNMAP and
+        // refused private ones.
+        let mut vmf = VmFault {
+            raw: vmf,
+            _fault: PhantomData,
+        };
+        data.fault(&mut vmf, level).into_raw()
+    }
+
+    /// # Safety
+    ///
+    /// As [`Self::data`].
+    unsafe extern "C" fn may_split(vma: *mut bindings::vm_area_struct, address: usize) -> c_int {
+        // SAFETY: By the requirements of this function.
+        let data = unsafe { Self::data(vma) };
+        from_result(|| data.may_split(address).map(|()| 0))
+    }
+
+    /// # Safety
+    ///
+    /// As [`Self::data`].
+    unsafe extern "C" fn pagesize(vma: *mut bindings::vm_area_struct) -> usize {
+        // SAFETY: By the requirements of this function.
+        unsafe { Self::data(vma) }.pagesize()
+    }
+}

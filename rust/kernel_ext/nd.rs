@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Drivers of NVDIMM namespaces.
+//!
+//! C headers: [`include/linux/nd.h`](srctree/include/linux/nd.h),
+//! [`include/linux/libnvdimm.h`](srctree/include/linux/libnvdimm.h)
+
+use super::bindings;
+use core::{
+    marker::PhantomData,
+    ptr, //
+};
+use kernel::{
+    container_of,
+    device::Device,
+    error::{
+        from_err_ptr,
+        from_result,
+        to_result, //
+    },
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
+    types::{
+        ForeignOwnable,
+        Opaque, //
+    },
+    ThisModule, //
+};
+
+/// Who asked for a namespace to be bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Nobody: the bus offers what it has when a driver or a namespace appears.
+    Bus,
+    /// A user, by a write to the driver's `bind` file (or the bus's `drivers_probe`).
+    User,
+}
+
+/// A driver for namespaces.
+pub(crate) trait Driver: Send + Sync + Sized + 'static {
+    /// What exists while a namespace is bound. Dropped when it is unbound, while the namespace's
+    /// resources are still there.
+    type Data: Send + Sync + 'static;
+
+    /// The name of the driver on the bus.
+    const NAME: &'static CStr;
+
+    /// Whether a namespace of that name may be offered at all. Process context, may sleep.
+    ///
+    /// It has not been looked at yet.
+    fn wants(&self, name: &CStr, origin: Origin) -> bool;
+
+    /// Binds a namespace. Process context, may sleep; the device lock is held.
+    fn probe(&self, namespace: &Namespace<'_>) -> Result<Pin<KBox<Self::Data>>>;
+}
+
+/// A driver, registered on the bus while this exists.
+///
+/// # Invariants
+///
+/// `inner` is registered, with the callbacks below, and lies in a `Registration<T>`.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Registration<T: Driver> {
+    #[pin]
+    inner: Opaque<bindings::nd_device_driver>,
+    driver: T,
+    /// Registering is over: what is probed while this is clear, the bus offers by itself.
+    registered: Atomic<bool>,
+}
+
+// SAFETY: A driver may be registered and unregistered from any thread.
+unsafe impl<T: Driver> Send for Registration<T> {}
+// SAFETY: `driver` is `Sync`, and there is no method on `&self` that uses `inner`.
+unsafe impl<T: Driver> Sync for Registration<T> {}
+
+impl<T: Driver> Registration<T> {
+    /// Registers `driver`. Every namespace that has no driver is offered to it before this returns,
+    /// with [`Origin::Bus`].
+    ///
+    /// Sleeps. Errors: those of `driver_register()`.
+    pub(crate) fn new(driver: T, module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(&this in Self {
+            driver,
+            registered: Atomic::new(false),
+            // INVARIANT: Registered here, in this `Registration`, or construction fails. The
+            // other fields are initialised: probing begins at once.
+            inner <- Opaque::try_ffi_init(move |slot: *mut bindings::nd_device_driver| {
+                // SAFETY: `slot` is valid for writes and pinned until `drop()`, which
+                // unregisters; the name is static.
+                unsafe {
+                    slot.write(pin_init::zeroed());
+                    (*slot).drv.name = T::NAME.as_char_ptr();
+                    // What is bound is decided in the context of whoever asks for it.
+                    (*slot).drv.probe_type = bindings::probe_type_PROBE_FORCE_SYNCHRONOUS;
+                    (*slot).type_ = (bindings::nd_driver_flags_ND_DRIVER_NAMESPACE_IO
+                        | bindings::nd_driver_flags_ND_DRIVER_NAMESPACE_PMEM) as usize;
+                    (*slot).probe = Some(Self::probe_callback);
+                    (*slot).remove = Some(Self::remove_callback);
+                    to_result(bindings::__nd_driver_register(
+                        slot,
+                        module.as_ptr(),
+                        T::NAME.as_char_ptr(),
+                    ))
+                }
+            }),
+            _: {
+                // SAFETY: `registered` was initialised above.
+                let registered = unsafe { &(*this.as_ptr()).registered };
+                registered.store(true, Relaxed);
+            },
+        })
+    }
+
+    /// # Safety
+    ///
+    /// `dev` must be bound, or being bound, to a driver registered by a `Registration<T>`.
+    unsafe fn from_device<'a>(dev: *mut bindings::device) -> &'a Self {
+        // SAFETY: `dev->driver` is that driver; it lies in an `nd_device_driver`, and that in a
+        // `Registration<T>` by the type invariants (CAST: `Opaque` is transparent).
+        unsafe {
+            let drv = container_of!((*dev).driver, bindings::nd_device_driver, drv);
+            &*container_of!(drv.cast::<Opaque<_>>(), Self, inner)
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `dev` is being bound to a driver registered by a `Registration<T>`, with its lock held.
+    unsafe extern "C" fn probe_callback(dev: *mut bindings::device) -> c_int {
+        // SAFETY: By the requirements of this function.
+        let this = unsafe { Self::from_device(dev) };
+        from_result(|| {
+            // SAFETY: The bus hands in a valid device, and holds its lock.
+            let namespace = unsafe {
+                Namespace::new(
+                    dev,
+                    |name, origin| this.driver.wants(name, origin),
+                    this.registered.load(Relaxed),
+                )
+            }?;
+            let data = this.driver.probe(&namespace)?;
+            // SAFETY: `dev` is valid, and its driver data is ours while it is bound.
+            unsafe { bindings::dev_set_drvdata(dev, data.into_foreign()) };
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// `dev` is being unbound after a probe by [`Self::probe_callback`] that succeeded.
+    unsafe extern "C" fn remove_callback(dev: *mut bindings::device) {
+        // SAFETY: `probe_callback()` stored it, since only a device whose probe succeeded is
+        // removed. devres, and with it the namespace's mapping, goes only after this returns.
+        unsafe {
+            let data = bindings::dev_get_drvdata(dev);
+            bindings::dev_set_drvdata(dev, ptr::null_mut());
+            drop(<Pin<KBox<T::Data>> as ForeignOwnable>::from_foreign(data));
+        }
+    }
+}
+
+#[pinned_drop]
+impl<T: Driver> PinnedDrop for Registration<T> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: Registered by the type invariants. All its devices are unbound when this
+        // returns.
+        unsafe { bindings::driver_unregister(&raw mut (*self.inner.get()).drv) };
+    }
+}
+
+/// A namespace, enabled for the driver that is being bound to it.
+///
+/// # Invariants
+///
+/// - `common` is a namespace (not a btt, pfn or dax device), whose device lock is held and which no
+///   other personality has claimed.
+/// - It is enabled: its memory is reserved and mapped (write-back) until the driver is unbound.
+pub(crate) struct Namespace<'a> {
+    common: *mut bindings::nd_namespace_common,
+    _bound: PhantomData<&'a bindings::nd_namespace_common>,
+}
+
+impl Namespace<'_> {
+    /// Checks what `dev` is, and enables it.
+    ///
+    /// Errors: `ENODEV` for what is not a namespace, is not wanted, is smaller than libnvdimm
+    /// allows or has no UUID yet; `EBUSY` when a btt, pfn or dax device has claimed it; `EACCES`
+    /// when a DIMM is locked; those of `devm_nsio_enable()`.
+    ///
+    /// # Safety
+    ///
+    /// `dev` must be a device on the nd bus being bound to this driver.
+    unsafe fn new(
+        dev: *mut bindings::device,
+        wants: impl FnOnce(&CStr, Origin) -> bool,
+        registered: bool,
+    ) -> Result<Self> {
+        // btt and pfn devices have the same type number on the bus, and are no
+        // `nd_namespace_common` (`to_nd_device_type()`). Their device types are not exported.
+        //
+        // SAFETY: A device on the bus has a type, and that a name, a C string.
+        let type_name = unsafe { CStr::from_char_ptr((*(*dev).type_).name) };
+        if type_name != c"nd_namespace_io" && type_name != c"nd_namespace_pmem" {
+            return Err(ENODEV);
+        }
+
+        // SAFETY: The C function takes nothing.
+        let origin = if !registered || unsafe { bindings::current_is_kthread() } {
+            // libnvdimm registers namespaces from its async domain.
+            Origin::Bus
+        } else {
+            Origin::User
+        };
+        // SAFETY: `dev` is valid.
+        let device: &Device = unsafe { Device::from_raw(dev) };
+        if !wants(device.name(), origin) {
+            return Err(ENODEV);
+        }
+
+        // SAFETY: By its type, `dev` lies in an `nd_namespace_common`.
+        let common = unsafe { container_of!(dev, bindings::nd_namespace_common, dev) };
+        // SAFETY: As above. `claim` changes under the device lock, which is held.
+        if !unsafe { (*common).claim }.is_null() {
+            return Err(EBUSY);
+        }
+        // SAFETY: `dev` is a device on the bus being bound.
+        let common = from_err_ptr(unsafe { bindings::nvdimm_namespace_common_probe(dev) })?;
+        // INVARIANT: Enabled below; until then only `resource()` is used, which does not need it.
+        let this = Self {
+            common,
+            _bound: PhantomData,
+        };
+        let (_, size) = this.resource();
+        // SAFETY: `common` is what the common probe returned; the size is that of its resource.
+        to_result(unsafe { bindings::devm_namespace_enable(dev, common, size) })?;
+        Ok(this)
+    }
+
+    fn io(&self) -> *mut bindings::nd_namespace_io {
+        // SAFETY: Every namespace that libnvdimm has lies in an `nd_namespace_io`
+        // (`to_nd_namespace_io()`).
+        unsafe { container_of!(self.common, bindings::nd_namespace_io, common) }
+    }
+
+    /// Where it lies: the physical address of the first byte, and the number of bytes.
+    fn resource(&self) -> (u64, u64) {
+        // SAFETY: `common` is valid by the type invariants; `res` does not change while the device
+        // lock is held.
+        unsafe {
+            let res = &raw const (*self.io()).res;
+            ((*res).start, (*res).end - (*res).start + 1)
+        }
+    }
+
+    /// The physical address of the first byte.
+    pub(crate) fn start(&self) -> u64 {
+        self.resource().0
+    }
+
+    /// The number of bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.resource().1
+    }
+
+    /// Its device.
+    pub(crate) fn device(&self) -> &Device {
+        // SAFETY: `common` and so the device in it are valid by the type invariants.
+        unsafe { Device::from_raw(&raw mut (*self.common).dev) }
+    }
+
+    /// The node of the machine that it is nearest to; -1 when not known.
+    pub(crate) fn numa_node(&self) -> i32 {
+        // SAFETY: As above.
+        unsafe { bindings::dev_to_node(&raw const (*self.common).dev) }
+    }
+
+    /// Whether `MAP_SYNC` can be kept: stores are durable once user space has flushed them.
+    pub(crate) fn is_synchronous(&self) -> bool {
+        // SAFETY: The parent of a namespace is its region.
+        unsafe {
+            let region = bindings::to_nd_region((*self.common).dev.parent);
+            bindings::is_nvdimm_sync(region)
+        }
+    }
+
+    /// Reads from the media at `offset` bytes into `buf`.
+    ///
+    /// Sleeps. Errors: `EIO` at a bad block, `EFAULT` beyond the end.
+    pub(crate) fn read(&self, offset: u64, buf: &mut [u8]) -> Result {
+        // SAFETY: The namespace is enabled by the type invariants, so that it can be read, and
+        // `buf` is valid for writes of its length.
+        to_result(unsafe {
+            bindings::nvdimm_read_bytes(self.common, offset, buf.as_mut_ptr().cast(), buf.len())
+        })
+    }
+}

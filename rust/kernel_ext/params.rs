@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Module parameters that are strings.
+//!
+//! C header: [`include/linux/moduleparam.h`](srctree/include/linux/moduleparam.h), by
+//! `rust/helpers/params.c`, which says what each is for.
+
+use super::bindings;
+
+/// A parameter of the module.
+#[derive(Clone, Copy)]
+pub(crate) enum Param {
+    /// Namespaces to take at load or when they appear.
+    Bind,
+    /// Namespaces to bind although something known lies at their head.
+    Force,
+    /// Alignment of the devices bound from now on.
+    Align,
+}
+
+/// The value of a parameter at one moment.
+///
+/// # Invariants
+///
+/// `len` is at most the length of `buf`.
+pub(crate) struct Value {
+    buf: [u8; bindings::RDAX_PARAM_LEN as usize],
+    len: usize,
+}
+
+impl Value {
+    /// Reads `param`. May sleep: takes the module's parameter lock.
+    pub(crate) fn read(param: Param) -> Self {
+        let mut buf = [0; bindings::RDAX_PARAM_LEN as usize];
+        let raw = match param {
+            Param::Bind => bindings::rdax_param_RDAX_PARAM_BIND,
+            Param::Force => bindings::rdax_param_RDAX_PARAM_FORCE,
+            Param::Align => bindings::rdax_param_RDAX_PARAM_ALIGN,
+        };
+        // SAFETY: `buf` is valid for writes of its length, and `raw` is one of the parameters
+        // that the C side knows.
+        let len = unsafe { bindings::param_read(raw, buf.as_mut_ptr(), buf.len()) };
+        let len = len.min(buf.len());
+        // INVARIANT: Bounded just above.
+        Self { buf, len }
+    }
+
+    /// The value, without the newline that `echo` leaves behind it.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.buf.get(..self.len).unwrap_or_default().trim_ascii()
+    }
+}

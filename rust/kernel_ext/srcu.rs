@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sleepable RCU, and an object that can be taken away while readers may sleep.
+//!
+//! [`kernel::revocable::Revocable`] is the same idea on plain RCU, whose readers must not sleep.
+//! A fault handler that waits for an entry lock does.
+//!
+//! C header: [`include/linux/srcu.h`](srctree/include/linux/srcu.h)
+
+use super::bindings;
+use core::ops::Deref;
+use kernel::{
+    error::to_result,
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
+    types::{
+        NotThreadSafe,
+        Opaque, //
+    },
+};
+
+/// A `struct srcu_struct`.
+///
+/// # Invariants
+///
+/// `inner` is initialised by `init_srcu_struct()`.
+#[pin_data(PinnedDrop)]
+struct Srcu {
+    #[pin]
+    inner: Opaque<bindings::srcu_struct>,
+}
+
+// SAFETY: `srcu_struct` is made to be used from any thread.
+unsafe impl Send for Srcu {}
+// SAFETY: As above; all methods take `&self` and may run in parallel.
+unsafe impl Sync for Srcu {}
+
+impl Srcu {
+    fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            // INVARIANT: Initialised here, or construction fails.
+            inner <- Opaque::try_ffi_init(|slot| {
+                // SAFETY: `slot` is valid for writes, and pinned until `drop()`.
+                to_result(unsafe { bindings::init_srcu_struct(slot) })
+            }),
+        })
+    }
+
+    /// Begins a read-side section, which ends when the guard is dropped. Readers may sleep.
+    fn read(&self) -> ReadGuard<'_> {
+        // SAFETY: `inner` is initialised by the type invariants.
+        let idx = unsafe { bindings::srcu_read_lock(self.inner.get()) };
+        // INVARIANT: Entered just above.
+        ReadGuard {
+            srcu: self,
+            idx,
+            _not_send: NotThreadSafe,
+        }
+    }
+
+    /// Waits until every read-side section that began before this call has ended. Sleeps.
+    fn synchronize(&self) {
+        // SAFETY: `inner` is initialised by the type invariants.
+        unsafe { bindings::synchronize_srcu(self.inner.get()) };
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Srcu {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: `inner` is initialised by the type invariants, and no reader is left: a
+        // `ReadGuard` borrows the `Srcu`.
+        unsafe { bindings::cleanup_srcu_struct(self.inner.get()) };
+    }
+}
+
+/// A read-side section of an [`Srcu`].
+///
+/// # Invariants
+///
+/// `idx` is what `srcu_read_lock()` of `srcu` returned, on this task, and not yet given back.
+struct ReadGuard<'a> {
+    srcu: &'a Srcu,
+    idx: c_int,
+    _not_send: NotThreadSafe,
+}
+
+impl Drop for ReadGuard<'_> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants.
+        unsafe { bindings::srcu_read_unlock(self.srcu.inner.get(), self.idx) };
+    }
+}
+
+/// A value that can be used until it is revoked, by readers that may sleep.
+///
+/// What protects what: the *memory* of the value belongs to whoever owns the `Revocable` (a
+/// reference count, usually). The grace period protects what the value *stands for*: when
+/// [`revoke`](Self::revoke) returns, every reader that saw it alive has finished, and no other
+/// will see it alive. This is `alive` and `synchronize_rcu()` of the thread "/dev/dax, core: file
+/// operations and dax-mmap" (May 2016), on SRCU as `kill_dax()` in `drivers/dax/super.c` does it.
+#[pin_data]
+pub(crate) struct Revocable<T> {
+    #[pin]
+    srcu: Srcu,
+    alive: Atomic<bool>,
+    #[pin]
+    value: T,
+}
+
+impl<T> Revocable<T> {
+    /// A new value, alive.
+    ///
+    /// Errors: `ENOMEM`, and those of `value`.
+    pub(crate) fn new(value: impl PinInit<T, Error>) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            srcu <- Srcu::new(),
+            alive: Atomic::new(true),
+            value <- value,
+        })
+    }
+
+    /// The value, if it is alive; it stays alive while the guard exists. The holder may sleep.
+    ///
+    /// Guards may nest, also in one task: a fault inside of a copy from user memory is fine.
+    pub(crate) fn try_access(&self) -> Option<RevocableGuard<'_, T>> {
+        let guard = self.srcu.read();
+        // Pairs with the store in `revoke()`: a reader that misses it began its section before
+        // `synchronize()` and is waited for.
+        if !self.alive.load(Relaxed) {
+            return None;
+        }
+        Some(RevocableGuard {
+            value: &self.value,
+            _guard: guard,
+        })
+    }
+
+    /// Revokes the value, and waits until nobody uses it. Sleeps.
+    pub(crate) fn revoke(&self) -> &T {
+        // Pairs with the load in `try_access()`, by the grace period.
+        self.alive.store(false, Relaxed);
+        self.srcu.synchronize();
+        &self.value
+    }
+}
+
+/// A value that is alive for as long as this exists.
+#[must_use = "the value may be revoked as soon as the guard is dropped"]
+pub(crate) struct RevocableGuard<'a, T> {
+    value: &'a T,
+    _guard: ReadGuard<'a>,
+}
+
+impl<T> Deref for RevocableGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.value
+    }
+}

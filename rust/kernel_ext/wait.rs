@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Hashed wait queues with keyed, exclusive waiters.
+//!
+//! The scheme of `fs/dax.c` (ac401cc78242, "dax: New fault locking"), which took it from
+//! `wait_on_bit()`: what is waited for lives in a word of the caller's, and a table of wait queues
+//! serves all the words. A waiter carries its key, since one queue serves many keys.
+//!
+//! C header: [`include/linux/wait.h`](srctree/include/linux/wait.h)
+
+use super::bindings;
+use kernel::{
+    container_of,
+    prelude::*,
+    types::Opaque, //
+};
+
+const TABLE_BITS: u32 = 8;
+const TABLE_SIZE: usize = 1 << TABLE_BITS;
+
+/// A table of wait queues, hashed by key.
+///
+/// # Invariants
+///
+/// Each head is initialised by `init_waitqueue_head()`, and none has waiters when it is dropped.
+#[pin_data]
+pub(crate) struct WaitTable {
+    #[pin]
+    heads: [Opaque<bindings::wait_queue_head>; TABLE_SIZE],
+}
+
+// SAFETY: Wait queues are made to be used from any thread.
+unsafe impl Send for WaitTable {}
+// SAFETY: As above; all methods take `&self` and may run in parallel.
+unsafe impl Sync for WaitTable {}
+
+/// A waiter, on its own stack while it waits.
+#[repr(C)]
+struct Waiter {
+    wait: bindings::wait_queue_entry,
+    key: usize,
+}
+
+impl WaitTable {
+    /// A table without waiters.
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            // INVARIANT: Each head is initialised here. A waiter borrows the table.
+            heads <- pin_init::pin_init_array_from_fn(|_| {
+                Opaque::ffi_init(|slot| {
+                    // SAFETY: `slot` is valid for writes and pinned; the name and the class key
+                    // are static.
+                    unsafe {
+                        bindings::__init_waitqueue_head(
+                            slot,
+                            c"rdax_wait_table".as_char_ptr(),
+                            kernel::static_lock_class!().as_ptr(),
+                        )
+                    }
+                })
+            }),
+        })
+    }
+
+    /// `hash_long()` of [`include/linux/hash.h`](srctree/include/linux/hash.h).
+    fn head(&self, key: usize) -> *mut bindings::wait_queue_head {
+        const GOLDEN_RATIO_64: usize = 0x61C8_8646_80B5_83EB;
+
+        let hash = key.wrapping_mul(GOLDEN_RATIO_64) >> (usize::BITS - TABLE_BITS);
+        // A shift leaves `TABLE_BITS` bits, so that the mask only tells the compiler so.
+        self.heads[hash & (TABLE_SIZE - 1)].get()
+    }
+
+    /// Queues as an exclusive waiter for `key`, drops `guard`, and sleeps until woken.
+    ///
+    /// `guard` is the lock under which the caller saw that it has to wait. It is dropped after the
+    /// task was queued, so that whoever changes the state under that lock will find it: no
+    /// wake-up is lost (`Documentation/litmus-tests/` has the two-thread proof).
+    ///
+    /// Sleeps, uninterruptibly. Spurious returns are possible: look again. The caller must go on
+    /// to wake the next waiter in its turn, by taking what it waited for or by [`WaitTable::wake`].
+    pub(crate) fn wait_exclusive<G>(&self, key: usize, guard: G) {
+        let head = self.head(key);
+        let mut waiter = Waiter {
+            wait: pin_init::zeroed(),
+            key,
+        };
+        let wait = &raw mut waiter.wait;
+
+        // SAFETY: `wait` points into this frame, which `finish_wait()` below takes off the queue
+        // before it ends. `head` is initialised by the type invariants.
+        unsafe {
+            bindings::init_wait(wait);
+            (*wait).func = Some(Self::wake_function);
+            bindings::prepare_to_wait_exclusive(
+                head,
+                wait,
+                bindings::TASK_UNINTERRUPTIBLE as c_int,
+            );
+        }
+        drop(guard);
+        // SAFETY: Process context, and no spinlock is held: `guard` is gone.
+        unsafe { bindings::schedule() };
+        // SAFETY: As above.
+        unsafe { bindings::finish_wait(head, wait) };
+    }
+
+    /// Wakes the task that has waited for `key` longest; returns whether its queue had anybody.
+    ///
+    /// To be called after the change that they wait for was made under the lock that they drop in
+    /// [`WaitTable::wait_exclusive`]. Any context.
+    pub(crate) fn wake(&self, key: usize) -> bool {
+        let head = self.head(key);
+        // Lockless. Pairs with `prepare_to_wait_exclusive()`, by the lock that both sides held: a
+        // waiter that saw the old state queued itself before it dropped the lock, and this side
+        // took the lock after that. A waiter that comes later sees the new state.
+        //
+        // SAFETY: `head` is initialised by the type invariants.
+        if !unsafe { bindings::waitqueue_active(head) } {
+            return false;
+        }
+        let mut key = key;
+        // SAFETY: `head` is initialised by the type invariants; `wake_function()` reads `key`
+        // during the call only.
+        unsafe { bindings::__wake_up(head, bindings::TASK_NORMAL, 1, (&raw mut key).cast()) };
+        true
+    }
+
+    /// `wake_exceptional_entry_func()` of `fs/dax.c`.
+    ///
+    /// # Safety
+    ///
+    /// `wait` is the entry of a [`Waiter`] of this table, and `key` points to an `usize`.
+    unsafe extern "C" fn wake_function(
+        wait: *mut bindings::wait_queue_entry,
+        mode: c_uint,
+        flags: c_int,
+        key: *mut c_void,
+    ) -> c_int {
+        // SAFETY: By the requirements of this function; the waiter's frame is alive while its
+        // entry is queued, and the queue is locked.
+        let waiter = unsafe { container_of!(wait, Waiter, wait) };
+        // SAFETY: As above.
+        let same = unsafe { (*waiter).key == *key.cast::<usize>() };
+        if !same {
+            return 0;
+        }
+        // SAFETY: `wait` was set up by `init_wait()`, which this function needs.
+        unsafe { bindings::autoremove_wake_function(wait, mode, flags, core::ptr::null_mut()) }
+    }
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! XArray of value entries of any order.
+//!
+//! [`kernel::xarray::XArray`] stores pointers, of order 0 only. This one stores integers, each at
+//! an aligned run of `1 << order` indices, and offers what `xa_state` offers: one walk, several
+//! steps, and memory allocated outside of the lock only if a step needed it.
+//!
+//! C header: [`include/linux/xarray.h`](srctree/include/linux/xarray.h)
+
+use super::bindings;
+use core::marker::PhantomData;
+use kernel::{
+    prelude::*,
+    types::{
+        NotThreadSafe,
+        Opaque, //
+    },
+};
+
+/// What an [`XArray`] can hold: 63 bits (`xa_mk_value()`).
+pub(crate) trait Value: Copy {
+    /// The bits; the topmost must be clear.
+    fn into_bits(self) -> usize;
+    /// The value that gave these bits.
+    fn from_bits(bits: usize) -> Self;
+}
+
+/// An XArray of value entries.
+///
+/// # Invariants
+///
+/// `inner` is an initialised `struct xarray` that holds only values made of a `T`.
+#[pin_data(PinnedDrop)]
+pub(crate) struct XArray<T: Value> {
+    #[pin]
+    inner: Opaque<bindings::xarray>,
+    _values: PhantomData<T>,
+}
+
+// SAFETY: An xarray of plain values has no tie to a thread.
+unsafe impl<T: Value> Send for XArray<T> {}
+// SAFETY: All access is under its own spinlock.
+unsafe impl<T: Value> Sync for XArray<T> {}
+
+impl<T: Value> XArray<T> {
+    /// An empty array. Never used from an interrupt, so plain `xa_lock()` does.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            // INVARIANT: Initialised here, and empty.
+            inner <- Opaque::ffi_init(|slot| {
+                // SAFETY: `slot` is valid for writes, and pinned.
+                unsafe { bindings::xa_init_flags(slot, 0) }
+            }),
+            _values: PhantomData,
+        })
+    }
+
+    /// Removes all entries and gives their memory back. Takes the lock itself.
+    pub(crate) fn clear(&self) {
+        // SAFETY: `inner` is initialised by the type invariants.
+        unsafe { bindings::xa_destroy(self.inner.get()) };
+    }
+}
+
+#[pinned_drop]
+impl<T: Value> PinnedDrop for XArray<T> {
+    fn drop(self: Pin<&mut Self>) {
+        self.clear();
+    }
+}
+
+/// `XAS_RESTART`: the walk begins at the root.
+const XAS_RESTART: *mut bindings::xa_node = core::ptr::without_provenance_mut(3);
+/// `XA_ERROR(-ENOMEM)`.
+const XAS_ENOMEM: *mut bindings::xa_node =
+    core::ptr::without_provenance_mut(((-(bindings::ENOMEM as isize)) as usize) << 2 | 2);
+/// `XA_CHUNK_SHIFT`.
+const CHUNK_SHIFT: u32 = bindings::XA_CHUNK_SHIFT;
+
+/// A walk to the run of `1 << order` indices around `index` (`XA_STATE_ORDER()`).
+///
+/// # Invariants
+///
+/// `raw` is a valid `xa_state` for `xa`. While its lock is not held, `raw.xa_node` is
+/// `XAS_RESTART` or an error: no node pointer outlives the lock.
+pub(crate) struct XaState<'a, T: Value> {
+    raw: bindings::xa_state,
+    xa: &'a XArray<T>,
+}
+
+impl<'a, T: Value> XaState<'a, T> {
+    /// A walk that has not begun. `order` is at most 62.
+    pub(crate) fn new(xa: &'a XArray<T>, index: usize, order: u32) -> Self {
+        let mut raw: bindings::xa_state = pin_init::zeroed();
+        raw.xa = xa.inner.get();
+        // INVARIANT: As `XA_STATE_ORDER()` does it.
+        let mut this = Self { raw, xa };
+        this.set_order(index, order);
+        this
+    }
+
+    /// `xas_set_order()`.
+    fn set_order(&mut self, index: usize, order: u32) {
+        let order = order.min(usize::BITS - 2);
+        self.raw.xa_index = (index >> order) << order;
+        self.raw.xa_shift = (order - order % CHUNK_SHIFT) as u8;
+        self.raw.xa_sibs = ((1u32 << (order % CHUNK_SHIFT)) - 1) as u8;
+        self.raw.xa_node = XAS_RESTART;
+    }
+
+    /// Takes the array's lock (a spinlock).
+    pub(crate) fn lock(&mut self) -> Guard<'_, 'a, T> {
+        // SAFETY: The array is initialised by its invariants.
+        unsafe { bindings::xa_lock(self.xa.inner.get()) };
+        // INVARIANT: Locked just above.
+        Guard {
+            state: self,
+            _not_send: NotThreadSafe,
+        }
+    }
+
+    /// Gets the memory that a [`Guard::store`] lacked (`xas_nomem()`). Sleeps.
+    ///
+    /// Returns whether it makes sense to begin the walk anew: `false` when no memory was lacking,
+    /// or none is to be had.
+    pub(crate) fn nomem(&mut self) -> bool {
+        // SAFETY: `raw` is valid by the type invariants, and the lock is not held: a `Guard`
+        // borrows the state exclusively.
+        unsafe { bindings::xas_nomem(&raw mut self.raw, bindings::GFP_KERNEL) }
+    }
+}
+
+impl<T: Value> Drop for XaState<'_, T> {
+    fn drop(&mut self) {
+        if !self.raw.xa_alloc.is_null() {
+            // A spare node that was not needed: without an error, `xas_nomem()` frees it.
+            self.raw.xa_node = XAS_RESTART;
+            self.nomem();
+        }
+    }
+}
+
+/// The array's lock, held for one walk.
+///
+/// # Invariants
+///
+/// This task holds the lock of `state.xa`.
+pub(crate) struct Guard<'s, 'a, T: Value> {
+    state: &'s mut XaState<'a, T>,
+    _not_send: NotThreadSafe,
+}
+
+impl<T: Value> Guard<'_, '_, T> {
+    fn decode(entry: *mut c_void) -> Option<T> {
+        // `xa_is_value()`, `xa_to_value()`. By the invariants of `XArray` there is nothing but
+        // values and, where there is no entry, NULL.
+        (entry.addr() & 1 == 1).then(|| T::from_bits(entry.addr() >> 1))
+    }
+
+    /// The first entry that lies in the walk's run of indices or covers it.
+    pub(crate) fn find_conflict(&mut self) -> Option<T> {
+        // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held.
+        Self::decode(unsafe { bindings::xas_find_conflict(&raw mut self.state.raw) })
+    }
+
+    /// Makes it a walk to the run of `1 << order` indices around `index`, without unlocking.
+    pub(crate) fn set_order(&mut self, index: usize, order: u32) {
+        self.state.set_order(index, order);
+    }
+
+    /// Stores `value` at the walk's run of indices; returns what was there.
+    ///
+    /// Errors: `ENOMEM` when a node is needed and none can be had without sleeping. Drop the guard,
+    /// call [`XaState::nomem`], and begin anew.
+    pub(crate) fn store(&mut self, value: T) -> Result<Option<T>> {
+        let entry = core::ptr::without_provenance_mut(value.into_bits() << 1 | 1);
+        // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held. A value
+        // entry of a `T` keeps the invariants of `XArray`.
+        let old = unsafe { bindings::xas_store(&raw mut self.state.raw, entry) };
+        if self.state.raw.xa_node == XAS_ENOMEM {
+            return Err(ENOMEM);
+        }
+        Ok(Self::decode(old))
+    }
+}
+
+impl<T: Value> Drop for Guard<'_, '_, T> {
+    fn drop(&mut self) {
+        if self.state.raw.xa_node != XAS_ENOMEM {
+            // INVARIANT: `xas_reset()`, so that no node pointer outlives the lock.
+            self.state.raw.xa_node = XAS_RESTART;
+        }
+        // SAFETY: The lock is held by the type invariants.
+        unsafe { bindings::xa_unlock(self.state.xa.inner.get()) };
+    }
+}
