@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Attributes in sysfs: `Documentation/ABI/testing/sysfs-class-rdax` says what they promise.
+
+use super::device::{
+    Device,
+    Live, //
+};
+use crate::kernel_ext::sysfs::{
+    Attribute,
+    Attributes,
+    Group,
+    Groups,
+    Show, //
+};
+use core::fmt::Write;
+use kernel::{
+    fmt,
+    str::Formatter, //
+};
+
+/// An attribute of the device that shows one value.
+macro_rules! attribute {
+    ($static:ident, $name:literal, $mode:literal, $format:literal, |$device:ident| $value:expr) => {
+        static $static: Attribute<Device> = {
+            struct Attr;
+
+            impl Show<Device> for Attr {
+                fn show($device: &Device, out: &mut Formatter<'_>) -> fmt::Result {
+                    out.write_fmt(format_args!(concat!($format, "\n"), $value))
+                }
+            }
+
+            Attribute::new::<Attr>($name, $mode)
+        };
+    };
+}
+
+/// A value that is there while the device is alive. Attributes are removed before it dies.
+fn live<T>(device: &Device, value: impl FnOnce(&Live) -> T) -> Result<T, fmt::Error> {
+    device.live().map(|live| value(&live)).ok_or(fmt::Error)
+}
+
+attribute!(SIZE, c"size", 0o444, "{}", |dev| live(dev, |live| live
+    .range
+    .size())?);
+attribute!(ALIGN, c"align", 0o444, "{}", |dev| dev.align().bytes());
+// A physical address: for root only.
+attribute!(RESOURCE, c"resource", 0o400, "{:#x}", |dev| live(
+    dev,
+    |live| live.range.start()
+)?);
+attribute!(NUMA_NODE, c"numa_node", 0o444, "{}", |dev| dev.numa_node());
+
+static DEVICE_ATTRS: Attributes<Device, 5> = Attributes::new([
+    Some(&SIZE),
+    Some(&ALIGN),
+    Some(&RESOURCE),
+    Some(&NUMA_NODE),
+    None,
+]);
+
+attribute!(PTE_MAPPED, c"pte_mapped", 0o444, "{}", |dev| dev
+    .faults
+    .pte
+    .mapped
+    .get());
+attribute!(PTE_SIGBUS, c"pte_sigbus", 0o444, "{}", |dev| dev
+    .faults
+    .pte
+    .sigbus
+    .get());
+attribute!(PMD_MAPPED, c"pmd_mapped", 0o444, "{}", |dev| dev
+    .faults
+    .pmd
+    .mapped
+    .get());
+attribute!(PMD_FALLBACK, c"pmd_fallback", 0o444, "{}", |dev| dev
+    .faults
+    .pmd
+    .fallback
+    .get());
+attribute!(PMD_SIGBUS, c"pmd_sigbus", 0o444, "{}", |dev| dev
+    .faults
+    .pmd
+    .sigbus
+    .get());
+attribute!(PUD_MAPPED, c"pud_mapped", 0o444, "{}", |dev| dev
+    .faults
+    .pud
+    .mapped
+    .get());
+attribute!(PUD_FALLBACK, c"pud_fallback", 0o444, "{}", |dev| dev
+    .faults
+    .pud
+    .fallback
+    .get());
+attribute!(PUD_SIGBUS, c"pud_sigbus", 0o444, "{}", |dev| dev
+    .faults
+    .pud
+    .sigbus
+    .get());
+attribute!(RACED, c"raced", 0o444, "{}", |dev| dev.faults.raced.get());
+attribute!(OOM, c"oom", 0o444, "{}", |dev| dev.faults.oom.get());
+
+static FAULT_ATTRS: Attributes<Device, 11> = Attributes::new([
+    Some(&PTE_MAPPED),
+    Some(&PTE_SIGBUS),
+    Some(&PMD_MAPPED),
+    Some(&PMD_FALLBACK),
+    Some(&PMD_SIGBUS),
+    Some(&PUD_MAPPED),
+    Some(&PUD_FALLBACK),
+    Some(&PUD_SIGBUS),
+    Some(&RACED),
+    Some(&OOM),
+    None,
+]);
+
+attribute!(CREATED, c"created", 0o444, "{}", |dev| live(dev, |live| {
+    live.mapping.created.get()
+})?);
+attribute!(WAITS, c"waits", 0o444, "{}", |dev| live(dev, |live| live
+    .mapping
+    .waits
+    .get())?);
+attribute!(WAKES, c"wakes", 0o444, "{}", |dev| live(dev, |live| live
+    .mapping
+    .wakes
+    .get())?);
+
+static ENTRY_ATTRS: Attributes<Device, 4> =
+    Attributes::new([Some(&CREATED), Some(&WAITS), Some(&WAKES), None]);
+
+static DEVICE: Group<Device> = Group::new(None, &DEVICE_ATTRS);
+static FAULTS: Group<Device> = Group::new(Some(c"faults"), &FAULT_ATTRS);
+static ENTRIES: Group<Device> = Group::new(Some(c"entries"), &ENTRY_ATTRS);
+
+/// All attributes of a device.
+pub(crate) static GROUPS: Groups<Device, 4> =
+    Groups::new([Some(&DEVICE), Some(&FAULTS), Some(&ENTRIES), None]);

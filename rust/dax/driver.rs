@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How a namespace becomes a device, and how it ends.
+//!
+//! Loading the module takes no namespace: what the bus offers by itself is refused, unless the
+//! parameter `bind` names it. A write to `/sys/bus/nd/drivers/rdax/bind` asks for one. Before a
+//! namespace is taken, its head is read; nothing is ever written by binding.
+
+use super::{
+    device::{
+        Attached,
+        Device,
+        Geometry, //
+    },
+    order::Order,
+    params,
+    range::{
+        Misfit,
+        Range, //
+    },
+    signature,
+};
+use crate::kernel_ext::{
+    cdev::{
+        Class,
+        Node, //
+    },
+    nd::{
+        self,
+        Namespace,
+        Origin, //
+    },
+    params::{
+        Param,
+        Value, //
+    },
+};
+use kernel::{
+    dev_err,
+    dev_info,
+    dev_notice,
+    prelude::*,
+    sync::Arc,
+    ThisModule, //
+};
+
+/// The smallest namespace that is taken, in bytes: below it there is no room for a huge page, and
+/// nobody makes such.
+const MIN_SIZE: u64 = Order::PMD.bytes() as u64;
+
+/// The module.
+#[pin_data]
+pub(crate) struct Module {
+    // Dropped first: unbinds every namespace. The class goes with the last reference to it.
+    #[pin]
+    _driver: nd::Registration<Driver>,
+}
+
+impl kernel::InPlaceModule for Module {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            _driver <- nd::Registration::new(
+                Driver {
+                    // fio and QEMU know a DAX device by the name of its class.
+                    class: Arc::pin_init(Class::new(c"dax", c"rdax"), GFP_KERNEL)?,
+                },
+                module,
+            ),
+        })
+    }
+}
+
+/// The driver of the nd bus.
+pub(crate) struct Driver {
+    class: Arc<Class<Device>>,
+}
+
+/// A namespace that is bound.
+pub(crate) struct Bound {
+    // Dropped in this order: no new opens and no attributes, then no media.
+    _node: Node<Device>,
+    _device: Attached,
+}
+
+impl nd::Driver for Driver {
+    type Data = Bound;
+    const NAME: &'static CStr = c"rdax";
+
+    fn wants(&self, name: &CStr, origin: Origin) -> bool {
+        match origin {
+            Origin::User => true,
+            Origin::Bus => params::names(Value::read(Param::Bind).as_bytes(), name.to_bytes()),
+        }
+    }
+
+    fn probe(&self, namespace: &Namespace<'_>) -> Result<Pin<KBox<Bound>>> {
+        let geometry = examine(namespace)?;
+        let (range, align) = (geometry.range, geometry.align);
+        let device = Attached(Device::new(geometry)?);
+        let node = Node::new(self.class.clone(), namespace.device(), device.0.clone())?;
+        dev_info!(
+            namespace.device(),
+            "rdax{}: {} bytes, align {}\n",
+            node.minor(),
+            range.size(),
+            align.bytes()
+        );
+        KBox::pin(
+            Bound {
+                _node: node,
+                _device: device,
+            },
+            GFP_KERNEL,
+        )
+        .map_err(Error::from)
+    }
+}
+
+/// What device a namespace would be, if it may be one. Only reads.
+fn examine(namespace: &Namespace<'_>) -> Result<Geometry> {
+    let dev = namespace.device();
+    let Some(align) = params::align(Value::read(Param::Align).as_bytes()) else {
+        dev_err!(dev, "rdax: parameter align must be 4K, 2M or 1G\n");
+        return Err(EINVAL);
+    };
+    if namespace.size() < MIN_SIZE {
+        dev_err!(
+            dev,
+            "rdax: {} bytes are too few, at least {} are needed\n",
+            namespace.size(),
+            MIN_SIZE
+        );
+        return Err(ENOSPC);
+    }
+    let range = match Range::new(namespace.start(), namespace.size(), align) {
+        Ok(range) => range,
+        Err(Misfit::Small) => {
+            dev_err!(
+                dev,
+                "rdax: {} bytes are less than align {}\n",
+                namespace.size(),
+                align.bytes()
+            );
+            return Err(ENOSPC);
+        }
+        Err(Misfit::Unaligned) => {
+            dev_err!(
+                dev,
+                "rdax: the media does not begin at a multiple of align {}\n",
+                align.bytes()
+            );
+            return Err(EINVAL);
+        }
+    };
+
+    let forced = params::names(Value::read(Param::Force).as_bytes(), dev.name().to_bytes());
+    match signature::find(|offset, buf| namespace.read(offset, buf)) {
+        Ok(None) => (),
+        Ok(Some(found)) if forced => {
+            dev_notice!(dev, "rdax: bound by force over: {}\n", found.name);
+        }
+        Ok(Some(found)) => {
+            dev_err!(
+                dev,
+                "rdax: refused, it may hold data: {} at byte {:#x} (parameter force overrides)\n",
+                found.name,
+                found.offset
+            );
+            return Err(EEXIST);
+        }
+        Err(_) if forced => {
+            dev_notice!(
+                dev,
+                "rdax: bound by force, although its head can't be read\n"
+            );
+        }
+        Err(error) => {
+            dev_err!(
+                dev,
+                "rdax: refused, its head can't be read (parameter force overrides)\n"
+            );
+            return Err(error);
+        }
+    }
+
+    Ok(Geometry {
+        range,
+        align,
+        numa_node: namespace.numa_node(),
+        synchronous: namespace.is_synchronous(),
+    })
+}

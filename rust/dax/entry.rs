@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the index says of a run of pages: one word.
+//!
+//! The word has 63 bits, as an XArray value entry: the lock bit, the kind, the order, and the page
+//! frame number. `RADIX_DAX_*` of the seeds' patches, `DAX_*` of `fs/dax.c`; the order takes five
+//! bits instead of one for "PMD".
+
+use super::order::Order;
+
+const LOCKED: usize = 1 << 0;
+const EMPTY: usize = 1 << 1;
+const ORDER_SHIFT: u32 = 2;
+const ORDER_MASK: usize = (1 << 5) - 1;
+const PFN_SHIFT: u32 = ORDER_SHIFT + 5;
+const PFN_MASK: usize = (1 << (63 - PFN_SHIFT)) - 1;
+
+/// What lies behind a run of pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Nothing known: it exists so that there is something to lock.
+    Empty,
+    /// The media, from this page frame on.
+    Mapped {
+        /// The frame of the first page of the entry.
+        pfn: usize,
+    },
+}
+
+/// An entry of the index.
+///
+/// # Invariants
+///
+/// The topmost bit is clear, and the order bits are those of an [`Order`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry(usize);
+
+impl Entry {
+    /// An unlocked entry of that kind and order.
+    pub(crate) const fn new(kind: Kind, order: Order) -> Self {
+        let order = (order.get() as usize) << ORDER_SHIFT;
+        // INVARIANT: The mask keeps the topmost bit clear; a page frame number has 40 bits on
+        // x86-64, so that it takes nothing away.
+        match kind {
+            Kind::Empty => Self(EMPTY | order),
+            Kind::Mapped { pfn } => Self((pfn & PFN_MASK) << PFN_SHIFT | order),
+        }
+    }
+
+    /// What lies behind it.
+    pub(crate) const fn kind(self) -> Kind {
+        if self.0 & EMPTY != 0 {
+            Kind::Empty
+        } else {
+            Kind::Mapped {
+                pfn: self.0 >> PFN_SHIFT,
+            }
+        }
+    }
+
+    /// The order of the run of pages that it stands for.
+    pub(crate) const fn order(self) -> Order {
+        match Order::new((self.0 >> ORDER_SHIFT & ORDER_MASK) as u32) {
+            Some(order) => order,
+            // Not reached, by the type invariants.
+            None => Order::PTE,
+        }
+    }
+
+    /// Whether somebody holds its lock.
+    pub(crate) const fn is_locked(self) -> bool {
+        self.0 & LOCKED != 0
+    }
+
+    /// The same entry with its lock bit set.
+    pub(crate) const fn locked(self) -> Self {
+        Self(self.0 | LOCKED)
+    }
+
+    /// The same entry with its lock bit clear.
+    pub(crate) const fn unlocked(self) -> Self {
+        Self(self.0 & !LOCKED)
+    }
+
+    /// The word.
+    pub(crate) const fn bits(self) -> usize {
+        self.0
+    }
+
+    /// The entry with that word, which was got by [`Entry::bits`].
+    pub(crate) const fn from_bits(bits: usize) -> Self {
+        Self(bits)
+    }
+}

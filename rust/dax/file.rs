@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The node as a file.
+
+use super::{
+    attrs,
+    device::Device,
+    order::PAGE_SHIFT,
+    range::best_order, //
+};
+use crate::kernel_ext::{
+    cdev,
+    error,
+    fs::AnonInode,
+    log,
+    mm::VmaDesc,
+    sysfs::GroupList, //
+};
+use kernel::prelude::*;
+
+impl cdev::Operations for Device {
+    fn inode(&self) -> &AnonInode {
+        self.inode()
+    }
+
+    fn size(&self) -> Result<u64> {
+        Ok(self.live().ok_or(ENXIO)?.range.size())
+    }
+
+    fn mmap_prepare(&self, vma: &VmaDesc<'_>) -> Result {
+        let (reason, errno) = match refuse(self, vma) {
+            Ok(()) => return Ok(()),
+            Err(refusal) => refusal,
+        };
+        if log::ratelimit() {
+            let (start, end) = vma.range();
+            pr_info!(
+                "mmap of {:#x} bytes at page offset {:#x} refused: {}\n",
+                end - start,
+                vma.pgoff(),
+                reason
+            );
+        }
+        Err(errno)
+    }
+
+    fn mapping_align(&self, pgoff: usize, len: usize) -> usize {
+        best_order(pgoff, len, self.align()).bytes()
+    }
+
+    fn groups() -> GroupList<Self> {
+        attrs::GROUPS.as_list()
+    }
+}
+
+/// Why a mapping may not be made. Its faults look again: the device may go at any time.
+fn refuse(device: &Device, vma: &VmaDesc<'_>) -> Result<(), (&'static str, Error)> {
+    let (start, end) = vma.range();
+    let pages = (end - start) >> PAGE_SHIFT;
+    let Some(live) = device.live() else {
+        return Err(("the device is gone", ENXIO));
+    };
+    if !vma.is_shared() {
+        return Err(("a private mapping (MAP_PRIVATE)", EINVAL));
+    }
+    if !live.range.contains(vma.pgoff(), pages) {
+        return Err(("beyond the end of the device", EINVAL));
+    }
+    let align = device.align();
+    if !align.is_aligned(vma.pgoff()) || !align.is_aligned(pages) {
+        return Err(("offset or length not aligned to the device's align", EINVAL));
+    }
+    if !align.is_aligned(start >> PAGE_SHIFT) {
+        return Err(("address not aligned to the device's align", EINVAL));
+    }
+    if vma.is_sync() && !device.is_synchronous() {
+        return Err((
+            "MAP_SYNC on a region that is not synchronous",
+            error::eopnotsupp(),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Counters.
+
+use crate::kernel_ext::mm::{
+    FaultResult,
+    Level, //
+};
+use kernel::sync::atomic::{
+    Atomic,
+    Relaxed, //
+};
+
+/// A number of events. Wraps, after many years.
+pub(crate) struct Counter(Atomic<u64>);
+
+impl Counter {
+    pub(crate) const fn new() -> Self {
+        Self(Atomic::new(0))
+    }
+
+    /// Counts one. Orders nothing: the counters are not a protocol.
+    pub(crate) fn inc(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Faults at one level, by how they ended.
+pub(crate) struct LevelFaults {
+    pub(crate) mapped: Counter,
+    pub(crate) fallback: Counter,
+    pub(crate) sigbus: Counter,
+}
+
+impl LevelFaults {
+    const fn new() -> Self {
+        Self {
+            mapped: Counter::new(),
+            fallback: Counter::new(),
+            sigbus: Counter::new(),
+        }
+    }
+}
+
+/// The faults of a device, by level and by how they ended.
+pub(crate) struct Faults {
+    pub(crate) pte: LevelFaults,
+    pub(crate) pmd: LevelFaults,
+    pub(crate) pud: LevelFaults,
+    pub(crate) raced: Counter,
+    pub(crate) oom: Counter,
+}
+
+impl Faults {
+    pub(crate) const fn new() -> Self {
+        Self {
+            pte: LevelFaults::new(),
+            pmd: LevelFaults::new(),
+            pud: LevelFaults::new(),
+            raced: Counter::new(),
+            oom: Counter::new(),
+        }
+    }
+
+    /// Counts one fault.
+    pub(crate) fn count(&self, level: Level, result: FaultResult) {
+        let faults = match level {
+            Level::Pte => &self.pte,
+            Level::Pmd => &self.pmd,
+            Level::Pud => &self.pud,
+        };
+        match result {
+            FaultResult::Mapped => &faults.mapped,
+            FaultResult::Fallback => &faults.fallback,
+            FaultResult::Sigbus => &faults.sigbus,
+            FaultResult::Raced => &self.raced,
+            FaultResult::Oom => &self.oom,
+        }
+        .inc();
+    }
+}
