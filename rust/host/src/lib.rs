@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The pure parts of the driver, on the host.
+//!
+//! Not copies: the same files that Kbuild compiles, in the manner of `tools/testing/vma` and
+//! `tools/testing/radix-tree` in the kernel.
+
+#![cfg(test)]
+#![deny(unsafe_code)]
+
+#[path = "../../dax/entry.rs"]
+mod entry;
+#[path = "../../dax/order.rs"]
+mod order;
+#[path = "../../dax/params.rs"]
+mod params;
+#[path = "../../dax/range.rs"]
+mod range;
+#[path = "../../dax/signature.rs"]
+mod signature;
+
+mod tests;

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0
+
+use crate::order::Order;
+use crate::params::{align, names};
+
+#[test]
+fn alignments() {
+    for (text, order) in [
+        ("4K", Some(Order::PTE)),
+        ("4k", Some(Order::PTE)),
+        ("4096", Some(Order::PTE)),
+        ("2M", Some(Order::PMD)),
+        ("2m", Some(Order::PMD)),
+        ("2048K", Some(Order::PMD)),
+        ("2097152", Some(Order::PMD)),
+        ("1G", Some(Order::PUD)),
+        ("1g", Some(Order::PUD)),
+        ("1024M", Some(Order::PUD)),
+        ("", None),
+        ("K", None),
+        ("4", None),
+        ("4T", None),
+        ("4 K", None),
+        ("-4K", None),
+        ("8K", None),
+        ("0", None),
+        ("2G", None),
+        ("4KK", None),
+        ("18446744073709551615G", None),
+        ("99999999999999999999", None),
+        ("\u{664}K", None),
+    ] {
+        assert_eq!(align(text.as_bytes()), order, "{text:?}");
+    }
+    assert_eq!(align(b"\xff\xfeK"), None);
+}
+
+#[test]
+fn lists_of_names() {
+    let list = b"namespace0.0, namespace1.0 ,namespace10.0";
+    for (name, named) in [
+        ("namespace0.0", true),
+        ("namespace1.0", true),
+        ("namespace10.0", true),
+        ("namespace0", false),
+        ("namespace0.01", false),
+        ("namespace2.0", false),
+        ("space0.0", false),
+    ] {
+        assert_eq!(names(list, name.as_bytes()), named, "{name}");
+    }
+    assert!(!names(b"", b"namespace0.0"));
+    assert!(!names(b",", b"namespace0.0"));
+    assert!(!names(b"all", b"namespace0.0"));
+}

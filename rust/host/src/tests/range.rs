@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+
+use super::ORDERS;
+use crate::order::{Order, PAGE_SHIFT};
+use crate::range::{best_order, leaf_fits, Misfit, Range};
+
+const K: u64 = 1 << 10;
+const M: u64 = 1 << 20;
+const G: u64 = 1 << 30;
+
+#[test]
+fn whole_pages_of_the_alignment() {
+    let range = Range::new(5 * G, 3 * M + 4 * K, Order::PMD).unwrap();
+    assert_eq!((range.start(), range.size()), (5 * G, 2 * M));
+    let range = Range::new(5 * G + 4 * K, 3 * M + 4 * K + 7, Order::PTE).unwrap();
+    assert_eq!(
+        (range.start(), range.size()),
+        (5 * G + 4 * K, 3 * M + 4 * K)
+    );
+}
+
+#[test]
+fn refuses_what_can_be_no_device() {
+    for order in ORDERS {
+        let bytes = order.bytes() as u64;
+        assert_eq!(Range::new(0, bytes - 1, order), Err(Misfit::Small));
+        assert_eq!(Range::new(0, 0, order), Err(Misfit::Small));
+        assert_eq!(Range::new(bytes / 2, bytes, order), Err(Misfit::Unaligned));
+        assert_eq!(Range::new(G, u64::MAX, order), Err(Misfit::Unaligned));
+        assert!(Range::new(bytes, bytes, order).is_ok());
+    }
+}
+
+#[test]
+fn ends_where_it_ends() {
+    let range = Range::new(G, 4 * M, Order::PTE).unwrap();
+    assert!(range.contains(0, 1024));
+    assert!(range.contains(1023, 1));
+    assert!(range.contains(1024, 0));
+    assert!(!range.contains(0, 1025));
+    assert!(!range.contains(1024, 1));
+    assert!(!range.contains(usize::MAX, 1));
+    assert!(!range.contains(1, usize::MAX));
+}
+
+#[test]
+fn frames_of_leaves() {
+    let first = (G >> PAGE_SHIFT) as usize;
+    let range = Range::new(G, G + 3 * M, Order::PTE).unwrap();
+    assert_eq!(range.pfn(0, Order::PTE), Some(first));
+    assert_eq!(range.pfn(513, Order::PTE), Some(first + 513));
+    // A leaf begins at its first page, wherever in it the fault is.
+    assert_eq!(range.pfn(513, Order::PMD), Some(first + 512));
+    assert_eq!(range.pfn(1023, Order::PMD), Some(first + 512));
+    assert_eq!(range.pfn(262_143, Order::PUD), Some(first));
+    // Only a leaf that is there as a whole.
+    assert_eq!(range.pfn(262_144, Order::PMD), Some(first + 262_144));
+    assert_eq!(range.pfn(262_144 + 512, Order::PMD), None);
+    assert_eq!(
+        range.pfn(262_144 + 767, Order::PTE),
+        Some(first + 262_144 + 767)
+    );
+    assert_eq!(range.pfn(262_144 + 768, Order::PTE), None);
+    assert_eq!(range.pfn(262_144, Order::PUD), None);
+    assert_eq!(range.pfn(usize::MAX, Order::PTE), None);
+}
+
+#[test]
+fn no_huge_leaf_on_unaligned_media() {
+    let range = Range::new(G + 4 * K, 2 * G, Order::PTE).unwrap();
+    for pgoff in [0, 1, 511, 512, 1024] {
+        assert!(range.pfn(pgoff, Order::PTE).is_some());
+        assert_eq!(range.pfn(pgoff, Order::PMD), None);
+        assert_eq!(range.pfn(pgoff, Order::PUD), None);
+    }
+    let range = Range::new(G + 2 * M, 2 * G, Order::PTE).unwrap();
+    assert!(range.pfn(0, Order::PMD).is_some());
+    assert_eq!(range.pfn(0, Order::PUD), None);
+}
+
+#[test]
+fn leaves_in_a_vma() {
+    let m = M as usize;
+    let vma = (64 * m, 68 * m);
+    for address in [64 * m, 66 * m - 4096] {
+        let pgoff = (address - 64 * m) >> PAGE_SHIFT;
+        assert!(leaf_fits(Order::PMD, address, pgoff, vma));
+        // Address and offset do not reach a boundary together.
+        assert!(!leaf_fits(Order::PMD, address, pgoff + 1, vma));
+        assert!(!leaf_fits(Order::PMD, address, pgoff + 256, vma));
+        assert!(leaf_fits(Order::PMD, address, pgoff + 512, vma));
+        assert!(!leaf_fits(Order::PUD, address, pgoff, vma));
+    }
+    // The VMA begins or ends inside of the leaf.
+    assert!(!leaf_fits(Order::PMD, 65 * m, 256, (64 * m + 4096, 68 * m)));
+    assert!(!leaf_fits(Order::PMD, 65 * m, 256, (64 * m, 66 * m - 4096)));
+    assert!(leaf_fits(Order::PMD, 65 * m, 256, (64 * m, 66 * m)));
+    // At the very end of the address space.
+    let last = usize::MAX - 4095;
+    assert!(!leaf_fits(Order::PUD, last, last >> PAGE_SHIFT, (0, last)));
+}
+
+#[test]
+fn best_order_of_a_mapping() {
+    let (m, g) = (M as usize, G as usize);
+    let page = |bytes: usize| bytes >> PAGE_SHIFT;
+    for (offset, len, order) in [
+        (0, 4096, Order::PTE),
+        (0, 2 * m - 4096, Order::PTE),
+        (0, 2 * m, Order::PMD),
+        (4096, 2 * m, Order::PTE),
+        (4096, 4 * m - 4096, Order::PMD),
+        (0, g - 4096, Order::PMD),
+        (0, g, Order::PUD),
+        (2 * m, g, Order::PMD),
+        (2 * m, 2 * g, Order::PUD),
+    ] {
+        assert_eq!(
+            best_order(page(offset), len, Order::PTE),
+            order,
+            "{offset:#x} {len:#x}"
+        );
+        assert_eq!(best_order(page(offset), len, Order::PUD), Order::PUD);
+    }
+    assert_eq!(best_order(usize::MAX, usize::MAX, Order::PMD), Order::PMD);
+}
