@@ -21,6 +21,7 @@ bool rust_helper_vmf_pmd_none(const struct vm_fault *vmf);
 bool rust_helper_vmf_pmd_huge(const struct vm_fault *vmf);
 bool rust_helper_vmf_pud_none(const struct vm_fault *vmf);
 bool rust_helper_vmf_pud_huge(const struct vm_fault *vmf);
+void rust_helper_vma_start_write(struct vm_area_struct *vma);
 
 /* nd.c */
 int rust_helper_nvdimm_read_bytes(struct nd_namespace_common *ndns,

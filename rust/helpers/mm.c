@@ -2,6 +2,7 @@
 
 #include <linux/huge_mm.h>
 #include <linux/mm.h>
+#include <linux/mmap_lock.h>
 #include <linux/pgtable.h>
 
 /* What the fault's page-table entry holds now: read without the page-table lock. */
@@ -24,4 +25,9 @@ bool rust_helper_vmf_pud_none(const struct vm_fault *vmf)
 bool rust_helper_vmf_pud_huge(const struct vm_fault *vmf)
 {
 	return pud_trans_huge(pudp_get(vmf->pud));
+}
+
+void rust_helper_vma_start_write(struct vm_area_struct *vma)
+{
+	vma_start_write(vma);
 }

@@ -9,10 +9,14 @@
 //! [`include/linux/huge_mm.h`](srctree/include/linux/huge_mm.h)
 
 use super::bindings;
-use core::marker::PhantomData;
+use core::{
+    marker::PhantomData,
+    ptr, //
+};
 use kernel::{
     error::from_result,
-    prelude::*, //
+    prelude::*,
+    task::Task, //
 };
 
 /// The size of a page-table leaf, as its order: it maps `1 << order` pages.
@@ -282,6 +286,7 @@ impl<T: Operations> VmOperations<T> {
         fault: Some(Self::fault),
         huge_fault: Some(Self::huge_fault),
         may_split: Some(Self::may_split),
+        open: Some(Self::open),
         pagesize: Some(Self::pagesize),
         ..pin_init::zeroed()
     };
@@ -331,11 +336,70 @@ impl<T: Operations> VmOperations<T> {
 
     /// # Safety
     ///
-    /// As [`Self::data`].
+    /// As [`Self::data`]; the mmap lock is held for write.
     unsafe extern "C" fn may_split(vma: *mut bindings::vm_area_struct, address: usize) -> c_int {
         // SAFETY: By the requirements of this function.
         let data = unsafe { Self::data(vma) };
-        from_result(|| data.may_split(address).map(|()| 0))
+        from_result(|| {
+            data.may_split(address)?;
+            // `split_huge_pmd_address()`, which comes next, looks for a PMD below every PUD entry
+            // that is there, and takes the media behind a leaf for a page table (`mm_find_pmd()`,
+            // Linux 7.2). device_dax never meets this: it forbids such cuts.
+            if address & (PUD_SIZE - 1) != 0 {
+                // SAFETY: By the requirements of this function.
+                unsafe { unmap_pud(vma, address) };
+            }
+            Ok(0)
+        })
+    }
+
+    /// Called for a new VMA that is a copy of another: by a split, a fork, or a move.
+    ///
+    /// `move_page_tables()`, which comes next in a move, takes a PUD leaf for a bad entry
+    /// (`pud_none_or_clear_bad()`, Linux 7.2): it complains of it in the log, clears it, and does not
+    /// flush the TLB, so that the old address would still reach the media, also when the device is
+    /// gone. So it must not find any. Which VMA is moved is not said here: one of this process.
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::data`], but not yet in its process; the mmap lock of the current process is held
+    /// for write.
+    unsafe extern "C" fn open(vma: *mut bindings::vm_area_struct) {
+        // SAFETY: By the requirements of this function; the current task is a process.
+        let (bounds, mm, mapping, ours) = unsafe {
+            (
+                (*vma).__bindgen_anon_1.__bindgen_anon_1,
+                (*vma).vm_mm,
+                (*(*vma).vm_file).f_mapping,
+                (*Task::current_raw()).mm,
+            )
+        };
+        // A fork does not move anything.
+        if bounds.vm_end - bounds.vm_start < PUD_SIZE || mm != ours {
+            return;
+        }
+        let mut address = 0;
+        loop {
+            // SAFETY: `mm` is that of the current process, locked for write.
+            let old = unsafe { bindings::find_vma(mm, address) };
+            if old.is_null() {
+                return;
+            }
+            // SAFETY: `old` is a VMA of `mm`, and so stays while that is locked.
+            let (bounds, same) = unsafe {
+                (
+                    (*old).__bindgen_anon_1.__bindgen_anon_1,
+                    ptr::eq((*old).vm_ops, Self::build()) && (*(*old).vm_file).f_mapping == mapping,
+                )
+            };
+            let mut leaf = bounds.vm_start.next_multiple_of(PUD_SIZE);
+            while same && leaf < bounds.vm_end {
+                // SAFETY: As above.
+                unsafe { unmap_pud(old, leaf) };
+                leaf += PUD_SIZE;
+            }
+            address = bounds.vm_end;
+        }
     }
 
     /// # Safety
@@ -344,5 +408,32 @@ impl<T: Operations> VmOperations<T> {
     unsafe extern "C" fn pagesize(vma: *mut bindings::vm_area_struct) -> usize {
         // SAFETY: By the requirements of this function.
         unsafe { Self::data(vma) }.pagesize()
+    }
+}
+
+/// The bytes that a PUD leaf maps.
+const PUD_SIZE: usize = bindings::PAGE_SIZE << bindings::PUD_ORDER;
+
+/// Unmaps what maps `address` in `vma`, if that is a PUD leaf. No fault puts one back until the mmap
+/// lock is dropped.
+///
+/// # Safety
+///
+/// `vma` is valid, and the mmap lock of its process is held for write.
+unsafe fn unmap_pud(vma: *mut bindings::vm_area_struct, address: usize) {
+    let mut args: bindings::follow_pfnmap_args = pin_init::zeroed();
+    args.vma = vma;
+    args.address = address;
+    // SAFETY: By the requirements of this function. A VMA that is locked for write stays so until
+    // the mmap lock is dropped.
+    unsafe {
+        bindings::vma_start_write(vma);
+        if bindings::follow_pfnmap_start(&mut args) != 0 {
+            return;
+        }
+        bindings::follow_pfnmap_end(&mut args);
+        if !args.addr_mask == PUD_SIZE - 1 {
+            bindings::zap_special_vma_range(vma, address & args.addr_mask, PUD_SIZE);
+        }
     }
 }
