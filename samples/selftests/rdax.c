@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Shared by the C tests: see rdax.h.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kselftest.h"
+#include "rdax.h"
+
+static const struct {
+	const char *file;
+	size_t at;
+} counters[] = {
+#define COUNTER(dir, name) { #dir "/" #name, offsetof(struct rdax_counts, name) }
+	COUNTER(faults, pte_mapped),
+	COUNTER(faults, pmd_mapped),
+	COUNTER(faults, pud_mapped),
+	COUNTER(faults, pmd_fallback),
+	COUNTER(faults, pud_fallback),
+	COUNTER(faults, pte_sigbus),
+	COUNTER(faults, pmd_sigbus),
+	COUNTER(faults, pud_sigbus),
+	COUNTER(faults, oom),
+	COUNTER(faults, raced),
+	COUNTER(entries, created),
+	COUNTER(entries, waits),
+	COUNTER(entries, wakes),
+#undef COUNTER
+};
+
+static uint64_t *counter_of(struct rdax_counts *c, size_t i)
+{
+	return (uint64_t *)((char *)c + counters[i].at);
+}
+
+const char *rdax_ns(void)
+{
+	return getenv("RDAX_NS") ?: "namespace0.0";
+}
+
+/*
+ * Files
+ */
+
+static int read_file(const char *path, char *buf, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = read(fd, buf, size - 1);
+	close(fd);
+	if (n < 0)
+		return -EIO;
+	buf[n] = '\0';
+	return 0;
+}
+
+static int write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+struct text_to {
+	const char *path, *text;
+};
+
+static int write_child(void *arg)
+{
+	const struct text_to *to = arg;
+
+	return -write_file(to->path, to->text);
+}
+
+int rdax_write_file(const char *path, const char *text)
+{
+	struct text_to to = { path, text };
+	int ret = rdax_bounded(write_child, &to, RDAX_PATIENCE);
+
+	return ret > 0 ? -ret : ret;
+}
+
+uint64_t rdax_attr(const char *name)
+{
+	char path[128], buf[64];
+	uint64_t value;
+	int ret;
+
+	snprintf(path, sizeof(path), RDAX_CLASS "/%s", name);
+	ret = read_file(path, buf, sizeof(buf));
+	if (ret || sscanf(buf, "%" SCNi64, (int64_t *)&value) != 1)
+		ksft_exit_fail_msg("%s: can't read a number: %s\n", path,
+				   strerror(-ret));
+	return value;
+}
+
+uint64_t rdax_size(void)
+{
+	return rdax_attr("size");
+}
+
+bool rdax_fits(uint64_t bytes)
+{
+	return rdax_attr("resource") % bytes == 0 && rdax_size() >= bytes;
+}
+
+/*
+ * Module and namespace
+ */
+
+static void skip_all(const char *why)
+{
+	ksft_print_header();
+	ksft_exit_skip("%s\n", why);
+}
+
+static bool in_qemu(void)
+{
+	char vendor[64];
+
+	return !read_file("/sys/class/dmi/id/sys_vendor", vendor, sizeof(vendor)) &&
+	       !strncmp(vendor, "QEMU", 4);
+}
+
+static bool module_loaded(void)
+{
+	return !access("/sys/module/rdax", F_OK);
+}
+
+static int driver_of_ns(char *link, size_t size)
+{
+	char path[128];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), ND_DEVICES "/%s/driver", rdax_ns());
+	n = readlink(path, link, size - 1);
+	if (n < 0)
+		return -errno;
+	link[n] = '\0';
+	return 0;
+}
+
+bool rdax_bound(void)
+{
+	char link[256];
+
+	return !driver_of_ns(link, sizeof(link)) &&
+	       !strcmp(strrchr(link, '/') ?: "", "/rdax");
+}
+
+int rdax_bind(void)
+{
+	return rdax_write_file(ND_DRIVER "/bind", rdax_ns());
+}
+
+int rdax_unbind(void)
+{
+	return rdax_write_file(ND_DRIVER "/unbind", rdax_ns());
+}
+
+int rdax_fresh(const char *align)
+{
+	int ret = rdax_bound() ? rdax_unbind() : 0;
+
+	if (!ret)
+		ret = rdax_write_file(RDAX_PARAMS "/align", align);
+	return ret ?: rdax_bind();
+}
+
+static void load_module(void)
+{
+	const char *ko = getenv("RDAX_KO") ?: "../../rdax.ko";
+	int fd = open(ko, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0) {
+		ksft_print_header();
+		ksft_exit_fail_msg("%s: %s (set RDAX_KO)\n", ko, strerror(errno));
+	}
+	if (syscall(SYS_finit_module, fd, "", 0)) {
+		ksft_print_header();
+		ksft_exit_fail_msg("loading %s: %s\n", ko, strerror(errno));
+	}
+	close(fd);
+}
+
+static pid_t main_pid;
+
+static void rdax_end(void)
+{
+	int ret = 0;
+
+	if (getpid() != main_pid)
+		return;
+	if (rdax_bound())
+		ret = rdax_unbind();
+	if (!ret && syscall(SYS_delete_module, "rdax", O_NONBLOCK))
+		ret = -errno;
+	if (ret) {
+		ksft_print_msg("can't unbind and unload: %s\n", strerror(-ret));
+		fflush(stdout);
+		_exit(KSFT_FAIL);
+	}
+}
+
+void rdax_begin(void)
+{
+	char path[128], link[256];
+
+	if (geteuid())
+		skip_all("must be root");
+	if (!in_qemu() && !getenv("RDAX_NS"))
+		skip_all("not in QEMU: name a namespace to overwrite in RDAX_NS");
+	if (access("/sys/bus/nd", F_OK) && system("modprobe -q nfit"))
+		skip_all("no libnvdimm bus and no nfit module");
+	snprintf(path, sizeof(path), ND_DEVICES "/%s", rdax_ns());
+	if (access(path, F_OK))
+		skip_all("the namespace isn't there");
+	if (!rdax_bound() && !driver_of_ns(link, sizeof(link)))
+		skip_all("the namespace has another driver");
+
+	if (!module_loaded())
+		load_module();
+	/* What earlier tests left at the head might look like a file system. */
+	rdax_write_file(RDAX_PARAMS "/force", rdax_ns());
+	main_pid = getpid();
+	atexit(rdax_end);
+}
+
+/*
+ * The device
+ */
+
+int rdax_open(void)
+{
+	return open(RDAX_NODE, O_RDWR | O_CLOEXEC);
+}
+
+void *rdax_map(int fd, uint64_t offset, uint64_t len)
+{
+	return mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		    (off_t)offset);
+}
+
+void rdax_counts(struct rdax_counts *now)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(counters); i++)
+		*counter_of(now, i) = rdax_attr(counters[i].file);
+}
+
+void rdax_delta(const struct rdax_counts *before, struct rdax_counts *delta)
+{
+	struct rdax_counts was = *before;
+
+	rdax_counts(delta);
+	for (size_t i = 0; i < ARRAY_SIZE(counters); i++)
+		*counter_of(delta, i) -= *counter_of(&was, i);
+}
+
+uint64_t rdax_mapped(const struct rdax_counts *c, uint64_t bytes)
+{
+	return bytes == SZ_4K ? c->pte_mapped :
+	       bytes == SZ_2M ? c->pmd_mapped : c->pud_mapped;
+}
+
+uint64_t rdax_sigbus(const struct rdax_counts *c)
+{
+	return c->pte_sigbus + c->pmd_sigbus + c->pud_sigbus;
+}
+
+/*
+ * Accesses
+ */
+
+static __thread sigjmp_buf on_signal;
+
+static void handler(int sig)
+{
+	siglongjmp(on_signal, sig);
+}
+
+/* SA_NODEFER: then a jump out of the handler need not restore a signal mask. */
+__attribute__((constructor)) static void catch_signals(void)
+{
+	struct sigaction sa = { .sa_handler = handler, .sa_flags = SA_NODEFER };
+
+	sigaction(SIGBUS, &sa, NULL);
+	sigaction(SIGSEGV, &sa, NULL);
+}
+
+int rdax_load(const void *p)
+{
+	int sig = sigsetjmp(on_signal, 0);
+
+	if (!sig)
+		(void)__atomic_load_n((const char *)p, __ATOMIC_RELAXED);
+	return sig;
+}
+
+int rdax_store(void *p)
+{
+	int sig = sigsetjmp(on_signal, 0);
+
+	if (!sig)
+		__atomic_store_n((char *)p, 1, __ATOMIC_RELAXED);
+	return sig;
+}
+
+/* splitmix64: neighbouring offsets give unrelated words. */
+static uint64_t word_at(uint64_t offset, uint64_t seed)
+{
+	uint64_t z = seed * UINT64_C(0x9e3779b97f4a7c15) + offset;
+
+	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+	return z ^ (z >> 31);
+}
+
+/* Each word lies in another page of its step and at another place in the page. */
+static uint64_t place(uint64_t offset, uint64_t step)
+{
+	return offset / step * 4104 % step;
+}
+
+void rdax_fill(void *map, uint64_t offset, uint64_t len, uint64_t step,
+	       uint64_t seed)
+{
+	for (uint64_t done = 0; done < len; done += step) {
+		uint64_t at = done + place(offset + done, step);
+
+		__atomic_store_n((uint64_t *)((char *)map + at),
+				 word_at(offset + at, seed), __ATOMIC_RELAXED);
+	}
+}
+
+void rdax_write_back(void *map, uint64_t offset, uint64_t len, uint64_t step)
+{
+#ifdef __x86_64__
+	for (uint64_t done = 0; done < len; done += step)
+		__builtin_ia32_clflush((char *)map + done +
+				       place(offset + done, step));
+	__builtin_ia32_mfence();
+#else
+#error write the cache lines back here
+#endif
+}
+
+uint64_t rdax_wrong(const void *map, uint64_t offset, uint64_t len,
+		    uint64_t step, uint64_t seed)
+{
+	uint64_t wrong = 0;
+
+	for (uint64_t done = 0; done < len; done += step) {
+		uint64_t at = done + place(offset + done, step);
+		const uint64_t *p = (const void *)((const char *)map + at);
+
+		if (rdax_load(p) ||
+		    __atomic_load_n(p, __ATOMIC_RELAXED) != word_at(offset + at, seed))
+			wrong++;
+	}
+	return wrong;
+}
+
+/*
+ * Time
+ */
+
+int rdax_bounded(int (*fn)(void *arg), void *arg, unsigned int seconds)
+{
+	struct pollfd ended = { .events = POLLIN };
+	int status, null, ready;
+	pid_t pid;
+
+	fflush(stdout);
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (!pid) {
+		null = open("/dev/null", O_RDWR);
+		dup2(null, STDIN_FILENO);
+		dup2(null, STDOUT_FILENO);
+		dup2(null, STDERR_FILENO);
+		_exit(fn(arg));
+	}
+	ended.fd = syscall(SYS_pidfd_open, pid, 0);
+	ready = poll(&ended, 1, seconds * 1000);
+	close(ended.fd);
+	if (ready != 1) {
+		kill(pid, SIGKILL);
+		return -ETIMEDOUT;
+	}
+	waitpid(pid, &status, 0);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -EINTR;
+}
+
+void *rdax_shared(size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		ksft_exit_fail_msg("%zu bytes of shared memory: %s\n", size,
+				   strerror(errno));
+	return p;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What every C test of rdax needs: a freshly bound device, its fault counters,
+ * accesses that survive SIGBUS, recognisable data, and a limit on how long
+ * anything may take.
+ */
+#ifndef RDAX_SELFTEST_H
+#define RDAX_SELFTEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define SZ_4K	(UINT64_C(1) << 12)
+#define SZ_2M	(UINT64_C(1) << 21)
+#define SZ_1G	(UINT64_C(1) << 30)
+
+#define RDAX_NODE	"/dev/rdax0"
+#define RDAX_CLASS	"/sys/class/dax/rdax0"
+#define RDAX_PARAMS	"/sys/module/rdax/parameters"
+#define ND_DEVICES	"/sys/bus/nd/devices"
+#define ND_DRIVER	"/sys/bus/nd/drivers/rdax"
+
+/* A bind, an unbind or a race takes far less even under TCG. */
+#define RDAX_PATIENCE	20	/* seconds */
+
+/* /sys/class/dax/rdax0/{faults,entries}/ */
+struct rdax_counts {
+	uint64_t pte_mapped, pmd_mapped, pud_mapped;
+	uint64_t pmd_fallback, pud_fallback;
+	uint64_t pte_sigbus, pmd_sigbus, pud_sigbus;
+	uint64_t oom, raced;
+	uint64_t created, waits, wakes;
+};
+
+/* The namespace under test, $RDAX_NS or namespace0.0: its data is lost. */
+const char *rdax_ns(void);
+
+/*
+ * Call first in main(): loads the module, or ends the program with SKIP where
+ * there is nothing to test. Unbinds and unloads at exit, and fails if it can't.
+ */
+void rdax_begin(void);
+
+/*
+ * Bind the namespace anew with that `align` parameter ("4K", "2M", "1G"): no
+ * index entries, all counters 0. These return 0, -errno, or -ETIMEDOUT when the
+ * kernel hasn't come back after RDAX_PATIENCE.
+ */
+int rdax_fresh(const char *align);
+int rdax_bind(void);
+int rdax_unbind(void);
+bool rdax_bound(void);
+int rdax_write_file(const char *path, const char *text);
+
+int rdax_open(void);
+void *rdax_map(int fd, uint64_t offset, uint64_t len);
+uint64_t rdax_attr(const char *name);
+uint64_t rdax_size(void);
+/* Can offsets and media agree modulo `bytes`, and does one such page fit? */
+bool rdax_fits(uint64_t bytes);
+
+void rdax_counts(struct rdax_counts *now);
+void rdax_delta(const struct rdax_counts *before, struct rdax_counts *delta);
+uint64_t rdax_mapped(const struct rdax_counts *c, uint64_t bytes);
+uint64_t rdax_sigbus(const struct rdax_counts *c);
+
+/* One access; 0, or the number of the signal that it raised. */
+int rdax_load(const void *p);
+int rdax_store(void *p);
+
+/*
+ * Words that say which offset and which seed they belong to, one in each `step`
+ * bytes of a mapping whose first byte is `offset` on the device (both multiples
+ * of `step`). The check returns how many are wrong; a signal counts as wrong.
+ */
+void rdax_fill(void *map, uint64_t offset, uint64_t len, uint64_t step,
+	       uint64_t seed);
+uint64_t rdax_wrong(const void *map, uint64_t offset, uint64_t len,
+		    uint64_t step, uint64_t seed);
+
+/* Write the words' cache lines back, as long as the device has no fsync. */
+void rdax_write_back(void *map, uint64_t offset, uint64_t len, uint64_t step);
+
+/*
+ * Run fn in a child with no ties to our output, so that a task which the kernel
+ * never wakes up again can't hold up the test run. Returns what fn returned
+ * (0 to 255), -EINTR if a signal ended it, or -ETIMEDOUT.
+ */
+int rdax_bounded(int (*fn)(void *arg), void *arg, unsigned int seconds);
+
+/* Memory that a bounded child shares with its parent, zeroed. */
+void *rdax_shared(size_t size);
+
+#endif /* RDAX_SELFTEST_H */

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Bind and unbind a hundred times: always rdax0 again, always the same data,
+ * and nothing kept: not the memory region, not its kernel mapping, not the
+ * index's nodes. Faults in each round make the index that unbind must free.
+ */
+#include <dirent.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "rdax.h"
+
+#define ROUNDS	100
+#define TOUCHED	128
+
+/* Lines of a file that contain this text. */
+static unsigned int lines_with(const char *path, const char *text)
+{
+	char line[512];
+	unsigned int n = 0;
+	FILE *f = fopen(path, "r");
+
+	if (!f)
+		return UINT32_MAX;
+	while (fgets(line, sizeof(line), f))
+		n += strstr(line, text) != NULL;
+	fclose(f);
+	return n;
+}
+
+static unsigned int devices_in_class(void)
+{
+	DIR *dir = opendir("/sys/class/dax");
+	struct dirent *e;
+	unsigned int n = 0;
+
+	if (!dir)
+		return 0;
+	while ((e = readdir(dir)))
+		n += !strncmp(e->d_name, "rdax", 4);
+	closedir(dir);
+	return n;
+}
+
+/* Objects in use in a slab cache; 0 where the kernel doesn't tell. */
+static uint64_t objects_of(const char *cache)
+{
+	char line[512], name[64];
+	uint64_t active, n = 0;
+	FILE *f = fopen("/proc/slabinfo", "r");
+
+	if (!f)
+		return 0;
+	while (fgets(line, sizeof(line), f))
+		if (sscanf(line, "%63s %" SCNu64, name, &active) == 2 &&
+		    !strcmp(name, cache))
+			n = active;
+	fclose(f);
+	return n;
+}
+
+TEST(hundred_times)
+{
+	char phys[64];
+	uint64_t size, step, nodes = 0;
+
+	ASSERT_EQ(0, rdax_fresh("4K"));
+	size = rdax_size();
+	step = size / TOUCHED;
+	snprintf(phys, sizeof(phys), "phys=0x%016" PRIx64, rdax_attr("resource"));
+	EXPECT_EQ(1, lines_with("/proc/iomem", rdax_ns()));
+	EXPECT_EQ(1, lines_with("/proc/vmallocinfo", phys)) TH_LOG("%s", phys);
+
+	for (int i = 0; i < ROUNDS; i++) {
+		int fd;
+		char *map;
+
+		ASSERT_EQ(0, rdax_fresh("4K"));
+		ASSERT_EQ(1, devices_in_class());
+		fd = rdax_open();
+		ASSERT_GE(fd, 0);
+		map = rdax_map(fd, 0, size);
+		ASSERT_NE(MAP_FAILED, map);
+		/* 4 KiB pages far apart: one index node each. */
+		ASSERT_EQ(0, madvise(map, size, MADV_NOHUGEPAGE));
+		ASSERT_EQ(0, i ? rdax_wrong(map, 0, size, step, i - 1) : 0);
+		rdax_fill(map, 0, size, step, i);
+		ASSERT_EQ(TOUCHED, rdax_attr("entries/created"));
+		munmap(map, size);
+		close(fd);
+		if (i == ROUNDS / 10)
+			nodes = objects_of("radix_tree_node");
+	}
+
+	ASSERT_EQ(0, rdax_unbind());
+	EXPECT_EQ(0, devices_in_class());
+	EXPECT_EQ(-1, access(RDAX_NODE, F_OK));
+	EXPECT_EQ(0, lines_with("/proc/iomem", rdax_ns()));
+	EXPECT_EQ(0, lines_with("/proc/vmallocinfo", phys));
+	/* A round makes more than TOUCHED nodes: a leak would be over 10,000. */
+	EXPECT_LT(objects_of("radix_tree_node"), nodes + 20 * TOUCHED)
+		TH_LOG("%" PRIu64 " nodes early on", nodes);
+}
+
+int main(int argc, char **argv)
+{
+	rdax_begin();
+	return test_harness_run(argc, argv);
+}
