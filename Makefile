@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# rdax: see README.md. `make help` lists what there is; scripts/lab does the work.
+# (The module's own rules are in Kbuild.)
+
+LAB := scripts/lab
+
+all: modules
+
+# With KDIR=, a kernel tree that was built or prepared with CONFIG_RUST, nothing of
+# the lab is needed.
+ifdef KDIR
+modules:
+	$(MAKE) -C $(KDIR) M=$(CURDIR) modules
+else
+modules:
+	@$(LAB) build
+endif
+
+run shell setup distclean clean:
+	@$(LAB) $@
+
+# make test SUITES="host guest persist"
+test:
+	@$(LAB) test $(SUITES)
+
+clippy fmtcheck checkpatch shellcheck:
+	@$(LAB) check $@
+
+check:
+	@$(LAB) check all
+
+help:
+	@echo 'make             build rdax.ko, against KDIR= if given, else for the kernel of the lab'
+	@echo 'make run         boot a guest, map its persistent memory, boot again, show that the data is there'
+	@echo 'make test        every test, on the host and in the guest; the last line counts them'
+	@echo 'make shell       a guest with the module loaded, and a prompt'
+	@echo 'make check       all of: clippy fmtcheck checkpatch shellcheck'
+	@echo 'make setup       only get what is missing'
+	@echo 'make clean       remove what was built'
+	@echo 'make distclean   that, and the cache'
+	@echo
+	@echo 'RDAX_CACHE=DIR   where the lab is kept (default ~/.cache/rdax)'
+	@echo 'RDAX_MIRROR=URL  the Debian mirror (default: the one of this machine)'
+
+.PHONY: all modules run shell setup test clippy fmtcheck checkpatch shellcheck check \
+	clean distclean help

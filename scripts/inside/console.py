@@ -1,0 +1,41 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""What on a kernel's console says that the kernel is not well."""
+
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+# [    1.234567] or, with caller information, [    1.234567][ T1]
+STAMP = r"^(<\d+>)?\[\s*\d+\.\d+\](\[[^]]*\])?\s"
+TROUBLE = re.compile(
+    STAMP + r".*?("
+    r"\bWARNING: "
+    r"|\bBUG: |kernel BUG at "
+    r"|\bOops\b|Kernel panic|Call Trace:"
+    r"|general protection fault|unable to handle"
+    r"|possible (circular|recursive) locking|INFO: possible |possible irq lock inversion"
+    r"|INFO: task .* blocked for|INFO: rcu|rcu: INFO: .* (stall|detected)"
+    r"|\b(KASAN|KFENCE|KCSAN|UBSAN): "
+    r"|kmemleak: \d+ new|unreferenced object"
+    r"|refcount_t: |list_(add|del) corruption|Bad page (state|map)|sleeping function called"
+    r"|\bbad (pgd|p4d|pud|pmd) "
+    r")")
+# Advice that some machines' kernels give at boot.
+ADVICE = re.compile(r"(Spectre|MDS|TAA|MMIO|RETBleed|SRSO|L1TF|VMSCAPE)\b.*: WARNING: ", re.I)
+
+
+def trouble(lines: Iterable[str]) -> list[str]:
+    return [line.rstrip() for line in lines if TROUBLE.search(line) and not ADVICE.search(line)]
+
+
+def main() -> int:
+    found = trouble(Path(sys.argv[1]).read_text(errors="replace").splitlines())
+    for line in found:
+        print(line)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

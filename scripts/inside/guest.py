@@ -1,0 +1,208 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Boot the stock kernel on the lab's root with two NVDIMMs, and run a command in it.
+
+    guest.py [--timeout SECONDS] [--interactive] -- COMMAND...
+
+The NVDIMMs are /work/nv0 and /work/nv1 (made if they are not there, kept if they
+are). The exit status is the command's; 124 after a time-out, 125 when the guest
+ended by itself, 126 when the console tells of trouble in the kernel.
+"""
+
+import argparse
+import os
+import selectors
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import console
+
+TIMED_OUT = 124
+NO_STATUS = 125
+TROUBLE = 126
+
+KERNEL = Path("/kernel/vmlinuz")
+WORK = Path("/work")
+NVDIMMS = {"nv0": "4G", "nv1": "512M"}
+VIRTIOFSD = "/usr/libexec/virtiofsd"
+SIZES = {"M": 1 << 20, "G": 1 << 30}
+LAST_LINES = 40
+FEW_LINES = 8
+
+Sink = Callable[[bytes], None]
+
+
+class GuestError(Exception):
+    """The guest couldn't be started."""
+
+
+@dataclass
+class Result:
+    status: int
+    seconds: float
+    log: list[str]
+    trouble: list[str] = field(default_factory=list)
+
+    def explain(self) -> list[str]:
+        """Why it failed, where the command itself can't have said so."""
+        lines = []
+        if self.status == TIMED_OUT:
+            lines.append(f"the guest was ended after {self.seconds:.0f} s; its last console lines:")
+            lines += self.log[-LAST_LINES:]
+        elif self.status == NO_STATUS:
+            lines.append("the guest ended by itself; its last console lines:")
+            lines += self.log[-LAST_LINES:]
+        elif self.status:
+            lines.append(f"the command's exit status is {self.status}; the console's end:")
+            lines += self.log[-FEW_LINES:]
+        if self.trouble:
+            lines.append("the kernel's console tells of trouble:")
+            lines += self.trouble
+        return lines
+
+    @property
+    def exit_status(self) -> int:
+        return self.status or (TROUBLE if self.trouble else 0)
+
+
+def kvm_is_real() -> bool:
+    """/dev/kvm is only let into the root where the CPU has vmx or svm."""
+    return os.access("/dev/kvm", os.R_OK | os.W_OK)
+
+
+def nvdimms() -> list[str]:
+    options = []
+    for name, size in NVDIMMS.items():
+        path = WORK / name
+        if not path.exists():
+            with path.open("wb") as image:
+                image.truncate(int(size[:-1]) * SIZES[size[-1]])
+        options += [
+            "-object", f"memory-backend-file,id={name},share=on,mem-path={path},size={size}",
+            "-device", f"nvdimm,id=nvdimm-{name},memdev={name}",
+        ]
+    return options
+
+
+def qemu(socket: Path, log: Path, interactive: bool) -> list[str]:
+    accel = (["-accel", "kvm", "-cpu", "host"] if kvm_is_real()
+             else ["-accel", "tcg,thread=multi", "-cpu", "max"])
+    append = ("console=ttyS0 panic=-1 rootfstype=virtiofs root=root ro "
+              "init=/rdax/scripts/guest/init")
+    return [
+        "qemu-system-x86_64", "-nodefaults", "-no-reboot", "-display", "none",
+        "-machine", "q35,nvdimm=on,memory-backend=ram", *accel,
+        "-smp", "2", "-m", "3G,slots=4,maxmem=32G",
+        "-object", "memory-backend-memfd,id=ram,size=3G,share=on",
+        "-chardev", f"socket,id=root,path={socket}",
+        "-device", "vhost-user-fs-pci,chardev=root,tag=root",
+        *nvdimms(),
+        "-kernel", str(KERNEL), "-append", append,
+        "-serial", f"file:{log}",
+        "-chardev", f"stdio,id=io,signal={'off' if interactive else 'on'}", "-serial", "chardev:io",
+    ]
+
+
+@contextmanager
+def virtiofs(socket: Path, log: Path) -> Iterator[None]:
+    """Serve this whole root, as it is in this mount namespace, to the guest."""
+    with log.open("wb") as output:
+        daemon = subprocess.Popen(
+            [VIRTIOFSD, f"--socket-path={socket}", "--shared-dir=/", "--sandbox=none",
+             "--cache=always", "--inode-file-handles=never", "--rlimit-nofile=0"],
+            stdout=output, stderr=output, stdin=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 10
+        while not socket.exists():
+            if daemon.poll() is not None or time.monotonic() > deadline:
+                raise GuestError(f"virtiofsd didn't start: {log.read_text(errors='replace')}")
+            time.sleep(0.02)
+        yield
+    finally:
+        daemon.kill()
+        daemon.wait()
+
+
+def stream(process: subprocess.Popen[bytes], deadline: float, sink: Sink) -> bool:
+    """Pass on what the command prints until QEMU ends; False if it is too late."""
+    assert process.stdout is not None
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            if selector.select(left):
+                data = os.read(process.stdout.fileno(), 1 << 16)
+                if not data:
+                    return True
+                sink(data)
+
+
+def to_stdout(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def boot(command: Sequence[str], *, timeout: float, name: str = "guest",
+         interactive: bool = False, sink: Sink = to_stdout) -> Result:
+    """Run COMMAND in a guest; its console is kept in /work/NAME.console."""
+    begun = time.monotonic()
+    log, socket = WORK / f"{name}.console", Path("/run") / f"{name}.socket"
+    status = WORK / "status"
+    for stale in (log, socket, status, WORK / "interactive"):
+        stale.unlink(missing_ok=True)
+    log.touch()
+    (WORK / "command").write_text(shlex.join(command) + "\n")
+    if interactive:
+        (WORK / "interactive").touch()
+    in_time = True
+    with virtiofs(socket, WORK / f"{name}.virtiofsd"):
+        process = subprocess.Popen(
+            qemu(socket, log, interactive),
+            stdin=None if interactive else subprocess.DEVNULL,
+            stdout=None if interactive else subprocess.PIPE)
+        try:
+            if interactive:
+                process.wait()
+            else:
+                in_time = stream(process, begun + timeout, sink)
+        finally:
+            process.kill()
+            process.wait()
+    lines = [line.rstrip("\r") for line in log.read_text(errors="replace").split("\n")]
+    if not in_time:
+        code = TIMED_OUT
+    else:
+        text = status.read_text().strip() if status.exists() else ""
+        code = int(text) if text.isdigit() else NO_STATUS
+    return Result(code, time.monotonic() - begun, [line for line in lines if line],
+                  console.trouble(lines))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--timeout", type=float, default=600)
+    parser.add_argument("--interactive", action="store_true")
+    parser.add_argument("command", nargs="+")
+    args = parser.parse_args()
+    try:
+        result = boot(args.command, timeout=args.timeout, interactive=args.interactive)
+    except GuestError as error:
+        print(f"guest: {error}", file=sys.stderr)
+        return NO_STATUS
+    except KeyboardInterrupt:
+        return 130
+    for line in result.explain():
+        print(f"guest: {line}", file=sys.stderr)
+    return result.exit_status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

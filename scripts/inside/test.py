@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Every test of rdax, as one TAP stream: test.py [SUITE...], of host, guest, persist.
+
+host      the checks of scripts/inside/check, Rust's and Python's unit tests, and that a
+          warning on a guest's console is found
+guest     the kselftests of samples/selftests in a guest, by Linux's own runner
+persist   a pattern written in one boot and verified in the next
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import guest
+from tap import Kselftest, Reader, Tap, Verdicts, by_lines
+
+INSIDE = Path("/rdax/scripts/inside")
+CHECKS = ("fmtcheck", "clippy", "checkpatch", "shellcheck")
+SCRIPT_TESTS = Path("/rdax/scripts/tests")
+RUST_HOST = Path("/rdax/rust/host")
+KSELFTEST = Path("/build/kselftest")
+PERSIST = KSELFTEST / "rdax/persist.sh"
+
+
+class Fold:
+    """Collects lines, to be shown only if something failed."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def say(text: str) -> None:
+    print(f"lab: {text}", file=sys.stderr, flush=True)
+
+
+def host_command(tap: Tap, name: str, command: Sequence[str | Path]) -> bool:
+    """One result: did COMMAND exit with 0? Its output only if it didn't."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
+        for line in done.stdout.decode(errors="replace").splitlines():
+            tap.comment(line)
+    tap.result(done.returncode == 0, name)
+    return done.returncode == 0
+
+
+def host_verdicts(tap: Tap, suite: str, command: Sequence[str | Path], **env: str) -> None:
+    reader = Verdicts(tap, suite)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               text=True, errors="replace", env=os.environ | env)
+    assert process.stdout is not None
+    for line in process.stdout:
+        reader.line(line.rstrip("\n"))
+    reader.end(process.wait())
+
+
+def in_guest(tap: Tap, name: str, command: Sequence[str], reader: Reader | None,
+             timeout: float) -> guest.Result:
+    """Run COMMAND in a guest; two results: did it end as it should, is its console clean?"""
+    fold = Fold()
+    result = guest.boot(command, timeout=timeout, name=name.replace(" ", "-"),
+                        sink=by_lines(reader.line if reader else fold.line))
+    if reader:
+        reader.end(result.status)
+        # the runner's exit status repeats what its lines say
+        ended = result.status not in (guest.TIMED_OUT, guest.NO_STATUS)
+    else:
+        ended = result.status == 0
+    if not ended or result.trouble:
+        for line in [*fold.lines, *result.explain()]:
+            tap.comment(line)
+    tap.result(ended, f"{name}: the guest runs to its end ({result.seconds:.0f} s)")
+    tap.result(not result.trouble, f"{name}: the kernel's console is clean")
+    return result
+
+
+def host(tap: Tap) -> None:
+    say("host: checks and unit tests")
+    for check in CHECKS:
+        host_command(tap, f"host: {check}", [INSIDE / "check", check])
+    host_verdicts(tap, "host: scripts",
+                  ["python3", "-B", "-m", "unittest", "discover", "-v", "-s", SCRIPT_TESTS],
+                  PYTHONPATH=str(INSIDE))
+    if RUST_HOST.exists():
+        host_verdicts(tap, "host: rust",
+                      ["cargo", "test", "--offline", "--locked", "--manifest-path",
+                       str(RUST_HOST / "Cargo.toml")],
+                      CARGO_TARGET_DIR="/build/cargo", CARGO_HOME="/build/cargo-home")
+    say("host: a guest that warns on its console")
+    result = guest.boot(["sh", "-c", "echo '<4>WARNING: not a real one' >/dev/kmsg"],
+                        timeout=120, name="warns", sink=lambda data: None)
+    tap.result(result.status == 0 and len(result.trouble) == 1
+               and result.exit_status == guest.TROUBLE,
+               "host: a warning on a guest's console fails its run")
+
+
+def selftests(tap: Tap) -> bool:
+    return host_command(tap, "the kselftests build", [INSIDE / "samples", "tests"])
+
+
+def in_boot(tap: Tap) -> None:
+    if not selftests(tap):
+        return
+    say("guest: the kselftests")
+    in_guest(tap, "kselftest", [str(KSELFTEST / "run_kselftest.sh")], Kselftest(tap), timeout=900)
+
+
+def persist(tap: Tap) -> None:
+    if not PERSIST.exists() and not selftests(tap):
+        return
+    seed = str(int(time.time()))
+    for verb in ("write", "verify"):
+        say(f"persist: {verb}")
+        in_guest(tap, f"persist {verb}", [str(PERSIST), verb, seed], None, timeout=180)
+
+
+SUITES: dict[str, Callable[[Tap], None]] = {"host": host, "guest": in_boot, "persist": persist}
+
+
+def main() -> int:
+    wanted = sys.argv[1:] or list(SUITES)
+    unknown = [name for name in wanted if name not in SUITES]
+    if unknown:
+        print(f"test: no suite {unknown[0]}; there are: {', '.join(SUITES)}", file=sys.stderr)
+        return 2
+    begun = time.monotonic()
+    tap = Tap()
+    for name in wanted:
+        try:
+            SUITES[name](tap)
+        except guest.GuestError as error:
+            tap.comment(str(error))
+            tap.result(False, f"{name}: the guest starts")
+    tap.comment(f"{time.monotonic() - begun:.0f} s")
+    return tap.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
