@@ -4,5 +4,6 @@
 
 bool rust_helper_waitqueue_active(struct wait_queue_head *wq_head)
 {
+	/* The caller says what this pairs with: rust/kernel_ext/wait.rs. */
 	return waitqueue_active(wq_head);
 }
