@@ -95,10 +95,10 @@ mmdebstrap_path() {
 	echo "$cache/mmdebstrap/usr/bin/mmdebstrap"
 }
 
-# make_root TMP: a Debian with scripts/packages, and the directories and the apt
-# sources that the lab uses later.
+# make_root TMP SUITE: a Debian with scripts/packages, and the places that the lab
+# uses later.
 make_root() {
-	local tmp=$1 bootstrap url packages root=$1/root
+	local tmp=$1 suite=$2 bootstrap url packages root=$1/root
 	bootstrap=$(mmdebstrap_path "$tmp")
 	perl -e 1 2>/dev/null || die "mmdebstrap needs perl: install perl."
 	[ -e /usr/share/keyrings/debian-archive-keyring.gpg ] ||

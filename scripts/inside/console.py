@@ -23,7 +23,8 @@ TROUBLE = re.compile(
     r"|\bbad (pgd|p4d|pud|pmd) "
     r")")
 # Advice that some machines' kernels give at boot.
-ADVICE = re.compile(r"(Spectre|MDS|TAA|MMIO|RETBleed|SRSO|L1TF|VMSCAPE)\b.*: WARNING: ", re.I)
+ADVICE = re.compile(
+    r"(Spectre|MDS|TAA|MMIO|RETBleed|SRSO|L1TF|VMSCAPE)\b.*: WARNING: ", re.IGNORECASE)
 
 
 def trouble(lines: Iterable[str]) -> list[str]:

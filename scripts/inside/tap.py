@@ -15,7 +15,7 @@ from typing import Protocol, TextIO
 
 RESULT = re.compile(r"^(?P<not>not )?ok\b ?(?P<number>\d+)?(?: - | )?(?P<name>.*)$")
 PLAN = re.compile(r"^1\.\.(\d+)")
-SKIP = re.compile(r"#\s*SKIP\b", re.I)
+SKIP = re.compile(r"#\s*SKIP\b", re.IGNORECASE)
 
 
 class Tap:

@@ -24,8 +24,7 @@ TROUBLE = (
 )
 FINE = (
     "[    5.123456] rdax: loading out-of-tree module taints kernel.",
-    "[    5.123456] rdax: module verification failed: signature and/or required key missing - "
-    "tainting kernel",
+    "[    5.123456] rdax: module verification failed: signature and/or required key missing",
     "[    2.066998] clocksource: Watchdog remote CPU 1 read timed out",
     "[    0.123456] Spectre V2 : WARNING: Unprivileged eBPF is enabled with eIBRS on",
     "[    1.219209] Freeing unused kernel image (text/rodata gap) memory: 420K",
