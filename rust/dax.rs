@@ -7,6 +7,8 @@
 pub(crate) mod driver;
 
 mod attrs;
+mod counter;
+mod debugfs;
 mod device;
 mod entry;
 mod fault;
@@ -14,6 +16,7 @@ mod file;
 mod mapping;
 mod order;
 mod params;
+mod punch;
 mod range;
 mod signature;
 mod stats;

@@ -15,7 +15,12 @@
 #include <linux/xarray.h>
 
 #include "../helpers/helpers.h"
+#include "../uapi/rdax.h"
 
 /* Macros that bindgen can't evaluate. */
 const fop_flags_t RUST_CONST_HELPER_FOP_MMAP_SYNC = FOP_MMAP_SYNC;
+const unsigned int RUST_CONST_HELPER_RDAX_IOC_PUNCH = RDAX_IOC_PUNCH;
+const unsigned int RUST_CONST_HELPER_RDAX_IOC_ZERO = RDAX_IOC_ZERO;
+const fmode_t RUST_CONST_HELPER_FMODE_WRITE = FMODE_WRITE;
+const gfp_t RUST_CONST_HELPER___GFP_NORETRY = __GFP_NORETRY;
 const unsigned int RUST_CONST_HELPER_XA_CHUNK_SHIFT = XA_CHUNK_SHIFT;

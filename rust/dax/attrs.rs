@@ -118,14 +118,16 @@ static FAULT_ATTRS: Attributes<Device, 11> = Attributes::new([
 ]);
 
 attribute!(CREATED, c"created", 0o444, "{}", |dev| live(dev, |live| {
-    live.mapping.created.get()
+    live.mapping.events.created.get()
 })?);
 attribute!(WAITS, c"waits", 0o444, "{}", |dev| live(dev, |live| live
     .mapping
+    .events
     .waits
     .get())?);
 attribute!(WAKES, c"wakes", 0o444, "{}", |dev| live(dev, |live| live
     .mapping
+    .events
     .wakes
     .get())?);
 

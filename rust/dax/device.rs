@@ -10,6 +10,12 @@ use super::{
 };
 use crate::kernel_ext::{
     fs::AnonInode,
+    nd::{
+        self,
+        Namespace, //
+    },
+    page::HugeZeroPage,
+    rwsem::RwSemaphore,
     srcu::{
         Revocable,
         RevocableGuard, //
@@ -17,7 +23,10 @@ use crate::kernel_ext::{
 };
 use kernel::{
     prelude::*,
-    sync::Arc, //
+    sync::{
+        Arc,
+        SetOnce, //
+    },
 };
 
 /// What a device is made of.
@@ -32,13 +41,32 @@ pub(crate) struct Geometry {
     pub(crate) synchronous: bool,
 }
 
-/// What there is of a device only while its namespace is bound: the way to the media.
+/// What there is of a device only while its namespace is bound, with the media.
 #[pin_data]
-pub(crate) struct Live {
+pub(crate) struct Contents {
     pub(crate) range: Range,
     #[pin]
     pub(crate) mapping: Mapping,
+    /// Held shared by faults, and alone by what changes several entries and the media behind them.
+    #[pin]
+    pub(crate) layout: RwSemaphore,
+    huge_zero: SetOnce<HugeZeroPage>,
 }
+
+impl Contents {
+    /// Zeroes to map for a 2 MiB hole, if there is memory for them. Sleeps at the first call.
+    pub(crate) fn huge_zero(&self) -> Option<&HugeZeroPage> {
+        if let Some(zero) = self.huge_zero.as_ref() {
+            return Some(zero);
+        }
+        // If another was faster, this one is dropped.
+        self.huge_zero.populate(HugeZeroPage::new().ok()?);
+        self.huge_zero.as_ref()
+    }
+}
+
+/// The way to the media.
+pub(crate) type Live = nd::Live<Contents>;
 
 /// A device.
 ///
@@ -46,8 +74,7 @@ pub(crate) struct Live {
 /// reached only by [`Device::live`].
 #[pin_data]
 pub(crate) struct Device {
-    #[pin]
-    live: Revocable<Live>,
+    live: Arc<Revocable<Live>>,
     inode: AnonInode,
     align: Order,
     numa_node: i32,
@@ -57,7 +84,7 @@ pub(crate) struct Device {
 
 impl Device {
     /// Sleeps. Errors: `ENOMEM`, `ENFILE`.
-    pub(crate) fn new(geometry: Geometry) -> Result<Arc<Self>> {
+    pub(crate) fn new(namespace: &Namespace<'_>, geometry: Geometry) -> Result<Arc<Self>> {
         let Geometry {
             range,
             align,
@@ -66,10 +93,12 @@ impl Device {
         } = geometry;
         Arc::pin_init(
             try_pin_init!(Self {
-                live <- Revocable::new(try_pin_init!(Live {
+                live: namespace.publish(try_pin_init!(Contents {
                     range,
                     mapping <- Mapping::new(),
-                })),
+                    layout <- RwSemaphore::new(c"rdax_layout"),
+                    huge_zero: SetOnce::new(),
+                }))?,
                 inode: AnonInode::new(c"[rdax]")?,
                 align,
                 numa_node,
@@ -111,8 +140,9 @@ impl Drop for Attached {
     fn drop(&mut self) {
         // In this order: when no handler is under way and none can begin, nothing is inserted
         // behind the unmapping; and when nothing is mapped, no entry is needed.
-        let live = self.0.live.revoke();
-        self.0.inode.unmap_all();
-        live.mapping.clear();
+        self.0.live.revoke(|live| {
+            self.0.inode.unmap_all();
+            live.mapping.clear();
+        });
     }
 }

@@ -7,6 +7,7 @@
 //! namespace is taken, its head is read; nothing is ever written by binding.
 
 use super::{
+    debugfs::View,
     device::{
         Attached,
         Device,
@@ -36,6 +37,7 @@ use crate::kernel_ext::{
     },
 };
 use kernel::{
+    debugfs::Dir,
     dev_err,
     dev_info,
     dev_notice,
@@ -63,6 +65,7 @@ impl kernel::InPlaceModule for Module {
                 Driver {
                     // fio and QEMU know a DAX device by the name of its class.
                     class: Arc::pin_init(Class::new(c"dax", c"rdax"), GFP_KERNEL)?,
+                    debugfs: Dir::new(c"rdax"),
                 },
                 module,
             ),
@@ -73,11 +76,15 @@ impl kernel::InPlaceModule for Module {
 /// The driver of the nd bus.
 pub(crate) struct Driver {
     class: Arc<Class<Device>>,
+    debugfs: Dir,
 }
 
 /// A namespace that is bound.
+#[pin_data]
 pub(crate) struct Bound {
-    // Dropped in this order: no new opens and no attributes, then no media.
+    // Dropped in this order: no view, no new opens and no attributes, then no media.
+    #[pin]
+    _view: View,
     _node: Node<Device>,
     _device: Attached,
 }
@@ -96,7 +103,7 @@ impl nd::Driver for Driver {
     fn probe(&self, namespace: &Namespace<'_>) -> Result<Pin<KBox<Bound>>> {
         let geometry = examine(namespace)?;
         let (range, align) = (geometry.range, geometry.align);
-        let device = Attached(Device::new(geometry)?);
+        let device = Attached(Device::new(namespace, geometry)?);
         let node = Node::new(self.class.clone(), namespace.device(), device.0.clone())?;
         dev_info!(
             namespace.device(),
@@ -105,14 +112,15 @@ impl nd::Driver for Driver {
             range.size(),
             align.bytes()
         );
-        KBox::pin(
-            Bound {
+        let view_of = device.0.clone();
+        KBox::pin_init(
+            try_pin_init!(Bound {
+                _view <- View::new(&self.debugfs, node.minor(), &view_of)?,
                 _node: node,
                 _device: device,
-            },
+            }),
             GFP_KERNEL,
         )
-        .map_err(Error::from)
     }
 }
 

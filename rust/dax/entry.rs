@@ -10,7 +10,8 @@ use super::order::Order;
 
 const LOCKED: usize = 1 << 0;
 const EMPTY: usize = 1 << 1;
-const ORDER_SHIFT: u32 = 2;
+const ZERO: usize = 1 << 2;
+const ORDER_SHIFT: u32 = 3;
 const ORDER_MASK: usize = (1 << 5) - 1;
 const PFN_SHIFT: u32 = ORDER_SHIFT + 5;
 const PFN_MASK: usize = (1 << (63 - PFN_SHIFT)) - 1;
@@ -20,6 +21,8 @@ const PFN_MASK: usize = (1 << (63 - PFN_SHIFT)) - 1;
 pub(crate) enum Kind {
     /// Nothing known: it exists so that there is something to lock.
     Empty,
+    /// A hole: the media is all zeroes, and readers may be given any zeroes instead of it.
+    Zero,
     /// The media, from this page frame on.
     Mapped {
         /// The frame of the first page of the entry.
@@ -43,6 +46,7 @@ impl Entry {
         // x86-64, so that it takes nothing away.
         match kind {
             Kind::Empty => Self(EMPTY | order),
+            Kind::Zero => Self(ZERO | order),
             Kind::Mapped { pfn } => Self((pfn & PFN_MASK) << PFN_SHIFT | order),
         }
     }
@@ -51,6 +55,8 @@ impl Entry {
     pub(crate) const fn kind(self) -> Kind {
         if self.0 & EMPTY != 0 {
             Kind::Empty
+        } else if self.0 & ZERO != 0 {
+            Kind::Zero
         } else {
             Kind::Mapped {
                 pfn: self.0 >> PFN_SHIFT,
@@ -65,6 +71,13 @@ impl Entry {
             // Not reached, by the type invariants.
             None => Order::PTE,
         }
+    }
+
+    /// The first page offset behind the run that it stands for, when `index` is in that; `None` when
+    /// that is none.
+    pub(crate) const fn behind(self, index: usize) -> Option<usize> {
+        let order = self.order();
+        order.align_down(index).checked_add(order.pages())
     }
 
     /// Whether somebody holds its lock.

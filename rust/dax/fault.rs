@@ -8,18 +8,25 @@ use super::{
         Live, //
     },
     entry::Kind,
-    mapping::GrabError,
+    mapping::{
+        GrabError,
+        LockedEntry, //
+    },
     order::{
         Order,
         PAGE_SHIFT, //
     },
     range::leaf_fits,
 };
-use crate::kernel_ext::mm::{
-    self,
-    FaultResult,
-    Level,
-    VmFault, //
+use crate::kernel_ext::{
+    fs::AnonInode,
+    mm::{
+        self,
+        FaultResult,
+        Level,
+        VmFault, //
+    },
+    params, //
 };
 use kernel::prelude::*;
 
@@ -36,7 +43,11 @@ impl From<Level> for Order {
 impl mm::Operations for Device {
     fn fault(&self, vmf: &mut VmFault<'_>, level: Level) -> FaultResult {
         let result = match self.live() {
-            Some(live) => serve(&live, vmf, level),
+            Some(live) => {
+                // Shared: excludes a punch, which changes what is behind several entries.
+                let _layout = live.layout.read();
+                serve(&live, self.inode(), vmf, level).unwrap_or_else(|result| result)
+            }
             None => FaultResult::Sigbus,
         };
         self.faults.count(level, result);
@@ -60,32 +71,97 @@ impl mm::Operations for Device {
 /// The kernel asks for the largest level first, and for the next smaller one at each fallback. The
 /// smallest is always served, whatever the device's alignment: MADV_NOHUGEPAGE and
 /// PR_SET_THP_DISABLE keep the larger ones from being asked for.
-fn serve(live: &Live, vmf: &mut VmFault<'_>, level: Level) -> FaultResult {
+fn serve(
+    live: &Live,
+    inode: &AnonInode,
+    vmf: &mut VmFault<'_>,
+    level: Level,
+) -> Result<FaultResult, FaultResult> {
     let order = Order::from(level);
     let (address, pgoff) = (vmf.address(), vmf.pgoff());
     if level != Level::Pte && !leaf_fits(order, address, pgoff, vmf.vma_range()) {
-        return FaultResult::Fallback;
+        return Err(FaultResult::Fallback);
     }
     let Some(pfn) = live.range.pfn(pgoff, order) else {
-        return match level {
+        return Err(match level {
             Level::Pte => FaultResult::Sigbus,
             Level::Pmd | Level::Pud => FaultResult::Fallback,
-        };
+        });
     };
 
     let mut entry = match live.mapping.grab(pgoff, order) {
-        Ok(entry) => entry,
-        Err(GrabError::Conflict) => return FaultResult::Fallback,
-        Err(GrabError::NoMemory) => return FaultResult::Oom,
-    };
-    if entry.kind() == Kind::Empty {
-        // The entry may span more than the leaf.
-        let (start, entry_order) = entry.run();
-        let Some(pfn) = live.range.pfn(start, entry_order) else {
-            return FaultResult::Sigbus;
-        };
-        entry.set_kind(Kind::Mapped { pfn });
+        Err(GrabError::Conflict) if level == Level::Pmd && params::upgrade() => {
+            upgrade(live, inode, pgoff, pfn)
+        }
+        entry => entry,
+    }?;
+    loop {
+        match entry.kind() {
+            Kind::Mapped { .. } => break,
+            // A page of a larger hole is read under the hole's lock: nothing need be split.
+            Kind::Zero if !vmf.is_write() => return Ok(insert_zero(live, vmf, level)),
+            Kind::Zero | Kind::Empty if entry.order() > order => {
+                unmap_zero(inode, &entry);
+                // Another may have come first, with an entry of any order.
+                entry = entry.split(pgoff, order)?;
+            }
+            Kind::Zero | Kind::Empty => {
+                // The zeroes go before the media comes: nobody reads them after it was written.
+                unmap_zero(inode, &entry);
+                entry.set_kind(Kind::Mapped { pfn });
+            }
+        }
     }
-    // Under the entry lock: whoever takes it next finds the page table as the entry says.
-    vmf.insert_pfn(level, pfn)
+    // Under the entry lock: whoever takes it next finds the page table as the entry says, and an
+    // entry that is not dirty has no writable mapping.
+    if vmf.is_write() {
+        entry.set_dirty();
+    }
+    Ok(vmf.insert_pfn(level, pfn, vmf.is_write()))
+}
+
+impl From<GrabError> for FaultResult {
+    fn from(error: GrabError) -> Self {
+        match error {
+            GrabError::Conflict => Self::Fallback,
+            GrabError::NoMemory => Self::Oom,
+        }
+    }
+}
+
+/// Makes one 2 MiB entry of the smaller ones in the range, if none of them is locked.
+///
+/// Thread 003 held this to be not worth the complexity. It is one atomic step of the index; the
+/// mappings that others have of the smaller pages are torn down under the new entry's lock.
+fn upgrade<'a>(
+    live: &'a Live,
+    inode: &AnonInode,
+    pgoff: usize,
+    pfn: usize,
+) -> Result<LockedEntry<'a>, GrabError> {
+    let entry = live
+        .mapping
+        .upgrade(pgoff, Order::PMD, Kind::Mapped { pfn })?;
+    inode.unmap_pages(entry.start(), entry.order().pages());
+    Ok(entry)
+}
+
+/// Tears down the zeroes that are mapped for a hole.
+fn unmap_zero(inode: &AnonInode, entry: &LockedEntry<'_>) {
+    if entry.kind() == Kind::Zero {
+        inode.unmap_pages(entry.start(), entry.order().pages());
+    }
+}
+
+/// Maps zeroes for a hole, read-only.
+fn insert_zero(live: &Live, vmf: &mut VmFault<'_>, level: Level) -> FaultResult {
+    match level {
+        Level::Pte => vmf.insert_zero_page(),
+        Level::Pmd => match live.huge_zero() {
+            Some(zero) => vmf.insert_pfn(level, zero.pfn(), false),
+            None => FaultResult::Fallback,
+        },
+        // There is no hole of this order.
+        Level::Pud => FaultResult::Fallback,
+    }
 }

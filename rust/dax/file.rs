@@ -6,6 +6,7 @@ use super::{
     attrs,
     device::Device,
     order::PAGE_SHIFT,
+    punch,
     range::best_order, //
 };
 use crate::kernel_ext::{
@@ -14,7 +15,8 @@ use crate::kernel_ext::{
     fs::AnonInode,
     log,
     mm::VmaDesc,
-    sysfs::GroupList, //
+    sysfs::GroupList,
+    uapi, //
 };
 use kernel::prelude::*;
 
@@ -42,6 +44,20 @@ impl cdev::Operations for Device {
             );
         }
         Err(errno)
+    }
+
+    fn ioctl(&self, writable: bool, cmd: u32, arg: usize) -> Result {
+        let call = match cmd {
+            uapi::RDAX_IOC_PUNCH => punch::punch,
+            uapi::RDAX_IOC_ZERO => punch::zero,
+            _ => return Err(ENOTTY),
+        };
+        if !writable {
+            return Err(EBADF);
+        }
+        // Before the device is held: the argument may be in a mapping of it.
+        let range = uapi::Range::read(arg)?;
+        call(self, &range)
     }
 
     fn mapping_align(&self, pgoff: usize, len: usize) -> usize {

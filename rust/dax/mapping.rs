@@ -4,31 +4,42 @@
 //!
 //! # Lock order
 //!
-//! `mmap_lock` or VMA lock → live guard (SRCU) → entry lock → `i_mmap_rwsem` → page-table lock;
-//! the index's `xa_lock` and the wait queues' locks innermost, never held over anything that
-//! sleeps. No lock of this module is held over a copy to or from user memory, which may fault on a
-//! mapping of this very device.
+//! `mmap_lock` or VMA lock → live guard (SRCU) → layout rwsem → entry lock → `i_mmap_rwsem` →
+//! page-table lock; the index's `xa_lock` and the wait queues' locks innermost, never held over
+//! anything that sleeps. A task holds one entry lock at a time. No lock of this module is held over
+//! a copy to or from user memory, which may fault on a mapping of this very device.
 //!
 //! # The protocol
 //!
 //! That of `fs/dax.c`, which the thread "dax: New fault locking" (May 2016) argued about. An entry
 //! is one word in an XArray; a bit in it is its lock. Whoever finds the bit set queues itself as an
 //! exclusive waiter, keyed by the start of the entry that it found, *before* it drops the
-//! `xa_lock`; whoever clears the bit does so under the `xa_lock` and wakes one waiter of that key
-//! after it. So no wake-up is lost, and each wakes one task that will take the lock or wait again
-//! behind the one that did.
+//! `xa_lock`; whoever clears the bit does so under the `xa_lock` and wakes a waiter of that key
+//! after it. So no wake-up is lost.
+//!
+//! An unlock wakes one waiter, which will take the lock, or wait again behind one that did. An entry
+//! that is replaced by another kind or size, or deleted, wakes them all: what they waited for is no
+//! more. A waiter that was woken and goes away without the lock passes the wake-up on ([`Woken`]).
+//!
+//! `Documentation/locking.rst` has the states and transitions as a table.
 
 use super::{
+    counter::Counter,
     entry::{
         Entry,
         Kind, //
     },
     order::Order,
-    stats::Counter,
 };
 use crate::kernel_ext::{
-    wait::WaitTable,
+    wait::{
+        WaitTable,
+        Wake,
+        Woken, //
+    },
     xarray::{
+        Guard,
+        Mark,
         Value,
         XArray,
         XaState, //
@@ -46,6 +57,9 @@ impl Value for Entry {
     }
 }
 
+/// Marks an entry through which the media was, or may have been, written.
+const DIRTY: Mark = Mark::Mark0;
+
 /// Why an entry could not be locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum GrabError {
@@ -55,6 +69,26 @@ pub(crate) enum GrabError {
     NoMemory,
 }
 
+/// What happened to the entries of a device, since it was made.
+pub(crate) struct Events {
+    /// Entries locked.
+    pub(crate) grabs: Counter,
+    /// Entries made.
+    pub(crate) created: Counter,
+    /// Times that a task slept for an entry lock.
+    pub(crate) waits: Counter,
+    /// Unlocks that found a task in the wait queue.
+    pub(crate) wakes: Counter,
+    /// Entries not locked because part of the range had a smaller one.
+    pub(crate) conflicts: Counter,
+    /// Entries that gave way to a smaller one.
+    pub(crate) splits: Counter,
+    /// Ranges whose entries were replaced by one larger one.
+    pub(crate) upgrades: Counter,
+    /// Entries deleted, other than by a split.
+    pub(crate) deletes: Counter,
+}
+
 /// The entries of a device, by page offset.
 #[pin_data]
 pub(crate) struct Mapping {
@@ -62,12 +96,7 @@ pub(crate) struct Mapping {
     entries: XArray<Entry>,
     #[pin]
     waiters: WaitTable,
-    /// Entries made.
-    pub(crate) created: Counter,
-    /// Times that a task slept for an entry lock.
-    pub(crate) waits: Counter,
-    /// Unlocks that found a waiter.
-    pub(crate) wakes: Counter,
+    pub(crate) events: Events,
 }
 
 impl Mapping {
@@ -76,9 +105,16 @@ impl Mapping {
         try_pin_init!(Self {
             entries <- XArray::new(),
             waiters <- WaitTable::new(),
-            created: Counter::new(),
-            waits: Counter::new(),
-            wakes: Counter::new(),
+            events: Events {
+                grabs: Counter::new(),
+                created: Counter::new(),
+                waits: Counter::new(),
+                wakes: Counter::new(),
+                conflicts: Counter::new(),
+                splits: Counter::new(),
+                upgrades: Counter::new(),
+                deletes: Counter::new(),
+            },
         })
     }
 
@@ -93,40 +129,34 @@ impl Mapping {
     /// of the index is really needed. `grab_mapping_entry()` of `fs/dax.c`.
     pub(crate) fn grab(&self, pgoff: usize, order: Order) -> Result<LockedEntry<'_>, GrabError> {
         let mut xas = XaState::new(&self.entries, pgoff, order.get());
+        let mut woken = None;
         loop {
             let mut guard = xas.lock();
-            let entry = match guard.find_conflict() {
+            let found = guard.find_conflict();
+            let entry = match found {
                 None => Entry::new(Kind::Empty, order),
-                Some(entry) if entry.order() < order => return Err(GrabError::Conflict),
+                Some(entry) if entry.order() < order => {
+                    self.events.conflicts.inc();
+                    return Err(GrabError::Conflict);
+                }
                 Some(entry) if entry.is_locked() => {
-                    self.waits.inc();
-                    // Looked at under the `xa_lock`, and queued before it is dropped.
-                    self.waiters
-                        .wait_exclusive(entry.order().align_down(pgoff), guard);
+                    self.wait(&mut woken, entry.order().align_down(pgoff), guard);
                     continue;
                 }
-                Some(entry) => {
-                    if entry.order() != order {
-                        guard.set_order(pgoff, entry.order().get());
-                    }
-                    entry
-                }
+                Some(entry) => entry,
             };
-            match guard.store(entry.locked()) {
-                Ok(old) => {
-                    drop(guard);
-                    if old.is_none() {
-                        self.created.inc();
+            if entry.order() != order {
+                guard.adopt_order(entry.order().get());
+            }
+            match self.lock(guard, pgoff, entry) {
+                Ok(locked) => {
+                    if found.is_none() {
+                        self.events.created.inc();
                     }
-                    // INVARIANT: The lock bit was set just above, under the `xa_lock`.
-                    return Ok(LockedEntry {
-                        mapping: self,
-                        start: entry.order().align_down(pgoff),
-                        entry,
-                    });
+                    settle(&mut woken, locked.start);
+                    return Ok(locked);
                 }
                 Err(_) => {
-                    drop(guard);
                     if !xas.nomem() {
                         return Err(GrabError::NoMemory);
                     }
@@ -135,9 +165,187 @@ impl Mapping {
         }
     }
 
+    /// Locks the first entry that ends behind page offset `from` and begins before `end`.
+    ///
+    /// This is the step of an iteration that survives sleeping: go on behind the entry's run. What
+    /// others add behind its back is found, or not; what is there all the time is found.
+    ///
+    /// Sleeps, uninterruptibly, while another holds the lock.
+    pub(crate) fn lock_next(&self, from: usize, end: usize) -> Option<LockedEntry<'_>> {
+        let last = end.checked_sub(1)?;
+        let mut woken = None;
+        loop {
+            let mut xas = XaState::new(&self.entries, from, 0);
+            let mut guard = xas.lock();
+            let (index, entry) = guard.find(last)?;
+            if entry.is_locked() {
+                self.wait(&mut woken, entry.order().align_down(index), guard);
+                continue;
+            }
+            guard.adopt_order(entry.order().get());
+            // Stored over an entry of the same order: no memory is needed.
+            let locked = self.lock(guard, index, entry).ok()?;
+            // Not always the one that was waited for: others may have come before it.
+            settle(&mut woken, locked.start);
+            return Some(locked);
+        }
+    }
+
+    /// Deletes the entry at `pgoff`, once nobody holds its lock, and after `prepare` was called with
+    /// it locked. If that fails the entry stays.
+    ///
+    /// The caller has seen the entry and makes sure that nobody else deletes it (thread 002: "if
+    /// anything changes in between we have a locking bug and I want to know about it"). Sleeps,
+    /// uninterruptibly, while another holds the lock. `dax_delete_mapping_entry()` of `fs/dax.c`.
+    pub(crate) fn delete(
+        &self,
+        pgoff: usize,
+        prepare: impl FnOnce(&LockedEntry<'_>) -> Result,
+    ) -> Result {
+        let Some(entry) = self.lock_next(pgoff, pgoff.saturating_add(1)) else {
+            kernel::pr_warn_once!("no entry to delete\n");
+            return Ok(());
+        };
+        prepare(&entry)?;
+        entry.delete();
+        Ok(())
+    }
+
+    /// Replaces all entries in the run of `order` around `pgoff` by one of `kind`, locked.
+    ///
+    /// For every other task this happens at once: it finds the old entries, or the new one, locked.
+    /// The new one is dirty if one of the old was. Mappings that others have made under the old
+    /// entries are still there, and are to be torn down while the new one is locked.
+    ///
+    /// Fails with [`GrabError::Conflict`] if one of the entries is locked: who holds it relies on it.
+    /// If the whole run is in one larger entry, or has none, this is [`Mapping::grab`].
+    pub(crate) fn upgrade(
+        &self,
+        pgoff: usize,
+        order: Order,
+        kind: Kind,
+    ) -> Result<LockedEntry<'_>, GrabError> {
+        let start = order.align_down(pgoff);
+        let last = start + (order.pages() - 1);
+        let mut xas = XaState::new(&self.entries, start, order.get());
+        loop {
+            let mut guard = xas.lock();
+            match guard.find_conflict() {
+                Some(entry) if entry.order() < order => (),
+                _ => {
+                    drop(guard);
+                    return self.grab(pgoff, order);
+                }
+            }
+
+            let mut dirty = false;
+            guard.set_order(start, 0);
+            while let Some((index, entry)) = guard.find(last) {
+                if entry.is_locked() {
+                    self.events.conflicts.inc();
+                    return Err(GrabError::Conflict);
+                }
+                dirty |= guard.is_marked(DIRTY);
+                let Some(behind) = entry.behind(index).filter(|&behind| behind <= last) else {
+                    break;
+                };
+                guard.set_order(behind, 0);
+            }
+
+            guard.set_order(start, order.get());
+            match self.lock(guard, start, Entry::new(kind, order)) {
+                Ok(mut locked) => {
+                    locked.dirty = dirty;
+                    self.events.upgrades.inc();
+                    // Nobody holds the old locks, so nobody would wake those who wait for them.
+                    for key in start..=last {
+                        self.waiters.wake(key, Wake::All);
+                    }
+                    return Ok(locked);
+                }
+                Err(_) => {
+                    if !xas.nomem() {
+                        return Err(GrabError::NoMemory);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Says that `pages` pages from page offset `pgoff` on, where no entry is, are holes.
+    ///
+    /// Only a help for readers: without memory, fewer of them are known as holes. The caller keeps
+    /// others from making entries there. Sleeps.
+    pub(crate) fn fill_zero(&self, pgoff: usize, pages: usize) {
+        let (mut pgoff, mut pages) = (pgoff, pages);
+        while let Some(order) = Order::largest(pgoff, pages) {
+            let Ok(mut entry) = self.grab(pgoff, order) else {
+                return;
+            };
+            entry.set_kind(Kind::Zero);
+            drop(entry);
+            pgoff += order.pages();
+            pages -= order.pages();
+        }
+    }
+
     /// Forgets all entries. To be called when no entry is locked and none will be.
     pub(crate) fn clear(&self) {
         self.entries.clear();
+    }
+
+    /// The first entry that ends behind page offset `from`, without its lock: where it begins, what
+    /// it is, and whether it is dirty. For those who want to look.
+    pub(crate) fn peek(&self, from: usize) -> Option<(usize, Entry, bool)> {
+        let mut xas = XaState::new(&self.entries, from, 0);
+        let mut guard = xas.lock();
+        let (index, entry) = guard.find(usize::MAX)?;
+        Some((
+            entry.order().align_down(index),
+            entry,
+            guard.is_marked(DIRTY),
+        ))
+    }
+
+    /// Waits for the entry that begins at `start` and was found locked under `guard`.
+    fn wait<'a>(
+        &'a self,
+        woken: &mut Option<Woken<'a>>,
+        start: usize,
+        guard: Guard<'_, '_, Entry>,
+    ) {
+        // Whoever was faster than this task will wake the next.
+        settle(woken, start);
+        self.events.waits.inc();
+        *woken = Some(self.waiters.wait_exclusive(start, guard));
+    }
+
+    /// Stores `entry` with its lock bit set where the walk of `guard` is, around page offset `index`.
+    fn lock<'a>(
+        &'a self,
+        mut guard: Guard<'_, '_, Entry>,
+        index: usize,
+        entry: Entry,
+    ) -> Result<LockedEntry<'a>> {
+        guard.store(entry.locked())?;
+        self.events.grabs.inc();
+        // INVARIANT: The lock bit was set just above, under the `xa_lock`; nobody had it: the
+        // callers have looked under the same.
+        Ok(LockedEntry {
+            start: entry.order().align_down(index),
+            dirty: guard.is_marked(DIRTY),
+            stored: entry,
+            entry,
+            mapping: self,
+        })
+    }
+}
+
+/// Accounts for the wake-up of a task that goes on with the lock of the entry at `start`, or waits
+/// for it.
+fn settle(woken: &mut Option<Woken<'_>>, start: usize) {
+    if let Some(woken) = woken.take() {
+        woken.settle(start);
     }
 }
 
@@ -145,40 +353,95 @@ impl Mapping {
 ///
 /// # Invariants
 ///
-/// The entry of `mapping` that begins at page offset `start` has its lock bit set, by us. `entry`
-/// is what it will be, with the bit clear, and has the same order.
+/// The entry of `mapping` that begins at page offset `start` is `stored` with its lock bit set, by
+/// us. `entry` is what it will be, and has the same order.
 #[must_use = "the entry unlocks immediately when the guard is unused"]
 pub(crate) struct LockedEntry<'a> {
     mapping: &'a Mapping,
     start: usize,
+    stored: Entry,
     entry: Entry,
+    dirty: bool,
 }
 
-impl LockedEntry<'_> {
+impl<'a> LockedEntry<'a> {
     /// What lies behind it.
     pub(crate) fn kind(&self) -> Kind {
         self.entry.kind()
     }
 
-    /// The run of pages that it stands for: the first page offset, and the order.
-    pub(crate) fn run(&self) -> (usize, Order) {
-        (self.start, self.entry.order())
+    /// The first page offset of its run.
+    pub(crate) fn start(&self) -> usize {
+        self.start
     }
 
-    /// Says what lies behind it from now on. Others see it when the entry is unlocked.
+    /// The order of its run.
+    pub(crate) fn order(&self) -> Order {
+        self.entry.order()
+    }
+
+    /// Whether the media was, or may have been, written through it.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// Says what lies behind it from now on. Others see it when the entry is unlocked, and all who
+    /// wait for it are woken then.
     pub(crate) fn set_kind(&mut self, kind: Kind) {
+        // INVARIANT: Of the same order.
         self.entry = Entry::new(kind, self.entry.order());
+    }
+
+    /// Says that the media may be written through it from now on.
+    pub(crate) fn set_dirty(&mut self) {
+        self.dirty = true;
+    }
+
+    /// Deletes it. All who wait for it are woken.
+    pub(crate) fn delete(self) {
+        self.mapping.events.deletes.inc();
+        self.remove();
+    }
+
+    /// Makes it give way to an entry of the smaller `order` at `pgoff`, which lies in it. The rest
+    /// of its run has no entry then.
+    ///
+    /// What is mapped under it is to be torn down before.
+    pub(crate) fn split(self, pgoff: usize, order: Order) -> Result<LockedEntry<'a>, GrabError> {
+        let mapping = self.mapping;
+        mapping.events.splits.inc();
+        self.remove();
+        mapping.grab(pgoff, order)
+    }
+
+    fn remove(self) {
+        let (mapping, start, order) = (self.mapping, self.start, self.order());
+        // The lock goes with the entry.
+        core::mem::forget(self);
+        let old = XaState::new(&mapping.entries, start, order.get())
+            .lock()
+            .erase();
+        kernel::warn_on!(!old.is_some_and(Entry::is_locked));
+        mapping.waiters.wake(start, Wake::All);
     }
 }
 
 impl Drop for LockedEntry<'_> {
     fn drop(&mut self) {
-        let mut xas = XaState::new(&self.mapping.entries, self.start, self.entry.order().get());
+        let mut xas = XaState::new(&self.mapping.entries, self.start, self.order().get());
+        let mut guard = xas.lock();
         // The entry is there, at this order: storing over it needs no memory and can't fail.
-        let old = xas.lock().store(self.entry.unlocked());
+        let old = guard.store(self.entry.unlocked());
+        guard.mark(DIRTY, self.dirty);
+        drop(guard);
         kernel::warn_on!(!matches!(old, Ok(Some(old)) if old.is_locked()));
-        if self.mapping.waiters.wake(self.start) {
-            self.mapping.wakes.inc();
+        let wake = if self.entry.kind() == self.stored.kind() {
+            Wake::Next
+        } else {
+            Wake::All
+        };
+        if self.mapping.waiters.wake(self.start, wake) {
+            self.mapping.events.wakes.inc();
         }
     }
 }

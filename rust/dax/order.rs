@@ -9,7 +9,7 @@ pub(crate) const PAGE_SHIFT: u32 = 12;
 ///
 /// # Invariants
 ///
-/// One of the orders of a page-table leaf.
+/// At most that of a PMD leaf, or that of a PUD leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Order(u8);
 
@@ -21,7 +21,7 @@ impl Order {
     /// 1 GiB.
     pub(crate) const PUD: Self = Self(18);
 
-    /// The order that spans `bytes`, if there is one.
+    /// The order of the page-table leaf that spans `bytes`, if there is one.
     pub(crate) const fn from_bytes(bytes: u64) -> Option<Self> {
         let mut orders = [Self::PTE, Self::PMD, Self::PUD].as_slice();
         while let [order, rest @ ..] = orders {
@@ -33,13 +33,30 @@ impl Order {
         None
     }
 
-    /// The order that [`Order::get`] gave as `order`, if there is one.
+    /// The order with that exponent: a page-table leaf, or a run of pages shorter than a PMD leaf.
     pub(crate) const fn new(order: u32) -> Option<Self> {
         match order {
-            0 => Some(Self::PTE),
-            9 => Some(Self::PMD),
-            18 => Some(Self::PUD),
+            0..=9 | 18 => Some(Self(order as u8)),
             _ => None,
+        }
+    }
+
+    /// The largest order, up to that of a PMD leaf, of a run that may begin at `page` and has at
+    /// most `pages` pages; `None` when that is none.
+    pub(crate) const fn largest(page: usize, pages: usize) -> Option<Self> {
+        if pages == 0 {
+            return None;
+        }
+        let order = page.trailing_zeros();
+        let order = if order < pages.ilog2() {
+            order
+        } else {
+            pages.ilog2()
+        };
+        if order < Self::PMD.get() {
+            Self::new(order)
+        } else {
+            Some(Self::PMD)
         }
     }
 

@@ -23,6 +23,10 @@ bool rust_helper_vmf_pud_none(const struct vm_fault *vmf);
 bool rust_helper_vmf_pud_huge(const struct vm_fault *vmf);
 void rust_helper_vma_start_write(struct vm_area_struct *vma);
 
+unsigned long rust_helper_zero_pfn(unsigned long addr);
+unsigned long rust_helper_page_to_pfn(const struct page *page);
+bool rust_helper_fatal_signal_pending(void);
+
 /* nd.c */
 int rust_helper_nvdimm_read_bytes(struct nd_namespace_common *ndns,
 				  resource_size_t offset, void *buf, size_t size);
@@ -30,6 +34,7 @@ int rust_helper_dev_to_node(const struct device *dev);
 bool rust_helper_current_is_kthread(void);
 
 /* params.c */
+bool rust_helper_param_upgrade(void);
 enum rdax_param { RDAX_PARAM_BIND, RDAX_PARAM_FORCE, RDAX_PARAM_ALIGN };
 #define RDAX_PARAM_LEN 256
 size_t rust_helper_param_read(enum rdax_param param, char *buf, size_t len);

@@ -4,6 +4,7 @@
 #include <linux/mm.h>
 #include <linux/mmap_lock.h>
 #include <linux/pgtable.h>
+#include <linux/sched/signal.h>
 
 /* What the fault's page-table entry holds now: read without the page-table lock. */
 
@@ -30,4 +31,19 @@ bool rust_helper_vmf_pud_huge(const struct vm_fault *vmf)
 void rust_helper_vma_start_write(struct vm_area_struct *vma)
 {
 	vma_start_write(vma);
+}
+
+unsigned long rust_helper_zero_pfn(unsigned long addr)
+{
+	return zero_pfn(addr);
+}
+
+unsigned long rust_helper_page_to_pfn(const struct page *page)
+{
+	return page_to_pfn(page);
+}
+
+bool rust_helper_fatal_signal_pending(void)
+{
+	return fatal_signal_pending(current);
 }

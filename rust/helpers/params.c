@@ -20,6 +20,15 @@ static char rdax_align[RDAX_PARAM_LEN] = "4K";
 module_param_string(align, rdax_align, sizeof(rdax_align), 0600);
 MODULE_PARM_DESC(align, "alignment of the devices bound from now on: 4K, 2M or 1G (default: 4K)");
 
+static bool rdax_upgrade = true;
+module_param_named(upgrade, rdax_upgrade, bool, 0644);
+MODULE_PARM_DESC(upgrade, "whether a 2 MiB fault replaces unlocked smaller entries in its range (default: yes)");
+
+bool rust_helper_param_upgrade(void)
+{
+	return READ_ONCE(rdax_upgrade);
+}
+
 size_t rust_helper_param_read(enum rdax_param param, char *buf, size_t len)
 {
 	static char *const params[] = {

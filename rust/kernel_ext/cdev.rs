@@ -55,6 +55,11 @@ pub(crate) trait Operations: mm::Operations + Send + Sync + 'static {
     /// Whether `vma` may be made; nothing is made yet. Called with the mmap lock held for write.
     fn mmap_prepare(&self, vma: &mm::VmaDesc<'_>) -> Result;
 
+    /// Serves an ioctl of a file that is open for writing if `writable`. Process context; may fault.
+    ///
+    /// Errors: `ENOTTY` for a `cmd` that it does not know.
+    fn ioctl(&self, writable: bool, cmd: u32, arg: usize) -> Result;
+
     /// The alignment in bytes, a power of two, that address and offset of a mapping of `len` bytes
     /// at page offset `pgoff` should share.
     fn mapping_align(&self, pgoff: usize, len: usize) -> usize;
@@ -312,6 +317,8 @@ impl<T: Operations> FileOperations<T> {
         release: Some(Self::release),
         llseek: Some(Self::llseek),
         mmap_prepare: Some(Self::mmap_prepare),
+        unlocked_ioctl: Some(Self::ioctl),
+        compat_ioctl: bindings::compat_ptr_ioctl,
         get_unmapped_area: Some(Self::get_unmapped_area),
         ..pin_init::zeroed()
     };
@@ -394,6 +401,18 @@ impl<T: Operations> FileOperations<T> {
             vma.set_pfnmap::<T>()?;
             Ok(0)
         })
+    }
+
+    /// # Safety
+    ///
+    /// `file` was opened by [`Self::open`] and is not yet released.
+    unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: c_ulong) -> c_long {
+        // SAFETY: By the requirements of this function.
+        let (data, mode) = unsafe { (Self::data(file), (*file).f_mode) };
+        match data.ioctl(mode & bindings::FMODE_WRITE != 0, cmd, arg) {
+            Ok(()) => 0,
+            Err(error) => error.to_errno() as c_long,
+        }
     }
 
     /// As `dax_get_unmapped_area()` of `drivers/dax/device.c`: an address that is congruent to the

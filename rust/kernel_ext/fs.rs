@@ -75,6 +75,18 @@ impl AnonInode {
         unsafe { (*self.inode.as_ptr()).i_mapping }
     }
 
+    /// Removes every page-table entry of the mappings of `pages` pages of this inode from page offset
+    /// `pgoff` on, in all processes. A huge leaf that reaches into them goes as a whole.
+    ///
+    /// Sleeps; takes `i_mmap_rwsem` and page-table locks.
+    pub(crate) fn unmap_pages(&self, pgoff: usize, pages: usize) {
+        // 0 pages would be all.
+        if pages != 0 {
+            // SAFETY: `inode` and so its `address_space` are valid by the type invariants.
+            unsafe { bindings::unmap_mapping_pages(self.mapping(), pgoff, pages, false) };
+        }
+    }
+
     /// Removes every page-table entry of every mapping of this inode, in all processes.
     ///
     /// Sleeps; takes `i_mmap_rwsem` and page-table locks.

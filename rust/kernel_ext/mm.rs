@@ -95,6 +95,8 @@ impl FaultResult {
 /// is not private (`is_cow_mapping()`), with the VMA lock or the mmap lock held for read.
 pub(crate) struct VmFault<'a> {
     raw: *mut bindings::vm_fault,
+    /// A PTE is there, and read-only (`->pfn_mkwrite()`).
+    mkwrite: bool,
     _fault: PhantomData<&'a mut bindings::vm_fault>,
 }
 
@@ -141,9 +143,9 @@ impl VmFault<'_> {
     /// and that the frame is aligned to it; when not, nothing is mapped and the result is
     /// [`FaultResult::Fallback`].
     ///
-    /// A leaf that is there already is made writable by a write fault at PMD and PUD level
-    /// (`insert_pmd()`, `insert_pud()`).
-    pub(crate) fn insert_pfn(&mut self, level: Level, pfn: usize) -> FaultResult {
+    /// A leaf that is `writable` is so as far as the VMA is. Of a read fault it should not be, or the
+    /// first write will not be seen. One that is there already is made writable.
+    pub(crate) fn insert_pfn(&mut self, level: Level, pfn: usize, writable: bool) -> FaultResult {
         let mask = (bindings::PAGE_SIZE << level.order()) - 1;
         let (start, end) = self.vma_range();
         let first = self.address() & !mask;
@@ -152,7 +154,7 @@ impl VmFault<'_> {
             return FaultResult::Fallback;
         }
 
-        let write = self.is_write();
+        let vma = self.vma();
         let raw = match level {
             // SAFETY: By the type invariants, this and the calls below may look at the fault's
             // page-table entries, and the VMA is what `vmf_insert_pfn*()` insists on: VM_PFNMAP,
@@ -162,7 +164,19 @@ impl VmFault<'_> {
                 if bindings::vmf_pmd_huge(self.raw) {
                     return FaultResult::Raced;
                 }
-                bindings::vmf_insert_pfn(self.vma(), self.address(), pfn)
+                // A PTE that is there is never changed by the insertion, and `pfn_mkwrite()` must not
+                // let the kernel make it writable after the entry lock is dropped: a write-back in
+                // between would find it read-only and clean, and never flush what comes then.
+                if self.mkwrite {
+                    bindings::zap_special_vma_range(vma, self.address(), bindings::PAGE_SIZE);
+                }
+                // `vm_page_prot` is read-only, since there is `->pfn_mkwrite()`.
+                let prot = if writable {
+                    bindings::vm_get_page_prot((*vma).__bindgen_anon_2.vm_flags)
+                } else {
+                    (*vma).vm_page_prot
+                };
+                bindings::vmf_insert_pfn_prot(vma, self.address(), pfn, prot)
             },
             // SAFETY: As above.
             Level::Pmd => unsafe {
@@ -170,23 +184,36 @@ impl VmFault<'_> {
                 if !bindings::vmf_pmd_none(self.raw) && !bindings::vmf_pmd_huge(self.raw) {
                     return FaultResult::Raced;
                 }
-                if !write && bindings::vmf_pmd_huge(self.raw) {
+                if !writable && bindings::vmf_pmd_huge(self.raw) {
                     return FaultResult::Raced;
                 }
-                bindings::vmf_insert_pfn_pmd(self.raw, pfn, write)
+                bindings::vmf_insert_pfn_pmd(self.raw, pfn, writable)
             },
             // SAFETY: As above.
             Level::Pud => unsafe {
                 if !bindings::vmf_pud_none(self.raw) && !bindings::vmf_pud_huge(self.raw) {
                     return FaultResult::Raced;
                 }
-                if !write && bindings::vmf_pud_huge(self.raw) {
+                if !writable && bindings::vmf_pud_huge(self.raw) {
                     return FaultResult::Raced;
                 }
-                bindings::vmf_insert_pfn_pud(self.raw, pfn, write)
+                // The kernel allocates a PMD table for a smaller fault without asking us, perhaps
+                // just now. `insert_pud()` warns of one only when it is to be writable.
+                let raw = bindings::vmf_insert_pfn_pud(self.raw, pfn, false);
+                if !writable || !bindings::vmf_pud_huge(self.raw) {
+                    return FaultResult::from_raw(raw);
+                }
+                bindings::vmf_insert_pfn_pud(self.raw, pfn, true)
             },
         };
         FaultResult::from_raw(raw)
+    }
+
+    /// Maps the kernel's zero page at the faulting address, read-only. May sleep.
+    pub(crate) fn insert_zero_page(&mut self) -> FaultResult {
+        // SAFETY: The C function only looks for a frame number.
+        let pfn = unsafe { bindings::zero_pfn(self.address()) };
+        self.insert_pfn(Level::Pte, pfn, false)
     }
 }
 
@@ -265,7 +292,7 @@ impl VmaDesc<'_> {
 ///
 /// `Self` is what [`cdev`](super::cdev) keeps for each open file: a mapping keeps its file.
 pub(crate) trait Operations: Sized {
-    /// Serves a fault at `level` (`->fault()`, `->huge_fault()`).
+    /// Serves a fault at `level` (`->fault()`, `->huge_fault()`, `->pfn_mkwrite()`).
     ///
     /// May sleep. Called with the VMA lock held for read, or the mmap lock.
     fn fault(&self, vmf: &mut VmFault<'_>, level: Level) -> FaultResult;
@@ -287,6 +314,7 @@ impl<T: Operations> VmOperations<T> {
         huge_fault: Some(Self::huge_fault),
         may_split: Some(Self::may_split),
         open: Some(Self::open),
+        pfn_mkwrite: Some(Self::pfn_mkwrite),
         pagesize: Some(Self::pagesize),
         ..pin_init::zeroed()
     };
@@ -329,9 +357,27 @@ impl<T: Operations> VmOperations<T> {
         // refused private ones.
         let mut vmf = VmFault {
             raw: vmf,
+            mkwrite: false,
             _fault: PhantomData,
         };
         data.fault(&mut vmf, level).into_raw()
+    }
+
+    /// A write to a page that is mapped read-only. It is mapped anew: this never returns 0.
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::fault`].
+    unsafe extern "C" fn pfn_mkwrite(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
+        // SAFETY: By the requirements of this function.
+        let data = unsafe { Self::data((*vmf).__bindgen_anon_1.vma) };
+        // INVARIANT: As in `huge_fault()`.
+        let mut vmf = VmFault {
+            raw: vmf,
+            mkwrite: true,
+            _fault: PhantomData,
+        };
+        data.fault(&mut vmf, Level::Pte).into_raw()
     }
 
     /// # Safety

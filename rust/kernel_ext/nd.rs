@@ -5,9 +5,14 @@
 //! C headers: [`include/linux/nd.h`](srctree/include/linux/nd.h),
 //! [`include/linux/libnvdimm.h`](srctree/include/linux/libnvdimm.h)
 
-use super::bindings;
+use super::{
+    bindings,
+    pmem::Media,
+    srcu::Revocable, //
+};
 use core::{
     marker::PhantomData,
+    ops::Deref,
     ptr, //
 };
 use kernel::{
@@ -19,9 +24,12 @@ use kernel::{
         to_result, //
     },
     prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
     },
     types::{
         ForeignOwnable,
@@ -171,6 +179,42 @@ impl<T: Driver> PinnedDrop for Registration<T> {
     }
 }
 
+/// The media of a bound namespace, and what its driver keeps with it.
+///
+/// A reference to one is to be had only from a [`Revocable`] that is alive, or is being revoked.
+#[pin_data]
+pub(crate) struct Live<T> {
+    media: Media,
+    #[pin]
+    value: T,
+}
+
+impl<T> Live<T> {
+    /// The media.
+    pub(crate) fn media(&self) -> &Media {
+        &self.media
+    }
+}
+
+impl<T> Deref for Live<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+/// The devres action of [`Namespace::publish`].
+///
+/// # Safety
+///
+/// `live` is an `Arc<Revocable<Live<T>>>` made into a pointer, which this takes back.
+unsafe extern "C" fn revoke<T>(live: *mut c_void) {
+    // SAFETY: By the requirements of this function.
+    let live = unsafe { Arc::from_raw(live.cast_const().cast::<Revocable<Live<T>>>()) };
+    live.revoke(|_| ());
+}
+
 /// A namespace, enabled for the driver that is being bound to it.
 ///
 /// # Invariants
@@ -284,6 +328,45 @@ impl Namespace<'_> {
             let region = bindings::to_nd_region((*self.common).dev.parent);
             bindings::is_nvdimm_sync(region)
         }
+    }
+
+    /// Makes a value that can be used until the driver is unbound, together with the media.
+    ///
+    /// When the bus releases the namespace's memory, the value has been revoked, whatever the driver
+    /// did: this is a devres action that comes before. Sleeps.
+    ///
+    /// Errors: `ENOMEM`, and those of `value`.
+    pub(crate) fn publish<T: Send + Sync + 'static>(
+        &self,
+        value: impl PinInit<T, Error>,
+    ) -> Result<Arc<Revocable<Live<T>>>> {
+        let (_, size) = self.resource();
+        // SAFETY: The namespace is enabled by the type invariants; its mapping and its region are
+        // there until devres releases them, after the action added below has revoked `live`.
+        let media = unsafe {
+            Media::new(
+                (*self.io()).addr.cast(),
+                usize::try_from(size)?,
+                bindings::to_nd_region((*self.common).dev.parent),
+            )
+        };
+        let live = Arc::pin_init(
+            Revocable::new(try_pin_init!(Live {
+                media,
+                value <- value,
+            })),
+            GFP_KERNEL,
+        )?;
+        // SAFETY: `common` is valid and being bound. The action gets a reference of its own, which
+        // it gives back, also when it can't be added.
+        to_result(unsafe {
+            bindings::devm_add_action_or_reset(
+                &raw mut (*self.common).dev,
+                Some(revoke::<T>),
+                Arc::into_raw(live.clone()).cast_mut().cast(),
+            )
+        })?;
+        Ok(live)
     }
 
     /// Reads from the media at `offset` bytes into `buf`.

@@ -18,6 +18,12 @@ pub(crate) enum Param {
     Align,
 }
 
+/// Whether a 2 MiB fault replaces unlocked smaller entries in its range. Any context.
+pub(crate) fn upgrade() -> bool {
+    // SAFETY: The C function takes nothing and may be called in any context.
+    unsafe { bindings::param_upgrade() }
+}
+
 /// The value of a parameter at one moment.
 ///
 /// # Invariants

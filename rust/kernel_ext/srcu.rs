@@ -11,10 +11,14 @@ use super::bindings;
 use core::ops::Deref;
 use kernel::{
     error::to_result,
+    new_mutex,
     prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Mutex, //
     },
     types::{
         NotThreadSafe,
@@ -108,6 +112,8 @@ pub(crate) struct Revocable<T> {
     srcu: Srcu,
     alive: Atomic<bool>,
     #[pin]
+    revoking: Mutex<()>,
+    #[pin]
     value: T,
 }
 
@@ -119,6 +125,7 @@ impl<T> Revocable<T> {
         try_pin_init!(Self {
             srcu <- Srcu::new(),
             alive: Atomic::new(true),
+            revoking <- new_mutex!((), "rdax_revoking"),
             value <- value,
         })
     }
@@ -139,12 +146,18 @@ impl<T> Revocable<T> {
         })
     }
 
-    /// Revokes the value, and waits until nobody uses it. Sleeps.
-    pub(crate) fn revoke(&self) -> &T {
-        // Pairs with the load in `try_access()`, by the grace period.
-        self.alive.store(false, Relaxed);
-        self.srcu.synchronize();
-        &self.value
+    /// Revokes the value, waits until nobody uses it, and calls `last` with it.
+    ///
+    /// Does nothing if it was revoked before, but for waiting until that is complete. Sleeps; no
+    /// guard may be held by this task.
+    pub(crate) fn revoke(&self, last: impl FnOnce(&T)) {
+        let _revoking = self.revoking.lock();
+        if self.alive.load(Relaxed) {
+            // Pairs with the load in `try_access()`, by the grace period.
+            self.alive.store(false, Relaxed);
+            self.srcu.synchronize();
+            last(&self.value);
+        }
     }
 }
 

@@ -15,6 +15,15 @@ use kernel::{
     types::Opaque, //
 };
 
+/// Whom to wake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wake {
+    /// The task that has waited longest: it will take the lock, or pass the wake-up on.
+    Next,
+    /// All of them: what they waited for is no more.
+    All,
+}
+
 const TABLE_BITS: u32 = 8;
 const TABLE_SIZE: usize = 1 << TABLE_BITS;
 
@@ -77,9 +86,8 @@ impl WaitTable {
     /// task was queued, so that whoever changes the state under that lock will find it: no
     /// wake-up is lost (`Documentation/litmus-tests/` has the two-thread proof).
     ///
-    /// Sleeps, uninterruptibly. Spurious returns are possible: look again. The caller must go on
-    /// to wake the next waiter in its turn, by taking what it waited for or by [`WaitTable::wake`].
-    pub(crate) fn wait_exclusive<G>(&self, key: usize, guard: G) {
+    /// Sleeps, uninterruptibly. Spurious returns are possible: look again.
+    pub(crate) fn wait_exclusive<G>(&self, key: usize, guard: G) -> Woken<'_> {
         let head = self.head(key);
         let mut waiter = Waiter {
             wait: pin_init::zeroed(),
@@ -103,13 +111,14 @@ impl WaitTable {
         unsafe { bindings::schedule() };
         // SAFETY: As above.
         unsafe { bindings::finish_wait(head, wait) };
+        Woken { table: self, key }
     }
 
-    /// Wakes the task that has waited for `key` longest; returns whether its queue had anybody.
+    /// Wakes who waits for `key`; returns whether its queue had anybody.
     ///
     /// To be called after the change that they wait for was made under the lock that they drop in
     /// [`WaitTable::wait_exclusive`]. Any context.
-    pub(crate) fn wake(&self, key: usize) -> bool {
+    pub(crate) fn wake(&self, key: usize, mode: Wake) -> bool {
         let head = self.head(key);
         // Lockless. Pairs with `prepare_to_wait_exclusive()`, by the lock that both sides held: a
         // waiter that saw the old state queued itself before it dropped the lock, and this side
@@ -119,10 +128,14 @@ impl WaitTable {
         if !unsafe { bindings::waitqueue_active(head) } {
             return false;
         }
+        let nr = match mode {
+            Wake::Next => 1,
+            Wake::All => 0,
+        };
         let mut key = key;
         // SAFETY: `head` is initialised by the type invariants; `wake_function()` reads `key`
         // during the call only.
-        unsafe { bindings::__wake_up(head, bindings::TASK_NORMAL, 1, (&raw mut key).cast()) };
+        unsafe { bindings::__wake_up(head, bindings::TASK_NORMAL, nr, (&raw mut key).cast()) };
         true
     }
 
@@ -147,5 +160,32 @@ impl WaitTable {
         }
         // SAFETY: `wait` was set up by `init_wait()`, which this function needs.
         unsafe { bindings::autoremove_wake_function(wait, mode, flags, core::ptr::null_mut()) }
+    }
+}
+
+/// A wake-up that an exclusive waiter got, and that nobody else will get.
+///
+/// Who has it either takes what it waited for, so that its own unlock wakes the next, and says so
+/// by [`Woken::settle`]; or drops it, and so passes it on. (237388320def, "dax: Wake up all
+/// waiters after invalidating dax entry", tells what happens otherwise.)
+#[must_use = "a wake-up that is dropped at once wakes the next waiter"]
+pub(crate) struct Woken<'a> {
+    table: &'a WaitTable,
+    key: usize,
+}
+
+impl Woken<'_> {
+    /// Somebody is sure to wake the next waiter for `key`: this task, or another that was faster.
+    /// If that is not the key of this wake-up, it is passed on.
+    pub(crate) fn settle(self, key: usize) {
+        if self.key == key {
+            core::mem::forget(self);
+        }
+    }
+}
+
+impl Drop for Woken<'_> {
+    fn drop(&mut self) {
+        self.table.wake(self.key, Wake::Next);
     }
 }

@@ -26,6 +26,13 @@ pub(crate) trait Value: Copy {
     fn from_bits(bits: usize) -> Self;
 }
 
+/// A mark on an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// `XA_MARK_0`.
+    Mark0 = 0,
+}
+
 /// An XArray of value entries.
 ///
 /// # Invariants
@@ -169,7 +176,50 @@ impl<T: Value> Guard<'_, '_, T> {
         self.state.set_order(index, order);
     }
 
-    /// Stores `value` at the walk's run of indices; returns what was there.
+    /// The next entry that ends behind the walk's index and begins at or before `max`, and an index
+    /// in it (`xas_find()`).
+    pub(crate) fn find(&mut self, max: usize) -> Option<(usize, T)> {
+        // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held.
+        let entry = unsafe { bindings::xas_find(&raw mut self.state.raw, max) };
+        Self::decode(entry).map(|value| (self.state.raw.xa_index, value))
+    }
+
+    /// Whether the entry that the walk has reached is marked.
+    pub(crate) fn is_marked(&self, mark: Mark) -> bool {
+        // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held.
+        unsafe { bindings::xas_get_mark(&raw const self.state.raw, mark as bindings::xa_mark_t) }
+    }
+
+    /// Marks the entry that the walk has reached, or removes the mark.
+    pub(crate) fn mark(&mut self, mark: Mark, set: bool) {
+        let raw = &raw const self.state.raw;
+        // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held.
+        unsafe {
+            if set {
+                bindings::xas_set_mark(raw, mark as bindings::xa_mark_t);
+            } else {
+                bindings::xas_clear_mark(raw, mark as bindings::xa_mark_t);
+            }
+        }
+    }
+
+    /// Removes what is at the walk's run of indices, and its marks; returns it. Needs no memory.
+    pub(crate) fn erase(&mut self) -> Option<T> {
+        // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held.
+        let old = unsafe { bindings::xas_store(&raw mut self.state.raw, core::ptr::null_mut()) };
+        Self::decode(old)
+    }
+
+    /// Makes it the walk of the entry that it has reached, of `order`, however it got there.
+    pub(crate) fn adopt_order(&mut self, order: u32) {
+        let node = self.state.raw.xa_node;
+        self.state.set_order(self.state.raw.xa_index, order);
+        // The walk stays at the entry's node and first slot.
+        self.state.raw.xa_node = node;
+    }
+
+    /// Stores `value` at the walk's run of indices, in place of all entries there; returns the first
+    /// of them. The value has their marks together.
     ///
     /// Errors: `ENOMEM` when a node is needed and none can be had without sleeping. Drop the guard,
     /// call [`XaState::nomem`], and begin anew.

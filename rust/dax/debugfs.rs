@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A view of the index in debugfs: for those who want to see the locks at work.
+
+use super::{
+    device::Device,
+    entry::{
+        Entry,
+        Kind, //
+    },
+};
+use kernel::{
+    debugfs::{
+        Dir,
+        File, //
+    },
+    fmt,
+    prelude::*,
+    str::CString,
+    sync::Arc, //
+};
+
+/// The files of one device, below the module's directory.
+#[pin_data]
+pub(crate) struct View {
+    #[pin]
+    entries: File<Arc<Device>>,
+    #[pin]
+    events: File<Arc<Device>>,
+}
+
+impl View {
+    /// Makes `<parent>/rdax<minor>/{entries,events}`. Sleeps.
+    ///
+    /// Errors: `ENOMEM`. Without debugfs there are no files, and that is no error.
+    pub(crate) fn new<'a>(
+        parent: &'a Dir,
+        minor: usize,
+        device: &'a Arc<Device>,
+    ) -> Result<impl PinInit<Self, Error> + 'a> {
+        let dir = parent.subdir(&CString::try_from_fmt(fmt!("rdax{minor}"))?);
+        Ok(try_pin_init!(Self {
+            entries <- dir.clone().read_callback_file(c"entries", device.clone(), &show_entries),
+            events <- dir.read_callback_file(c"events", device.clone(), &show_events),
+        }))
+    }
+}
+
+/// A line for each run of entries that are alike and follow each other: the page offset of the first,
+/// their number, and what they are.
+fn show_entries(device: &Arc<Device>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Some(live) = device.live() else {
+        return Ok(());
+    };
+    let mut from = 0;
+    while let Some((start, entry, dirty)) = live.mapping.peek(from) {
+        let mut count = 1usize;
+        let mut behind = entry.behind(start);
+        while let Some(next) = behind {
+            match live.mapping.peek(next) {
+                Some((begin, other, mark))
+                    if begin == next && mark == dirty && alike(entry, other) =>
+                {
+                    count += 1;
+                    behind = other.behind(begin);
+                }
+                _ => break,
+            }
+        }
+        writeln!(
+            f,
+            "{start:#x} {count} order {} {}{}{}",
+            entry.order().get(),
+            match entry.kind() {
+                Kind::Empty => "empty",
+                Kind::Zero => "zero",
+                Kind::Mapped { .. } => "mapped",
+            },
+            if entry.is_locked() { " locked" } else { "" },
+            if dirty { " dirty" } else { "" },
+        )?;
+        match behind {
+            Some(behind) => from = behind,
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+/// Whether two entries differ in place only.
+fn alike(left: Entry, right: Entry) -> bool {
+    left.order() == right.order()
+        && left.is_locked() == right.is_locked()
+        && core::mem::discriminant(&left.kind()) == core::mem::discriminant(&right.kind())
+}
+
+fn show_events(device: &Arc<Device>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Some(live) = device.live() else {
+        return Ok(());
+    };
+    let events = &live.mapping.events;
+    for (name, counter) in [
+        ("grabs", &events.grabs),
+        ("created", &events.created),
+        ("waits", &events.waits),
+        ("wakes", &events.wakes),
+        ("conflicts", &events.conflicts),
+        ("splits", &events.splits),
+        ("upgrades", &events.upgrades),
+        ("deletes", &events.deletes),
+    ] {
+        writeln!(f, "{name} {}", counter.get())?;
+    }
+    Ok(())
+}

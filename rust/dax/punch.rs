@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Holes and zeroes.
+//!
+//! A hole is not kept anywhere on the media: punching really zeroes it, and the index only remembers
+//! that it is so. A crash can lose nothing but that.
+
+use super::{
+    device::{
+        Device,
+        Live, //
+    },
+    mapping::LockedEntry,
+    order::{
+        Order,
+        PAGE_SHIFT, //
+    },
+};
+use crate::kernel_ext::{
+    fs::AnonInode,
+    task,
+    uapi::Range, //
+};
+use kernel::prelude::*;
+
+const PAGE_SIZE: u64 = Order::PTE.bytes() as u64;
+
+/// The bytes of one step, between which the call can be interrupted and faults are let in.
+const STEP: u64 = Order::PMD.bytes() as u64;
+
+/// Makes holes of the whole pages of `range`, and zeroes of the rest (`RDAX_IOC_PUNCH`).
+///
+/// Process context; sleeps. Errors: those in `rust/uapi/rdax.h`.
+pub(crate) fn punch(device: &Device, range: &Range) -> Result {
+    steps(device, range, |live, offset, len| {
+        let first = offset.next_multiple_of(PAGE_SIZE);
+        let last = (offset + len) / PAGE_SIZE * PAGE_SIZE;
+        if first < last {
+            delete(live, device.inode(), first, last)?;
+        }
+        live.media().zero(offset, len as usize)?;
+        if first < last {
+            // Zeroed: readers may take any zeroes from now on.
+            live.mapping.fill_zero(
+                (first >> PAGE_SHIFT) as usize,
+                ((last - first) >> PAGE_SHIFT) as usize,
+            );
+        }
+        Ok(())
+    })
+}
+
+/// Zeroes `range` (`RDAX_IOC_ZERO`).
+///
+/// Process context; sleeps. Errors: those in `rust/uapi/rdax.h`.
+pub(crate) fn zero(device: &Device, range: &Range) -> Result {
+    steps(device, range, |live, offset, len| {
+        live.media().zero(offset, len as usize)
+    })
+}
+
+/// Calls `step` for each part of `range` that lies in one aligned [`STEP`], without faults.
+///
+/// The device is held for one step at a time: neither an unbind nor a fault waits for the whole.
+fn steps(device: &Device, range: &Range, step: impl Fn(&Live, u64, u64) -> Result) -> Result {
+    let size = device.live().ok_or(ENXIO)?.range.size();
+    let mut offset = range.offset();
+    let end = offset.checked_add(range.length()).ok_or(EINVAL)?;
+    if offset == end {
+        return Err(EINVAL);
+    }
+    if end > size {
+        return Err(EFBIG);
+    }
+    let mut done = Ok(());
+    while offset < end && done.is_ok() {
+        let next = (offset / STEP + 1) * STEP;
+        let len = next.min(end) - offset;
+        done = one_step(device, |live| step(live, offset, len));
+        offset += len;
+    }
+    // What was done is durable, also when not all was.
+    let live = device.live().ok_or(ENXIO)?;
+    done.and(live.media().flush())
+}
+
+fn one_step(device: &Device, step: impl FnOnce(&Live) -> Result) -> Result {
+    if task::fatal_signal_pending() {
+        return Err(EINTR);
+    }
+    let live = device.live().ok_or(ENXIO)?;
+    // Exclusive, above the entry locks: the truncate of thread 001 "higher up the stack".
+    let _layout = live.layout.write_killable()?;
+    step(&live)
+}
+
+/// Deletes all entries that reach into the bytes `first..last`, and tears down their mappings.
+fn delete(live: &Live, inode: &AnonInode, first: u64, last: u64) -> Result {
+    let (mut pgoff, behind) = (
+        (first >> PAGE_SHIFT) as usize,
+        (last >> PAGE_SHIFT) as usize,
+    );
+    unmap(live, inode, pgoff, behind);
+    while let Some((start, found, _)) = live.mapping.peek(pgoff) {
+        if start >= behind {
+            break;
+        }
+        let next = found.behind(start);
+        let inside = start >= pgoff && next.is_some_and(|next| next <= behind);
+        live.mapping.delete(start, |entry| {
+            if inside {
+                return Ok(());
+            }
+            // The rest of a larger entry will be mapped anew, by entries that do not know that it
+            // was written.
+            write_back(live, entry)
+        })?;
+        match next {
+            Some(next) => pgoff = next,
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+/// Tears down the mappings of `pgoff..behind`, and of all that is in one entry with a part of it: a
+/// leaf goes as a whole, and to cut a PUD leaf needs the mmap lock (`zap_pud_range()`).
+fn unmap(live: &Live, inode: &AnonInode, pgoff: usize, behind: usize) {
+    let (mut first, mut end) = (pgoff, behind);
+    if let Some((start, _, _)) = live.mapping.peek(pgoff) {
+        first = first.min(start);
+    }
+    if let Some((start, entry, _)) = live.mapping.peek(behind - 1) {
+        if start < behind {
+            end = entry.behind(start).unwrap_or(behind);
+        }
+    }
+    inode.unmap_pages(first, end - first);
+}
+
+/// Writes back what was written through an entry.
+fn write_back(live: &Live, entry: &LockedEntry<'_>) -> Result {
+    if !entry.is_dirty() {
+        return Ok(());
+    }
+    let offset = (entry.start() as u64) << PAGE_SHIFT;
+    live.media().write_back(offset, entry.order().bytes())
+}

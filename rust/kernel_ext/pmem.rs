@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The media of a bound namespace, as the kernel sees it.
+//!
+//! C headers: [`include/linux/libnvdimm.h`](srctree/include/linux/libnvdimm.h); the model is
+//! `drivers/nvdimm/pmem.c`.
+
+use super::bindings;
+use kernel::{
+    error::to_result,
+    prelude::*, //
+};
+
+/// The media of a namespace.
+///
+/// There is a reference to one only while its namespace is bound: see [`nd::Live`](super::nd::Live).
+///
+/// # Invariants
+///
+/// While anybody can have a reference to it, `addr` is the write-back mapping of `size` bytes that
+/// `devm_namespace_enable()` made, and `region` the enabled region of the namespace.
+pub(crate) struct Media {
+    addr: *mut u8,
+    size: usize,
+    region: *mut bindings::nd_region,
+    has_cache: bool,
+}
+
+// SAFETY: The mapping and the region are used from any task.
+unsafe impl Send for Media {}
+// SAFETY: As above; user space writes to the same memory at any time, so that no method relies on
+// what is in it.
+unsafe impl Sync for Media {}
+
+impl Media {
+    /// # Safety
+    ///
+    /// The invariants of the type must hold.
+    pub(super) unsafe fn new(addr: *mut u8, size: usize, region: *mut bindings::nd_region) -> Self {
+        // INVARIANT: By the requirements of this function.
+        Self {
+            addr,
+            size,
+            region,
+            // SAFETY: `region` is valid by the requirements of this function.
+            has_cache: unsafe { bindings::nvdimm_has_cache(region) } != 0,
+        }
+    }
+
+    /// The address of `len` bytes at `offset`.
+    ///
+    /// Errors: `EFBIG` when they are not all there.
+    fn at(&self, offset: u64, len: usize) -> Result<*mut u8> {
+        let offset = usize::try_from(offset).map_err(|_| EFBIG)?;
+        let behind = offset.checked_add(len).ok_or(EFBIG)?;
+        if behind > self.size {
+            return Err(EFBIG);
+        }
+        Ok(self.addr.wrapping_add(offset))
+    }
+
+    /// Writes `len` zero bytes at `offset` bytes, and writes the CPU caches back. Sleeps on long
+    /// ranges. Durable after [`Media::flush`].
+    ///
+    /// Errors: `EFBIG` beyond the end.
+    pub(crate) fn zero(&self, offset: u64, len: usize) -> Result {
+        let addr = self.at(offset, len)?;
+        // SAFETY: `at()` has checked that the bytes are in the mapping, which is writable.
+        unsafe { bindings::memset(addr.cast(), 0, len) };
+        self.write_back(offset, len)
+    }
+
+    /// Writes the CPU caches of `len` bytes at `offset` bytes back to the media, where that is
+    /// needed. Any context. Durable after [`Media::flush`].
+    ///
+    /// Errors: `EFBIG` beyond the end.
+    pub(crate) fn write_back(&self, offset: u64, len: usize) -> Result {
+        let addr = self.at(offset, len)?;
+        if self.has_cache {
+            // SAFETY: `at()` has checked that the bytes are in the mapping.
+            unsafe { bindings::arch_wb_cache_pmem(addr.cast(), len) };
+        }
+        Ok(())
+    }
+
+    /// Makes durable what was written back (`nvdimm_flush()`). Sleeps.
+    ///
+    /// Errors: `EIO` and others, of regions that the host flushes (virtio-pmem).
+    pub(crate) fn flush(&self) -> Result {
+        // SAFETY: `region` is the enabled region, by the type invariants.
+        to_result(unsafe { bindings::nvdimm_flush(self.region, core::ptr::null_mut()) })
+    }
+}

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The current task.
+//!
+//! C header: [`include/linux/sched/signal.h`](srctree/include/linux/sched/signal.h)
+
+use super::bindings;
+
+/// Whether the current task is being killed. Any context.
+pub(crate) fn fatal_signal_pending() -> bool {
+    // SAFETY: The C function looks at the current task only.
+    unsafe { bindings::fatal_signal_pending() }
+}
