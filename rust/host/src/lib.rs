@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The pure parts of the driver, on the host.
+//! The parts of the driver that need no kernel, on the host.
 //!
 //! Not copies: the same files that Kbuild compiles, in the manner of `tools/testing/vma` and
 //! `tools/testing/radix-tree` in the kernel.
@@ -8,8 +8,13 @@
 #![cfg(test)]
 #![deny(unsafe_code)]
 
+#[path = "../../dax/counter.rs"]
+mod counter;
 #[path = "../../dax/entry.rs"]
 mod entry;
+mod kernel_ext;
+#[path = "../../dax/mapping.rs"]
+mod mapping;
 #[path = "../../dax/order.rs"]
 mod order;
 #[path = "../../dax/params.rs"]

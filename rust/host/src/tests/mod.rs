@@ -3,10 +3,18 @@
 mod entry;
 mod order;
 mod params;
+mod protocol;
 mod range;
+#[cfg(not(any(feature = "loom", feature = "shuttle")))]
+mod sequence;
 mod signature;
 
 use crate::order::Order;
 
+/// The orders of page-table leaves, smallest first.
+const LEAVES: [Order; 3] = [Order::PTE, Order::PMD, Order::PUD];
+
 /// All orders, smallest first.
-const ORDERS: [Order; 3] = [Order::PTE, Order::PMD, Order::PUD];
+fn orders() -> impl Iterator<Item = Order> {
+    (0..64).filter_map(Order::new)
+}

@@ -1,21 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use super::ORDERS;
+use super::{orders, LEAVES};
 use crate::order::Order;
+use proptest::prelude::*;
 
 #[test]
 fn sizes() {
-    let bytes: Vec<_> = ORDERS.iter().map(|order| order.bytes()).collect();
+    let bytes: Vec<_> = LEAVES.iter().map(|order| order.bytes()).collect();
     assert_eq!(bytes, [4 << 10, 2 << 20, 1 << 30]);
-    let pages: Vec<_> = ORDERS.iter().map(|order| order.pages()).collect();
+    let pages: Vec<_> = LEAVES.iter().map(|order| order.pages()).collect();
     assert_eq!(pages, [1, 512, 512 * 512]);
 }
 
 #[test]
-fn only_what_a_leaf_can_have() {
+fn only_leaves_and_runs_below_a_pmd() {
     for number in 0..64 {
         let order = Order::new(number);
-        assert_eq!(order.is_some(), [0, 9, 18].contains(&number), "{number}");
+        assert_eq!(order.is_some(), number <= 9 || number == 18, "{number}");
         assert_eq!(order.map_or(number, Order::get), number);
     }
     for bytes in [
@@ -30,14 +31,14 @@ fn only_what_a_leaf_can_have() {
     ] {
         assert_eq!(Order::from_bytes(bytes), None, "{bytes}");
     }
-    for order in ORDERS {
+    for order in LEAVES {
         assert_eq!(Order::from_bytes(order.bytes() as u64), Some(order));
     }
 }
 
 #[test]
 fn alignment() {
-    for order in ORDERS {
+    for order in orders() {
         let pages = order.pages();
         for run in [0, 1, 7, usize::MAX / pages - 1] {
             let first = run * pages;
@@ -46,5 +47,22 @@ fn alignment() {
             assert_eq!(order.align_down(first + pages - 1), first);
             assert_eq!(order.is_aligned(first + pages - 1), pages == 1);
         }
+    }
+}
+
+proptest! {
+    /// A range is cut into runs that cover it, each as large as its place and the rest allow.
+    #[test]
+    fn largest_runs(first in 0usize..1 << 40, pages in 0usize..3000) {
+        let (mut page, mut left) = (first, pages);
+        while let Some(order) = Order::largest(page, left) {
+            prop_assert!(order <= Order::PMD && order.is_aligned(page) && order.pages() <= left);
+            if let Some(next) = Order::new(order.get() + 1).filter(|next| *next <= Order::PMD) {
+                prop_assert!(!next.is_aligned(page) || next.pages() > left);
+            }
+            page += order.pages();
+            left -= order.pages();
+        }
+        prop_assert_eq!((page, left), (first + pages, 0));
     }
 }

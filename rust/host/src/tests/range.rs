@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use super::ORDERS;
+use super::LEAVES;
 use crate::order::{Order, PAGE_SHIFT};
 use crate::range::{best_order, leaf_fits, Misfit, Range};
 
@@ -21,7 +21,7 @@ fn whole_pages_of_the_alignment() {
 
 #[test]
 fn refuses_what_can_be_no_device() {
-    for order in ORDERS {
+    for order in LEAVES {
         let bytes = order.bytes() as u64;
         assert_eq!(Range::new(0, bytes - 1, order), Err(Misfit::Small));
         assert_eq!(Range::new(0, 0, order), Err(Misfit::Small));

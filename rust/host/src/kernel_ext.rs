@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Stand-ins for `rust/kernel_ext`, in the manner of `tools/testing/vma/vma_internal.h`.
+//!
+//! The same names and the same promises, on threads of the standard library, of loom, or of shuttle.
+
+pub(crate) mod wait;
+pub(crate) mod xarray;
+
+#[cfg(feature = "loom")]
+pub(crate) use loom::{sync, thread};
+#[cfg(feature = "shuttle")]
+pub(crate) use shuttle::{sync, thread};
+#[cfg(not(any(feature = "loom", feature = "shuttle")))]
+pub(crate) use std::{sync, thread};

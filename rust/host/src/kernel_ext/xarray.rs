@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Stand-in for `rust/kernel_ext/xarray.rs`.
+//!
+//! It insists on what the XArray does not check: nothing is stored into a part of an entry, and what
+//! is erased is there.
+
+use super::sync::{Mutex, MutexGuard};
+use kernel::prelude::*;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+
+pub(crate) trait Value: Copy {
+    fn into_bits(self) -> usize;
+    fn from_bits(bits: usize) -> Self;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mark {
+    Mark0,
+}
+
+#[derive(Clone, Copy)]
+struct Slot {
+    order: u32,
+    bits: usize,
+    marked: bool,
+}
+
+impl Slot {
+    fn last(&self, start: usize) -> usize {
+        start + ((1 << self.order) - 1)
+    }
+}
+
+/// Entries by their first index.
+type Slots = BTreeMap<usize, Slot>;
+
+pub(crate) struct XArray<T>(Mutex<Slots>, PhantomData<fn(T)>);
+
+impl<T: Value> XArray<T> {
+    pub(crate) fn new() -> impl PinInit<Self> {
+        Ok::<_, core::convert::Infallible>(Self(Mutex::new(Slots::new()), PhantomData))
+    }
+
+    pub(crate) fn clear(&self) {
+        self.0.lock().unwrap().clear();
+    }
+}
+
+std::thread_local! {
+    static WALKS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// How many walks from the root this thread has made so far.
+pub(crate) fn walks() -> usize {
+    WALKS.get()
+}
+
+pub(crate) struct XaState<'a, T> {
+    xa: &'a XArray<T>,
+    /// `XAS_RESTART`: the next step begins at the root.
+    restart: bool,
+    index: usize,
+    order: u32,
+    /// A store has lacked memory, and there is some now. The kernel gives a node or not; here each
+    /// new entry lacks one at first, so that this path is always taken.
+    lacked: bool,
+    spare: bool,
+}
+
+impl<'a, T: Value> XaState<'a, T> {
+    pub(crate) fn new(xa: &'a XArray<T>, index: usize, order: u32) -> Self {
+        Self {
+            xa,
+            restart: true,
+            index: index >> order << order,
+            order,
+            lacked: false,
+            spare: false,
+        }
+    }
+
+    pub(crate) fn lock(&mut self) -> Guard<'_, 'a, T> {
+        Guard {
+            slots: self.xa.0.lock().unwrap(),
+            state: self,
+        }
+    }
+
+    pub(crate) fn nomem(&mut self) -> bool {
+        self.spare |= self.lacked;
+        core::mem::take(&mut self.lacked)
+    }
+}
+
+pub(crate) struct Guard<'s, 'a, T> {
+    slots: MutexGuard<'s, Slots>,
+    state: &'s mut XaState<'a, T>,
+}
+
+impl<T: Value> Guard<'_, '_, T> {
+    /// The first entry that ends at or behind `first` and begins at or before `last`.
+    fn first_in(&self, first: usize, last: usize) -> Option<(usize, Slot)> {
+        let (&start, &slot) = self
+            .slots
+            .range(..=first)
+            .next_back()
+            .filter(|(&start, slot)| slot.last(start) >= first)
+            .or_else(|| self.slots.range(first..=last.max(first)).next())?;
+        (start <= last).then_some((start, slot))
+    }
+
+    /// A step of the walk: where it is at the root, it is a walk.
+    fn step(&mut self) {
+        if core::mem::take(&mut self.state.restart) {
+            WALKS.set(WALKS.get() + 1);
+        }
+    }
+
+    fn last(&self) -> usize {
+        self.state.index + ((1 << self.state.order) - 1)
+    }
+
+    pub(crate) fn find_conflict(&mut self) -> Option<T> {
+        self.step();
+        let (_, slot) = self.first_in(self.state.index, self.last())?;
+        Some(T::from_bits(slot.bits))
+    }
+
+    pub(crate) fn find(&mut self, max: usize) -> Option<(usize, T)> {
+        self.step();
+        let (start, slot) = self.first_in(self.state.index, max)?;
+        self.state.index = self.state.index.max(start);
+        Some((self.state.index, T::from_bits(slot.bits)))
+    }
+
+    pub(crate) fn set_order(&mut self, index: usize, order: u32) {
+        self.state.index = index >> order << order;
+        self.state.order = order;
+        self.state.restart = true;
+    }
+
+    pub(crate) fn adopt_order(&mut self, order: u32) {
+        let restart = self.state.restart;
+        self.set_order(self.state.index, order);
+        self.state.restart = restart;
+    }
+
+    pub(crate) fn is_marked(&self, _: Mark) -> bool {
+        self.first_in(self.state.index, self.state.index)
+            .is_some_and(|(_, slot)| slot.marked)
+    }
+
+    pub(crate) fn mark(&mut self, _: Mark, set: bool) {
+        let slot = self.slots.get_mut(&self.state.index);
+        slot.expect("mark of no entry").marked = set;
+    }
+
+    pub(crate) fn store(&mut self, value: T) -> Result<Option<T>> {
+        self.step();
+        let (index, order, last) = (self.state.index, self.state.order, self.last());
+        let first = self.first_in(index, last);
+        if let Some((start, slot)) = first {
+            assert!(
+                slot.order <= order,
+                "store into a part of the entry at {start}"
+            );
+        }
+        let same = first.is_some_and(|(start, slot)| (start, slot.order) == (index, order));
+        if !same && !self.state.spare {
+            self.state.lacked = true;
+            return Err(ENOMEM);
+        }
+        let old: Vec<_> = self
+            .slots
+            .range(index..=last)
+            .map(|(&key, _)| key)
+            .collect();
+        let mut marked = false;
+        for key in old {
+            marked |= self.slots.remove(&key).is_some_and(|slot| slot.marked);
+        }
+        let slot = Slot {
+            order,
+            bits: value.into_bits(),
+            marked,
+        };
+        self.slots.insert(index, slot);
+        Ok(first.map(|(_, slot)| T::from_bits(slot.bits)))
+    }
+
+    pub(crate) fn erase(&mut self) -> Option<T> {
+        self.step();
+        let slot = self.slots.remove(&self.state.index)?;
+        assert_eq!(slot.order, self.state.order, "erase of a part of an entry");
+        Some(T::from_bits(slot.bits))
+    }
+}
+
+impl<T> Drop for Guard<'_, '_, T> {
+    fn drop(&mut self) {
+        // As in the kernel: where the walk is, is not kept over an unlock.
+        self.state.restart = true;
+    }
+}

@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The entry protocol, under every interleaving that the feature `loom` or `shuttle` finds, or with
+//! real threads.
+//!
+//! Each scenario ends only when every thread has finished: a lost wake-up is a deadlock, which loom
+//! and shuttle report. At least three waiters, since some wake-ups are lost only then.
+
+use crate::entry::Kind;
+use crate::kernel_ext::sync::Arc;
+use crate::kernel_ext::thread;
+use crate::mapping::{GrabError, LockedEntry, Mapping};
+use crate::order::Order;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+const PFN: usize = 1 << 20;
+/// Pages that the scenarios use; the last two lie in another 2 MiB.
+const PAGES: [usize; 5] = [0, 1, 100, 512, 600];
+
+#[cfg(feature = "loom")]
+fn explore(scenario: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(2);
+    builder.check(scenario);
+}
+
+#[cfg(feature = "shuttle")]
+fn explore(scenario: impl Fn() + Send + Sync + 'static) {
+    shuttle::check_pct(scenario, 20_000, 3);
+}
+
+#[cfg(not(any(feature = "loom", feature = "shuttle")))]
+fn explore(scenario: impl Fn() + Send + Sync + 'static) {
+    for _ in 0..300 {
+        scenario();
+    }
+}
+
+/// A mapping, and who is where in it.
+struct Model {
+    mapping: Pin<Box<Mapping>>,
+    /// Who holds a lock of each of [`PAGES`].
+    holders: [AtomicUsize; PAGES.len()],
+}
+
+impl Model {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            mapping: pinned_init::InPlaceInit::try_pin_init(Mapping::new()).unwrap(),
+            holders: Default::default(),
+        })
+    }
+
+    /// Holds `entry` for a moment: nobody else may hold any byte of it.
+    fn hold(&self, entry: &LockedEntry<'_>) {
+        let run = entry.start()..entry.start() + entry.order().pages();
+        let held = || {
+            PAGES
+                .iter()
+                .zip(&self.holders)
+                .filter(|(page, _)| run.contains(page))
+        };
+        for (page, holders) in held() {
+            assert_eq!(holders.fetch_add(1, SeqCst), 0, "two hold page {page}");
+        }
+        thread::yield_now();
+        for (_, holders) in held() {
+            holders.fetch_sub(1, SeqCst);
+        }
+    }
+
+    /// A fault, as `fault.rs` serves it; whether it was served at `order`.
+    fn fault(&self, pgoff: usize, order: Order, write: bool) -> bool {
+        let mut entry = match self.mapping.grab(pgoff, order) {
+            Ok(entry) => entry,
+            Err(GrabError::Conflict) => return false,
+            Err(GrabError::NoMemory) => panic!("no memory"),
+        };
+        loop {
+            self.hold(&entry);
+            match entry.kind() {
+                Kind::Mapped { .. } => break,
+                Kind::Empty | Kind::Zero if entry.order() > order => {
+                    entry = match entry.split(pgoff, order) {
+                        Ok(entry) => entry,
+                        Err(GrabError::Conflict) => return false,
+                        Err(GrabError::NoMemory) => panic!("no memory"),
+                    };
+                }
+                Kind::Zero if !write => break,
+                Kind::Empty | Kind::Zero => entry.set_kind(Kind::Mapped {
+                    pfn: PFN + entry.start(),
+                }),
+            }
+        }
+        if write {
+            entry.set_dirty();
+        }
+        true
+    }
+
+    fn upgrade(&self, pgoff: usize) -> bool {
+        let kind = Kind::Mapped {
+            pfn: PFN + Order::PMD.align_down(pgoff),
+        };
+        match self.mapping.upgrade(pgoff, Order::PMD, kind) {
+            Ok(entry) => {
+                self.hold(&entry);
+                true
+            }
+            Err(GrabError::Conflict) => false,
+            Err(GrabError::NoMemory) => panic!("no memory"),
+        }
+    }
+
+    /// Punches `pages` pages from `pgoff` on, as `punch.rs` does: all entries in the way go.
+    fn punch(&self, pgoff: usize, pages: usize) {
+        let mut from = pgoff;
+        while let Some(entry) = self.mapping.lock_next(from, pgoff + pages) {
+            self.hold(&entry);
+            from = entry.start() + entry.order().pages();
+            entry.delete();
+        }
+    }
+
+    /// After all threads have finished.
+    fn check(&self) -> Vec<(usize, Kind, Order, bool)> {
+        let mut entries = Vec::new();
+        let mut from = 0;
+        while let Some((start, entry, dirty)) = self.mapping.peek(from) {
+            assert!(!entry.is_locked(), "{start} is still locked");
+            assert!(start >= from, "{start} is in two entries");
+            if let Kind::Mapped { pfn } = entry.kind() {
+                assert_eq!(pfn, PFN + start);
+            }
+            entries.push((start, entry.kind(), entry.order(), dirty));
+            from = start + entry.order().pages();
+        }
+        entries
+    }
+}
+
+fn spawn(model: &Arc<Model>, task: impl Fn(&Model) + Send + 'static) -> thread::JoinHandle<()> {
+    let model = model.clone();
+    thread::spawn(move || task(&model))
+}
+
+fn join(threads: impl IntoIterator<Item = thread::JoinHandle<()>>) {
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
+/// Several first faults on one page: one entry, all served.
+#[test]
+fn faults_on_one_page() {
+    explore(|| {
+        let model = Model::new();
+        let threads = [true, false, true]
+            .map(|write| spawn(&model, move |m| assert!(m.fault(1, Order::PTE, write))));
+        join(threads);
+        assert_eq!(model.mapping.events.created.get(), 1);
+        let mapped = Kind::Mapped { pfn: PFN + 1 };
+        assert_eq!(model.check(), [(1, mapped, Order::PTE, true)]);
+    });
+}
+
+/// Three wait for an entry that is deleted: each must learn of it (seed 002; 237388320def).
+#[test]
+fn waiters_of_a_deleted_entry() {
+    explore(|| {
+        let model = Model::new();
+        let entry = model.mapping.grab(1, Order::PTE).unwrap();
+        let threads = [
+            spawn(&model, |m| m.punch(1, 1)),
+            spawn(&model, |m| m.punch(1, 1)),
+            spawn(&model, |m| assert!(m.fault(1, Order::PTE, true))),
+        ];
+        entry.delete();
+        join(threads);
+        model.check();
+    });
+}
+
+/// Three wait for a hole that becomes media (the bug of `dax_deadlock`: one of three readers woken).
+#[test]
+fn waiters_of_a_replaced_entry() {
+    explore(|| {
+        let model = Model::new();
+        model.mapping.fill_zero(1, 1);
+        let mut entry = model.mapping.grab(1, Order::PTE).unwrap();
+        let threads = [
+            spawn(&model, |m| assert!(m.fault(1, Order::PTE, false))),
+            spawn(&model, |m| assert!(m.fault(1, Order::PTE, true))),
+            spawn(&model, |m| assert!(m.fault(1, Order::PTE, false))),
+        ];
+        entry.set_kind(Kind::Mapped { pfn: PFN + 1 });
+        drop(entry);
+        join(threads);
+        let mapped = Kind::Mapped { pfn: PFN + 1 };
+        assert_eq!(model.check(), [(1, mapped, Order::PTE, true)]);
+    });
+}
+
+/// 4 KiB faults at different pages wait for one 2 MiB entry (23c84eb78375: the key is its start).
+#[test]
+fn small_faults_wait_for_a_large_entry() {
+    explore(|| {
+        let model = Model::new();
+        let mut entry = model.mapping.grab(0, Order::PMD).unwrap();
+        let threads = [0, 1, 100].map(|page| {
+            spawn(&model, move |m| {
+                assert!(m.fault(page, Order::PTE, page == 100))
+            })
+        });
+        entry.set_kind(Kind::Mapped { pfn: PFN });
+        model.hold(&entry);
+        drop(entry);
+        join(threads);
+        let mapped = Kind::Mapped { pfn: PFN };
+        assert_eq!(model.check(), [(0, mapped, Order::PMD, true)]);
+    });
+}
+
+/// A 2 MiB fault never waits for a 4 KiB entry: it falls back.
+#[test]
+fn large_fault_over_small_entries() {
+    explore(|| {
+        let model = Model::new();
+        // Not the first page of the range (0e40de0338d0: the whole range is looked at).
+        let entry = model.mapping.grab(100, Order::PTE).unwrap();
+        assert_eq!(
+            model.mapping.grab(0, Order::PMD).err(),
+            Some(GrabError::Conflict)
+        );
+        let threads = [
+            spawn(&model, |m| assert!(!m.fault(0, Order::PMD, true))),
+            spawn(&model, |m| assert!(m.fault(100, Order::PTE, false))),
+            spawn(&model, |m| assert!(m.fault(512, Order::PMD, false))),
+        ];
+        model.hold(&entry);
+        drop(entry);
+        join(threads);
+        assert_eq!(model.check().len(), 2);
+    });
+}
+
+/// A 2 MiB and 4 KiB faults race for the same untouched range.
+#[test]
+fn large_and_small_faults_race() {
+    explore(|| {
+        let model = Model::new();
+        let threads = [
+            spawn(&model, |m| assert!(m.fault(100, Order::PTE, true))),
+            spawn(&model, |m| assert!(m.fault(1, Order::PTE, true))),
+            spawn(&model, |m| {
+                m.fault(0, Order::PMD, true);
+            }),
+        ];
+        join(threads);
+        let dirty: Vec<_> = model.check().iter().map(|entry| entry.3).collect();
+        assert!(matches!(*dirty, [true] | [true, true]), "{dirty:?}");
+    });
+}
+
+/// 4 KiB writes split a 2 MiB hole while others read it at 2 MiB.
+#[test]
+fn split_of_a_large_hole() {
+    explore(|| {
+        let model = Model::new();
+        model.mapping.fill_zero(0, 512);
+        let threads = [
+            spawn(&model, |m| assert!(m.fault(100, Order::PTE, true))),
+            spawn(&model, |m| assert!(m.fault(1, Order::PTE, true))),
+            spawn(&model, |m| {
+                m.fault(0, Order::PMD, false);
+            }),
+        ];
+        join(threads);
+        // The reader may have made a 2 MiB entry of the media between two splits, for the writers
+        // to use. Nothing that was written is clean.
+        let dirty = model.check().iter().filter(|entry| entry.3).count();
+        assert!((1..=2).contains(&dirty), "{dirty}");
+    });
+}
+
+/// 4 KiB entries become one of 2 MiB while others fault in it.
+#[test]
+fn upgrade_under_faults() {
+    explore(|| {
+        let model = Model::new();
+        assert!(model.fault(0, Order::PTE, true));
+        assert!(model.fault(100, Order::PTE, false));
+        let threads = [
+            spawn(&model, |m| assert!(m.fault(0, Order::PTE, false))),
+            spawn(&model, |m| assert!(m.fault(0, Order::PTE, false))),
+            spawn(&model, |m| {
+                m.upgrade(100);
+            }),
+        ];
+        model.upgrade(0);
+        join(threads);
+        assert!(model.upgrade(1), "nothing is locked now");
+        let mapped = Kind::Mapped { pfn: PFN };
+        assert_eq!(model.check(), [(0, mapped, Order::PMD, true)]);
+    });
+}
+
+/// The waiters of a 4 KiB entry that an upgrade replaces between the unlock and their waking.
+#[test]
+fn waiters_of_an_upgraded_entry() {
+    explore(|| {
+        let model = Model::new();
+        let mut entry = model.mapping.grab(1, Order::PTE).unwrap();
+        entry.set_kind(Kind::Mapped { pfn: PFN + 1 });
+        drop(entry);
+        let entry = model.mapping.grab(1, Order::PTE).unwrap();
+        let threads = [
+            spawn(&model, |m| assert!(m.fault(1, Order::PTE, true))),
+            spawn(&model, |m| assert!(m.fault(1, Order::PTE, false))),
+        ];
+        drop(entry);
+        model.upgrade(1);
+        join(threads);
+        model.check();
+    });
+}
+
+/// A punch goes through a range whose entries others hold.
+#[test]
+fn punch_under_faults() {
+    explore(|| {
+        let model = Model::new();
+        assert!(model.fault(512, Order::PMD, true));
+        let threads = [
+            spawn(&model, |m| assert!(m.fault(600, Order::PTE, true))),
+            spawn(&model, |m| assert!(m.fault(1, Order::PTE, true))),
+            spawn(&model, |m| m.punch(0, 1024)),
+        ];
+        model.punch(1, 600);
+        join(threads);
+        model.punch(0, 1024);
+        assert_eq!(model.check(), []);
+    });
+}
+
+/// An iteration that was woken for one entry and finds another before it passes the wake-up on
+/// (thread 002: "put unlocked").
+#[test]
+fn an_unused_wake_up_is_passed_on() {
+    explore(|| {
+        let model = Model::new();
+        let entry = model.mapping.grab(100, Order::PTE).unwrap();
+        let threads = [
+            spawn(&model, |m| drop(m.mapping.lock_next(0, 512))),
+            spawn(&model, |m| assert!(m.fault(100, Order::PTE, true))),
+            spawn(&model, |m| assert!(m.fault(1, Order::PTE, true))),
+        ];
+        drop(entry);
+        join(threads);
+        assert_eq!(model.check().len(), 2);
+    });
+}

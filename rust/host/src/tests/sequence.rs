@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Random sequences of operations, against a model that has one state for each page.
+
+use crate::entry::Kind;
+use crate::kernel_ext::xarray::walks;
+use crate::mapping::{GrabError, Mapping};
+use crate::order::Order;
+use proptest::prelude::*;
+use std::collections::BTreeSet;
+
+/// Three aligned 2 MiB.
+const PAGES: usize = 3 * 512;
+
+#[derive(Clone, Debug)]
+enum Op {
+    /// A grab that says what lies behind the entry; if it writes, dirty.
+    Map(usize, Order, bool),
+    Upgrade(usize),
+    /// Deletes the entries that reach into a range, and makes it a hole.
+    Punch(usize, usize),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let order = prop_oneof![Just(0u32), Just(9), 0u32..=9].prop_map(|n| Order::new(n).unwrap());
+    prop_oneof![
+        4 => (0..PAGES, order, any::<bool>()).prop_map(|(page, order, write)| Op::Map(page, order, write)),
+        1 => (0..PAGES).prop_map(Op::Upgrade),
+        1 => (0..PAGES, 1..600usize).prop_map(|(page, n)| Op::Punch(page, n.min(PAGES - page))),
+    ]
+}
+
+/// The pages of the runs of all entries for which `filter` holds.
+fn pages_of(mapping: &Mapping, filter: impl Fn(Kind, bool) -> bool) -> BTreeSet<usize> {
+    let mut pages = BTreeSet::new();
+    let mut from = 0;
+    while let Some((start, entry, dirty)) = mapping.peek(from) {
+        assert!(!entry.is_locked() && start >= from && entry.order().is_aligned(start));
+        from = start + entry.order().pages();
+        if filter(entry.kind(), dirty) {
+            pages.extend(start..from);
+        }
+    }
+    pages
+}
+
+fn mapped(start: usize) -> Kind {
+    Kind::Mapped {
+        pfn: 7 * 512 + start,
+    }
+}
+
+fn map(mapping: &Mapping, page: usize, order: Order, write: bool) -> bool {
+    let mut entry = match mapping.grab(page, order) {
+        Ok(entry) => entry,
+        Err(GrabError::Conflict) => return false,
+        Err(GrabError::NoMemory) => unreachable!(),
+    };
+    while entry.order() > order && !matches!(entry.kind(), Kind::Mapped { .. }) {
+        entry = entry.split(page, order).unwrap();
+    }
+    if !matches!(entry.kind(), Kind::Mapped { .. }) {
+        entry.set_kind(mapped(entry.start()));
+    }
+    if write {
+        entry.set_dirty();
+    }
+    true
+}
+
+/// What a fault costs in the index: one walk to lock an entry that is there, and one to unlock it,
+/// also when the entry is larger than what is asked for.
+#[test]
+fn a_grab_and_an_unlock_walk_twice() {
+    let mapping = pinned_init::InPlaceInit::try_pin_init(Mapping::new());
+    let mapping: std::pin::Pin<Box<Mapping>> = mapping.unwrap();
+    assert!(map(&mapping, 0, Order::PTE, false) && map(&mapping, 512, Order::PMD, false));
+    for (page, order) in [(0, Order::PTE), (512, Order::PMD), (600, Order::PTE)] {
+        let before = walks();
+        drop(mapping.grab(page, order).unwrap());
+        assert_eq!(walks() - before, 2, "{page} {order:?}");
+    }
+    assert_eq!(mapping.events.wakes.get(), 0);
+}
+
+proptest! {
+    #[test]
+    fn of_operations(ops in prop::collection::vec(op(), 1..60)) {
+        let mapping = pinned_init::InPlaceInit::try_pin_init(Mapping::new());
+        let mapping: std::pin::Pin<Box<Mapping>> = mapping.unwrap();
+        // Pages that were written since they were last punched, and pages known to be holes.
+        let mut written = BTreeSet::new();
+        let mut holes = BTreeSet::new();
+        for op in ops {
+            match op {
+                Op::Map(page, order, write) => {
+                    let run = order.align_down(page)..order.align_down(page) + order.pages();
+                    let before = pages_of(&mapping, |_, _| true);
+                    let smaller = mapping.peek(run.start)
+                        .is_some_and(|(start, entry, _)| start < run.end && entry.order() < order);
+                    prop_assert_eq!(map(&mapping, page, order, write), !smaller);
+                    if !smaller {
+                        holes.retain(|page| !run.contains(page));
+                        if write {
+                            written.insert(page);
+                        }
+                    }
+                    let after = pages_of(&mapping, |_, _| true);
+                    prop_assert!(smaller || after.is_superset(&run.collect()));
+                    prop_assert!(before.len() <= after.len() + 511);
+                }
+                Op::Upgrade(page) => {
+                    let start = Order::PMD.align_down(page);
+                    let mut entry = mapping.upgrade(page, Order::PMD, mapped(start)).unwrap();
+                    prop_assert_eq!((entry.start(), entry.order()), (start, Order::PMD));
+                    entry.set_kind(mapped(start));
+                    drop(entry);
+                    holes.retain(|page| !(start..start + 512).contains(page));
+                }
+                Op::Punch(first, pages) => {
+                    let mut from = first;
+                    while let Some((start, entry, _)) = mapping.peek(from) {
+                        if start >= first + pages {
+                            break;
+                        }
+                        from = start + entry.order().pages();
+                        mapping.delete(start, |entry| {
+                            // What the entry forgets, the caller writes back: it is told.
+                            let run = entry.start()..entry.start() + entry.order().pages();
+                            if entry.is_dirty() {
+                                written.retain(|page| !run.contains(page));
+                            }
+                            holes.retain(|page| !run.contains(page));
+                            Ok(())
+                        }).unwrap();
+                    }
+                    mapping.fill_zero(first, pages);
+                    holes.extend(first..first + pages);
+                }
+            }
+            // No write is forgotten, and no media is taken for a hole.
+            prop_assert!(pages_of(&mapping, |_, dirty| dirty).is_superset(&written));
+            prop_assert!(pages_of(&mapping, |kind, _| kind == Kind::Zero).is_subset(&holes));
+        }
+        mapping.clear();
+        prop_assert!(mapping.peek(0).is_none());
+    }
+}
