@@ -229,6 +229,7 @@ FIXTURE_SETUP(mixed)
 
 FIXTURE_TEARDOWN(mixed)
 {
+	rdax_write_file(RDAX_PARAMS "/upgrade", "Y");
 	close(self->fd);
 }
 
@@ -294,6 +295,7 @@ TEST_F(mixed, smaller_entry_in_the_way)
 	struct rdax_counts before, d;
 	char *small, *large;
 
+	ASSERT_EQ(0, rdax_write_file(RDAX_PARAMS "/upgrade", "N"));
 	small = rdax_map(self->fd, 5 * SZ_4K, SZ_4K);
 	ASSERT_NE(MAP_FAILED, small);
 	rdax_fill(small, 0, SZ_4K, SZ_4K, 6);

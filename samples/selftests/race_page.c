@@ -109,6 +109,8 @@ FIXTURE_SETUP(race)
 	const struct shape *v = &variant->shape;
 
 	ASSERT_EQ(0, rdax_fresh("4K"));
+	/* Entries stay as they were made: then the counts below are exact. */
+	ASSERT_EQ(0, rdax_write_file(RDAX_PARAMS "/upgrade", "N"));
 	self->fd = rdax_open();
 	ASSERT_GE(self->fd, 0);
 	if (!rdax_fits(v->bytes) ||
@@ -251,8 +253,11 @@ TEST_F_TIMEOUT(race, eight_threads, 60)
 
 	EXPECT_EQ(0, rdax_sigbus(&d));
 	EXPECT_EQ(0, d.oom);
-	/* Hundreds, else the threads did not meet and nothing was proven. */
-	if (v->bytes == SZ_4K) {
+	/*
+	 * Hundreds, else the threads did not meet and nothing was proven. Threads
+	 * that share page tables may find the page before they come to the entry.
+	 */
+	if (v->bytes == SZ_4K && v->own_mapping) {
 		EXPECT_LT(0, d.waits);
 		EXPECT_LT(0, d.wakes);
 	}

@@ -11,13 +11,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "kselftest.h"
 #include "rdax.h"
+#include "uapi/rdax.h"
 
 static const struct {
 	const char *file;
@@ -422,4 +425,138 @@ void *rdax_shared(size_t size)
 		ksft_exit_fail_msg("%zu bytes of shared memory: %s\n", size,
 				   strerror(errno));
 	return p;
+}
+
+/*
+ * The ioctls, and what debugfs shows of the index
+ */
+
+static int range_ioctl(int fd, unsigned long cmd, uint64_t offset, uint64_t len)
+{
+	struct rdax_range range = {
+		.size = sizeof(range),
+		.offset = offset,
+		.length = len,
+	};
+
+	return ioctl(fd, cmd, &range) ? -errno : 0;
+}
+
+int rdax_punch(int fd, uint64_t offset, uint64_t len)
+{
+	return range_ioctl(fd, RDAX_IOC_PUNCH, offset, len);
+}
+
+int rdax_zero(int fd, uint64_t offset, uint64_t len)
+{
+	return range_ioctl(fd, RDAX_IOC_ZERO, offset, len);
+}
+
+#define DEBUGFS	"/sys/kernel/debug"
+
+static void read_view(const char *name, char *buf, size_t size)
+{
+	size_t have = 0;
+	char path[128];
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), DEBUGFS "/rdax/rdax0/%s", name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 && !mount("debugfs", DEBUGFS, "debugfs", 0, NULL))
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		ksft_exit_fail_msg("%s: %s\n", path, strerror(errno));
+	do {
+		n = read(fd, buf + have, size - 1 - have);
+		have += n > 0 ? n : 0;
+	} while (n > 0);
+	close(fd);
+	if (n < 0 || have == size - 1)
+		ksft_exit_fail_msg("%s: can't read it all\n", path);
+	buf[have] = '\0';
+}
+
+const char *rdax_entries(void)
+{
+	static char buf[1 << 18];
+
+	read_view("entries", buf, sizeof(buf));
+	return buf;
+}
+
+uint64_t rdax_event(const char *name)
+{
+	char buf[4096], *line;
+
+	read_view("events", buf, sizeof(buf));
+	line = strtok(buf, "\n");
+	while (line) {
+		size_t len = strlen(name);
+
+		if (!strncmp(line, name, len) && line[len] == ' ')
+			return strtoull(line + len, NULL, 10);
+		line = strtok(NULL, "\n");
+	}
+	ksft_exit_fail_msg("no event '%s'\n", name);
+}
+
+/*
+ * Peers
+ */
+
+static void serve_steps(int told, int answer, int (*step)(void *arg, int n), void *arg)
+{
+	int n, ret;
+
+	while (read(told, &n, sizeof(n)) == sizeof(n)) {
+		ret = step(arg, n);
+		if (write(answer, &ret, sizeof(ret)) != sizeof(ret))
+			break;
+	}
+	_exit(0);
+}
+
+int rdax_peer_start(struct rdax_peer *peer, int (*step)(void *arg, int n), void *arg)
+{
+	int to[2], from[2];
+
+	if (pipe2(to, O_CLOEXEC) || pipe2(from, O_CLOEXEC))
+		return -errno;
+	fflush(stdout);
+	peer->pid = fork();
+	if (peer->pid < 0)
+		return -errno;
+	if (!peer->pid) {
+		close(to[1]);
+		close(from[0]);
+		serve_steps(to[0], from[1], step, arg);
+	}
+	close(to[0]);
+	close(from[1]);
+	peer->tell = to[1];
+	peer->answer = from[0];
+	return 0;
+}
+
+int rdax_peer_step(struct rdax_peer *peer, int n)
+{
+	struct pollfd answered = { .fd = peer->answer, .events = POLLIN };
+	int ret;
+
+	if (write(peer->tell, &n, sizeof(n)) != sizeof(n))
+		return -EIO;
+	if (poll(&answered, 1, RDAX_PATIENCE * 1000) != 1)
+		return -ETIMEDOUT;
+	return read(peer->answer, &ret, sizeof(ret)) == sizeof(ret) ? ret : -EIO;
+}
+
+/* One that never comes back must not hold us up: it isn't waited for. */
+void rdax_peer_end(struct rdax_peer *peer)
+{
+	kill(peer->pid, SIGKILL);
+	close(peer->tell);
+	close(peer->answer);
+	for (int i = 0; i < 100 && !waitpid(peer->pid, NULL, WNOHANG); i++)
+		usleep(10000);
 }

@@ -93,4 +93,29 @@ int rdax_bounded(int (*fn)(void *arg), void *arg, unsigned int seconds);
 /* Memory that a bounded child shares with its parent, zeroed. */
 void *rdax_shared(size_t size);
 
+/*
+ * The ioctls: 0, or -errno.
+ */
+int rdax_punch(int fd, uint64_t offset, uint64_t len);
+int rdax_zero(int fd, uint64_t offset, uint64_t len);
+
+/* The index, as debugfs shows it: valid until the next call. */
+const char *rdax_entries(void);
+/* A line of debugfs' `events`. */
+uint64_t rdax_event(const char *name);
+
+/*
+ * Another process that does a step each time it is told to. It has what its
+ * parent had when it was started. A step returns 0 to 255; -EIO means that it
+ * died, -ETIMEDOUT that it did not come back.
+ */
+struct rdax_peer {
+	pid_t pid;
+	int tell, answer;
+};
+
+int rdax_peer_start(struct rdax_peer *peer, int (*step)(void *arg, int n), void *arg);
+int rdax_peer_step(struct rdax_peer *peer, int n);
+void rdax_peer_end(struct rdax_peer *peer);
+
 #endif /* RDAX_SELFTEST_H */
