@@ -24,6 +24,10 @@ run shell setup distclean clean:
 test:
 	@$(LAB) test $(SUITES)
 
+# make test-mutants MUTANTS="01 20"
+test-mutants:
+	@$(LAB) mutants $(MUTANTS)
+
 clippy fmtcheck checkpatch shellcheck:
 	@$(LAB) check $@
 
@@ -34,6 +38,7 @@ help:
 	@echo 'make             build rdax.ko, against KDIR= if given, else for the kernel of the lab'
 	@echo 'make run         boot a guest, map its persistent memory, boot again, show that the data is there'
 	@echo 'make test        every test, on the host and in the guest; the last line counts them'
+	@echo 'make test-mutants  put known bugs back one by one, and see that a test catches each'
 	@echo 'make shell       a guest with the module loaded, and a prompt'
 	@echo 'make check       all of: clippy fmtcheck checkpatch shellcheck'
 	@echo 'make setup       only get what is missing'
@@ -43,5 +48,5 @@ help:
 	@echo 'RDAX_CACHE=DIR   where the lab is kept (default ~/.cache/rdax)'
 	@echo 'RDAX_MIRROR=URL  the Debian mirror (default: the one of this machine)'
 
-.PHONY: all modules run shell setup test clippy fmtcheck checkpatch shellcheck check \
+.PHONY: all modules run shell setup test test-mutants clippy fmtcheck checkpatch shellcheck check \
 	clean distclean help

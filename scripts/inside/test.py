@@ -9,6 +9,7 @@ persist   a pattern written in one boot and verified in the next
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -22,6 +23,9 @@ INSIDE = Path("/rdax/scripts/inside")
 CHECKS = ("fmtcheck", "clippy", "checkpatch", "shellcheck")
 SCRIPT_TESTS = Path("/rdax/scripts/tests")
 RUST_HOST = Path("/rdax/rust/host")
+CARGO = {"CARGO_TARGET_DIR": "/build/cargo", "CARGO_HOME": "/build/cargo-home"}
+LITMUS = Path("/rdax/Documentation/litmus-tests")
+MEMORY_MODEL = Path("/kernel/linux/tools/memory-model")
 KSELFTEST = Path("/build/kselftest")
 PERSIST = KSELFTEST / "rdax/persist.sh"
 
@@ -87,17 +91,44 @@ def host(tap: Tap) -> None:
     host_verdicts(tap, "host: scripts",
                   ["python3", "-B", "-m", "unittest", "discover", "-v", "-s", SCRIPT_TESTS],
                   PYTHONPATH=str(INSIDE))
-    if RUST_HOST.exists():
-        host_verdicts(tap, "host: rust",
-                      ["cargo", "test", "--offline", "--locked", "--manifest-path",
-                       str(RUST_HOST / "Cargo.toml")],
-                      CARGO_TARGET_DIR="/build/cargo", CARGO_HOME="/build/cargo-home")
+    rust(tap)
+    litmus(tap)
     say("host: a guest that warns on its console")
     result = guest.boot(["sh", "-c", "echo '<4>WARNING: not a real one' >/dev/kmsg"],
                         timeout=120, name="warns", sink=lambda data: None)
     tap.result(result.status == 0 and len(result.trouble) == 1
                and result.exit_status == guest.TROUBLE,
                "host: a warning on a guest's console fails its run")
+
+
+def rust(tap: Tap) -> None:
+    """The tests of rust/host: on real threads, and the protocol under two model checkers."""
+    manifest = ["--locked", "--manifest-path", str(RUST_HOST / "Cargo.toml")]
+    if not host_command(tap, "host: the crates for rust/host are here",
+                        ["env", *(f"{name}={value}" for name, value in CARGO.items()),
+                         "cargo", "fetch", *manifest]):
+        return
+    for feature in ("", "loom", "shuttle"):
+        say(f"host: rust {feature}".rstrip())
+        features = ["--features", feature] if feature else []
+        only = ["tests::protocol"] if feature else []
+        host_verdicts(tap, f"host: rust {feature}".rstrip(),
+                      ["cargo", "test", "--offline", "--release", *manifest, *features,
+                       "--lib", "--", *only], **CARGO)
+
+
+def litmus(tap: Tap) -> None:
+    """Each litmus test of Documentation/ gives the result that it states."""
+    for path in sorted(LITMUS.glob("*.litmus")):
+        name = f"host: litmus {path.stem}"
+        if shutil.which("herd7") is None:
+            tap.result(True, name, "there is no herd7 (Debian: herdtools7, not in trixie)")
+            continue
+        stated = next(line.split()[-1] for line in path.read_text().splitlines()
+                      if "Result: " in line)
+        done = subprocess.run(["herd7", "-conf", "linux-kernel.cfg", path], cwd=MEMORY_MODEL,
+                              capture_output=True, text=True, check=False)
+        tap.result(f"Observation {path.stem} {stated} " in done.stdout, name)
 
 
 def selftests(tap: Tap) -> bool:

@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Put known bugs back one by one, and see that a test fails: mutants.py [NUMBER...].
+
+Each patch in scripts/mutants says in a line `Test: host NAME` or `Test: guest PROGRAM`
+which test is to fail: one of rust/host under loom, or a kselftest in a guest, whose
+console counts too. A bug that isn't caught, a patch that doesn't apply, and a mutant
+that doesn't build are failures.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import guest
+from tap import Kselftest, Tap, by_lines
+
+TOP = Path("/rdax")
+COPY = Path("/build/mutant")
+MUTANTS = TOP / "scripts/mutants"
+CARGO = {"CARGO_TARGET_DIR": "/build/cargo-mutant", "CARGO_HOME": "/build/cargo-home"}
+TIMEOUT = 180
+
+
+class MutantError(Exception):
+    """The mutant can't be tried."""
+
+
+def run(command: Sequence[str | Path], what: str, **kwargs: str | dict[str, str]) -> None:
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          check=False, **kwargs)  # type: ignore[call-overload]
+    if done.returncode:
+        raise MutantError(f"{what}: {done.stdout.decode(errors='replace')[-2000:]}")
+
+
+def mutate(patch: Path) -> None:
+    shutil.rmtree(COPY, ignore_errors=True)
+    # With the time of now: what the last mutant changed must be built again too.
+    shutil.copytree(TOP, COPY, copy_function=shutil.copy, ignore=shutil.ignore_patterns(
+        ".git", "*.o", "*.ko", "*.cmd", "*.mod", "*.mod.c", "target"))
+    run(["patch", "-p1", "-d", COPY, "-i", patch], "the patch doesn't apply")
+
+
+def caught_on_host(name: str) -> bool:
+    """Does the test of rust/host fail under loom? A deadlock ends it too."""
+    env = os.environ | CARGO
+    cargo = ["cargo", "test", "--offline", "--locked", "--release", "--features", "loom",
+             "--manifest-path", str(COPY / "rust/host/Cargo.toml")]
+    run([*cargo, "--no-run"], "it doesn't build", env=env)
+    try:
+        done = subprocess.run([*cargo, "--", "--exact", f"tests::protocol::{name}"], env=env,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=TIMEOUT,
+                              check=False)
+    except subprocess.TimeoutExpired:
+        return True
+    if b"running 1 test" not in done.stdout:
+        raise MutantError(f"there is no test {name}")
+    return done.returncode != 0
+
+
+def caught_in_guest(program: str) -> bool:
+    """Does the kselftest fail, or the kernel complain?"""
+    info = dict(line.split("=", 1) for line in Path("/kernel/info").read_text().splitlines())
+    run(["make", "-C", "/kernel/linux", f"M={COPY}", f"CC={info['cc']}", f"HOSTCC={info['cc']}",
+         f"-j{os.cpu_count()}", "modules"], "it doesn't build")
+    with open(os.devnull, "w") as nowhere:
+        results = Tap(nowhere)
+        reader = Kselftest(results)
+        result = guest.boot(
+            ["env", f"RDAX_KO={COPY}/rdax.ko", "/build/kselftest/run_kselftest.sh",
+             "-t", f"rdax:{program}"],
+            timeout=TIMEOUT, name="mutant", sink=by_lines(reader.line))
+        reader.end(result.status)
+    if not results.passed + results.failed:
+        raise MutantError(f"the kselftest {program} did not run")
+    return bool(results.failed or result.trouble
+                or result.status in (guest.TIMED_OUT, guest.NO_STATUS))
+
+
+def main() -> int:
+    wanted = sys.argv[1:]
+    tap = Tap()
+    for prepare in (["cargo", "fetch", "--locked", "--manifest-path",
+                     str(TOP / "rust/host/Cargo.toml")], [TOP / "scripts/inside/samples", "tests"]):
+        run(prepare, "the tests can't be built", env=os.environ | CARGO)
+    for patch in sorted(MUTANTS.glob("*.patch")):
+        if wanted and patch.name.split("-")[0] not in wanted:
+            continue
+        test = next(line for line in patch.read_text().splitlines() if line.startswith("Test: "))
+        _, home, name = test.split()
+        try:
+            mutate(patch)
+            caught = caught_on_host(name) if home == "host" else caught_in_guest(name)
+        except (MutantError, guest.GuestError) as error:
+            tap.comment(str(error).replace("\n", "\n# "))
+            caught = False
+        tap.result(caught, f"{patch.stem} is caught by {home} {name}")
+    return tap.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
