@@ -10,6 +10,7 @@ mod bindings;
 pub(crate) mod cdev;
 pub(crate) mod error;
 pub(crate) mod fs;
+mod hash;
 pub(crate) mod log;
 pub(crate) mod mm;
 pub(crate) mod nd;

@@ -8,7 +8,10 @@
 //!
 //! C header: [`include/linux/wait.h`](srctree/include/linux/wait.h)
 
-use super::bindings;
+use super::{
+    bindings,
+    hash::hash_long, //
+};
 use kernel::{
     container_of,
     prelude::*,
@@ -71,13 +74,9 @@ impl WaitTable {
         })
     }
 
-    /// `hash_long()` of [`include/linux/hash.h`](srctree/include/linux/hash.h).
     fn head(&self, key: usize) -> *mut bindings::wait_queue_head {
-        const GOLDEN_RATIO_64: usize = 0x61C8_8646_80B5_83EB;
-
-        let hash = key.wrapping_mul(GOLDEN_RATIO_64) >> (usize::BITS - TABLE_BITS);
-        // A shift leaves `TABLE_BITS` bits, so that the mask only tells the compiler so.
-        self.heads[hash & (TABLE_SIZE - 1)].get()
+        // The hash is below `TABLE_SIZE`; the mask tells the compiler so.
+        self.heads[hash_long(key, TABLE_BITS) & (TABLE_SIZE - 1)].get()
     }
 
     /// Queues as an exclusive waiter for `key`, drops `guard`, and sleeps until woken.

@@ -4,6 +4,8 @@
 //!
 //! The same names and the same promises, on threads of the standard library, of loom, or of shuttle.
 
+#[path = "../../kernel_ext/hash.rs"]
+pub(crate) mod hash;
 pub(crate) mod wait;
 pub(crate) mod xarray;
 

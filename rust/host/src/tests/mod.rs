@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 mod entry;
+mod hash;
 mod order;
 mod params;
 mod protocol;
