@@ -2,9 +2,13 @@
 
 //! Attributes in sysfs: `Documentation/ABI/testing/sysfs-class-rdax` says what they promise.
 
-use super::device::{
-    Device,
-    Live, //
+use super::{
+    counter::Counter,
+    device::{
+        Device,
+        Live, //
+    },
+    mapping::Events, //
 };
 use crate::kernel_ext::sysfs::{
     Attribute,
@@ -19,8 +23,12 @@ use kernel::{
     str::Formatter, //
 };
 
-/// An attribute of the device that shows one value.
+/// An attribute of the device that shows one value: for all to read, as a number, unless it says
+/// otherwise.
 macro_rules! attribute {
+    ($static:ident, $name:literal, |$device:ident| $value:expr) => {
+        attribute!($static, $name, 0o444, "{}", |$device| $value);
+    };
     ($static:ident, $name:literal, $mode:literal, $format:literal, |$device:ident| $value:expr) => {
         static $static: Attribute<Device> = {
             struct Attr;
@@ -41,16 +49,19 @@ fn live<T>(device: &Device, value: impl FnOnce(&Live) -> T) -> Result<T, fmt::Er
     device.live().map(|live| value(&live)).ok_or(fmt::Error)
 }
 
-attribute!(SIZE, c"size", 0o444, "{}", |dev| live(dev, |live| live
-    .range
-    .size())?);
-attribute!(ALIGN, c"align", 0o444, "{}", |dev| dev.align().bytes());
+/// A counter of the index.
+fn event(device: &Device, counter: impl FnOnce(&Events) -> &Counter) -> Result<u64, fmt::Error> {
+    live(device, |live| counter(&live.mapping.events).get())
+}
+
+attribute!(SIZE, c"size", |dev| live(dev, |live| live.range.size())?);
+attribute!(ALIGN, c"align", |dev| dev.align().bytes());
 // A physical address: for root only.
 attribute!(RESOURCE, c"resource", 0o400, "{:#x}", |dev| live(
     dev,
     |live| live.range.start()
 )?);
-attribute!(NUMA_NODE, c"numa_node", 0o444, "{}", |dev| dev.numa_node());
+attribute!(NUMA_NODE, c"numa_node", |dev| dev.numa_node());
 
 static DEVICE_ATTRS: Attributes<Device, 5> = Attributes::new([
     Some(&SIZE),
@@ -60,48 +71,24 @@ static DEVICE_ATTRS: Attributes<Device, 5> = Attributes::new([
     None,
 ]);
 
-attribute!(PTE_MAPPED, c"pte_mapped", 0o444, "{}", |dev| dev
-    .faults
-    .pte
-    .mapped
-    .get());
-attribute!(PTE_SIGBUS, c"pte_sigbus", 0o444, "{}", |dev| dev
-    .faults
-    .pte
-    .sigbus
-    .get());
-attribute!(PMD_MAPPED, c"pmd_mapped", 0o444, "{}", |dev| dev
-    .faults
-    .pmd
-    .mapped
-    .get());
-attribute!(PMD_FALLBACK, c"pmd_fallback", 0o444, "{}", |dev| dev
+attribute!(PTE_MAPPED, c"pte_mapped", |dev| dev.faults.pte.mapped.get());
+attribute!(PTE_SIGBUS, c"pte_sigbus", |dev| dev.faults.pte.sigbus.get());
+attribute!(PMD_MAPPED, c"pmd_mapped", |dev| dev.faults.pmd.mapped.get());
+attribute!(PMD_FALLBACK, c"pmd_fallback", |dev| dev
     .faults
     .pmd
     .fallback
     .get());
-attribute!(PMD_SIGBUS, c"pmd_sigbus", 0o444, "{}", |dev| dev
-    .faults
-    .pmd
-    .sigbus
-    .get());
-attribute!(PUD_MAPPED, c"pud_mapped", 0o444, "{}", |dev| dev
-    .faults
-    .pud
-    .mapped
-    .get());
-attribute!(PUD_FALLBACK, c"pud_fallback", 0o444, "{}", |dev| dev
+attribute!(PMD_SIGBUS, c"pmd_sigbus", |dev| dev.faults.pmd.sigbus.get());
+attribute!(PUD_MAPPED, c"pud_mapped", |dev| dev.faults.pud.mapped.get());
+attribute!(PUD_FALLBACK, c"pud_fallback", |dev| dev
     .faults
     .pud
     .fallback
     .get());
-attribute!(PUD_SIGBUS, c"pud_sigbus", 0o444, "{}", |dev| dev
-    .faults
-    .pud
-    .sigbus
-    .get());
-attribute!(RACED, c"raced", 0o444, "{}", |dev| dev.faults.raced.get());
-attribute!(OOM, c"oom", 0o444, "{}", |dev| dev.faults.oom.get());
+attribute!(PUD_SIGBUS, c"pud_sigbus", |dev| dev.faults.pud.sigbus.get());
+attribute!(RACED, c"raced", |dev| dev.faults.raced.get());
+attribute!(OOM, c"oom", |dev| dev.faults.oom.get());
 
 static FAULT_ATTRS: Attributes<Device, 11> = Attributes::new([
     Some(&PTE_MAPPED),
@@ -117,19 +104,10 @@ static FAULT_ATTRS: Attributes<Device, 11> = Attributes::new([
     None,
 ]);
 
-attribute!(CREATED, c"created", 0o444, "{}", |dev| live(dev, |live| {
-    live.mapping.events.created.get()
-})?);
-attribute!(WAITS, c"waits", 0o444, "{}", |dev| live(dev, |live| live
-    .mapping
-    .events
-    .waits
-    .get())?);
-attribute!(WAKES, c"wakes", 0o444, "{}", |dev| live(dev, |live| live
-    .mapping
-    .events
-    .wakes
-    .get())?);
+attribute!(CREATED, c"created", |dev| event(dev, |events| &events
+    .created)?);
+attribute!(WAITS, c"waits", |dev| event(dev, |events| &events.waits)?);
+attribute!(WAKES, c"wakes", |dev| event(dev, |events| &events.wakes)?);
 
 static ENTRY_ATTRS: Attributes<Device, 4> =
     Attributes::new([Some(&CREATED), Some(&WAITS), Some(&WAKES), None]);
