@@ -42,14 +42,7 @@ impl From<Level> for Order {
 
 impl mm::Operations for Device {
     fn fault(&self, vmf: &mut VmFault<'_>, level: Level) -> FaultResult {
-        let result = match self.live() {
-            Some(live) => {
-                // Shared: excludes a punch, which changes what is behind several entries.
-                let _layout = live.layout.read();
-                serve(&live, self.inode(), vmf, level).unwrap_or_else(|result| result)
-            }
-            None => FaultResult::Sigbus,
-        };
+        let result = serve(self, vmf, level).unwrap_or_else(|result| result);
         self.faults.count(level, result);
         result
     }
@@ -66,22 +59,22 @@ impl mm::Operations for Device {
     }
 }
 
-/// Serves a fault of a device that stays alive meanwhile.
+/// Serves a fault.
 ///
 /// The kernel asks for the largest level first, and for the next smaller one at each fallback. The
 /// smallest is always served, whatever the device's alignment: MADV_NOHUGEPAGE and
 /// PR_SET_THP_DISABLE keep the larger ones from being asked for.
-fn serve(
-    live: &Live,
-    inode: &AnonInode,
-    vmf: &mut VmFault<'_>,
-    level: Level,
-) -> Result<FaultResult, FaultResult> {
+fn serve(device: &Device, vmf: &mut VmFault<'_>, level: Level) -> Result<FaultResult, FaultResult> {
     let order = Order::from(level);
     let (address, pgoff) = (vmf.address(), vmf.pgoff());
     if level != Level::Pte && !leaf_fits(order, address, pgoff, vmf.vma_range()) {
         return Err(FaultResult::Fallback);
     }
+
+    let inode = device.inode();
+    let live = device.live().ok_or(FaultResult::Sigbus)?;
+    // Shared: excludes a punch, which changes what is behind several entries.
+    let _layout = live.layout.read();
     let Some(pfn) = live.range.pfn(pgoff, order) else {
         return Err(match level {
             Level::Pte => FaultResult::Sigbus,
@@ -91,7 +84,7 @@ fn serve(
 
     let mut entry = match live.mapping.grab(pgoff, order) {
         Err(GrabError::Conflict) if level == Level::Pmd && params::upgrade() => {
-            upgrade(live, inode, pgoff, pfn)
+            upgrade(&live, inode, pgoff, pfn)
         }
         entry => entry,
     }?;
@@ -99,7 +92,7 @@ fn serve(
         match entry.kind() {
             Kind::Mapped { .. } => break,
             // A page of a larger hole is read under the hole's lock: nothing need be split.
-            Kind::Zero if !vmf.is_write() => return Ok(insert_zero(live, vmf, level)),
+            Kind::Zero if !vmf.is_write() => return Ok(insert_zero(&live, vmf, level)),
             Kind::Zero | Kind::Empty if entry.order() > order => {
                 unmap_zero(inode, &entry);
                 // Another may have come first, with an entry of any order.
