@@ -168,14 +168,15 @@ static void count(int *counter)
 static void *fault_loop(void *arg)
 {
 	struct load *l = arg;
-	uint64_t len = l->size / 4, at;
+	uint64_t len = l->size / 4, mapped, at;
 	int sig = 0;
 	char *map;
 	bool was_gone;
 
 	for (uint64_t i = 0; !sig; i++) {
 		at = i % 4 * len;
-		map = rdax_map(l->fd, at, len - i % 3 * SZ_4K);
+		mapped = len - i % 3 * SZ_4K;
+		map = rdax_map(l->fd, at, mapped);
 		if (map == MAP_FAILED) {
 			sig = errno == ENXIO ? SIGBUS : -1;
 			break;
@@ -196,7 +197,7 @@ static void *fault_loop(void *arg)
 		for (int n = 0; n < 16 && sig; n++)
 			if (rdax_load(map + n * (len / 16)) != SIGBUS)
 				count(&l->odd);
-		munmap(map, len);
+		munmap(map, mapped);
 	}
 	if (sig != SIGBUS)
 		count(&l->odd);
