@@ -20,3 +20,4 @@ mod punch;
 mod range;
 mod signature;
 mod stats;
+mod sync;

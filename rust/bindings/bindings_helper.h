@@ -12,6 +12,7 @@
 #include <linux/libnvdimm.h>
 #include <linux/nd.h>
 #include <linux/ndctl.h>
+#include <linux/rmap.h>
 #include <linux/xarray.h>
 
 #include "../helpers/helpers.h"

@@ -108,9 +108,17 @@ attribute!(CREATED, c"created", |dev| event(dev, |events| &events
     .created)?);
 attribute!(WAITS, c"waits", |dev| event(dev, |events| &events.waits)?);
 attribute!(WAKES, c"wakes", |dev| event(dev, |events| &events.wakes)?);
+attribute!(WRITEBACKS, c"writebacks", |dev| event(dev, |events| {
+    &events.writebacks
+})?);
 
-static ENTRY_ATTRS: Attributes<Device, 4> =
-    Attributes::new([Some(&CREATED), Some(&WAITS), Some(&WAKES), None]);
+static ENTRY_ATTRS: Attributes<Device, 5> = Attributes::new([
+    Some(&CREATED),
+    Some(&WAITS),
+    Some(&WAKES),
+    Some(&WRITEBACKS),
+    None,
+]);
 
 static DEVICE: Group<Device> = Group::new(None, &DEVICE_ATTRS);
 static FAULTS: Group<Device> = Group::new(Some(c"faults"), &FAULT_ATTRS);

@@ -108,6 +108,7 @@ fn show_events(device: &Arc<Device>, f: &mut fmt::Formatter<'_>) -> fmt::Result 
         ("splits", &events.splits),
         ("upgrades", &events.upgrades),
         ("deletes", &events.deletes),
+        ("writebacks", &events.writebacks),
     ] {
         writeln!(f, "{name} {}", counter.get())?;
     }

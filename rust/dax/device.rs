@@ -6,7 +6,8 @@ use super::{
     mapping::Mapping,
     order::Order,
     range::Range,
-    stats::Faults, //
+    stats::Faults,
+    sync, //
 };
 use crate::kernel_ext::{
     fs::AnonInode,
@@ -139,9 +140,13 @@ impl Drop for Attached {
     /// Sleeps. No lock of ours may be held, nor the mmap lock: a fault may be under way.
     fn drop(&mut self) {
         // In this order: when no handler is under way and none can begin, nothing is inserted
-        // behind the unmapping; and when nothing is mapped, no entry is needed.
+        // behind the unmapping; when nothing is mapped, nothing is written behind the write-back; and
+        // then no entry is needed.
         self.0.live.revoke(|live| {
             self.0.inode.unmap_all();
+            if let Err(error) = sync::sync_unmapped(live) {
+                pr_err!("what was written last may be lost: {error:?}\n");
+            }
             live.mapping.clear();
         });
     }

@@ -20,6 +20,7 @@ use super::{
         Range, //
     },
     signature,
+    sync, //
 };
 use crate::kernel_ext::{
     cdev::{
@@ -86,7 +87,7 @@ pub(crate) struct Bound {
     #[pin]
     _view: View,
     _node: Node<Device>,
-    _device: Attached,
+    device: Attached,
 }
 
 impl nd::Driver for Driver {
@@ -117,10 +118,16 @@ impl nd::Driver for Driver {
             try_pin_init!(Bound {
                 _view <- View::new(&self.debugfs, node.minor(), &view_of)?,
                 _node: node,
-                _device: device,
+                device,
             }),
             GFP_KERNEL,
         )
+    }
+
+    fn shutdown(bound: &Bound) {
+        if let Err(error) = sync::sync_all(&bound.device.0) {
+            pr_err!("what was written last may be lost: {error:?}\n");
+        }
     }
 }
 

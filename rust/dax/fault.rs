@@ -16,7 +16,7 @@ use super::{
         Order,
         PAGE_SHIFT, //
     },
-    range::leaf_fits,
+    range::leaf_fits, //
 };
 use crate::kernel_ext::{
     fs::AnonInode,

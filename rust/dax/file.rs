@@ -7,7 +7,8 @@ use super::{
     device::Device,
     order::PAGE_SHIFT,
     punch,
-    range::best_order, //
+    range::best_order,
+    sync, //
 };
 use crate::kernel_ext::{
     cdev,
@@ -44,6 +45,10 @@ impl cdev::Operations for Device {
             );
         }
         Err(errno)
+    }
+
+    fn fsync(&self, first: u64, last: u64) -> Result {
+        sync::sync(self, first, last)
     }
 
     fn ioctl(&self, writable: bool, cmd: u32, arg: usize) -> Result {

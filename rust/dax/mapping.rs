@@ -87,6 +87,8 @@ pub(crate) struct Events {
     pub(crate) upgrades: Counter,
     /// Entries deleted, other than by a split.
     pub(crate) deletes: Counter,
+    /// Dirty entries that became clean.
+    pub(crate) writebacks: Counter,
 }
 
 /// The entries of a device, by page offset.
@@ -114,6 +116,7 @@ impl Mapping {
                 splits: Counter::new(),
                 upgrades: Counter::new(),
                 deletes: Counter::new(),
+                writebacks: Counter::new(),
             },
         })
     }
@@ -172,12 +175,29 @@ impl Mapping {
     ///
     /// Sleeps, uninterruptibly, while another holds the lock.
     pub(crate) fn lock_next(&self, from: usize, end: usize) -> Option<LockedEntry<'_>> {
-        let last = end.checked_sub(1)?;
+        self.lock_next_of(from, end, |guard, last| guard.find(last))
+    }
+
+    /// As [`Mapping::lock_next`], of the dirty entries: the cost follows their number.
+    ///
+    /// One that another task made clean meanwhile is not returned; when this has looked behind it,
+    /// that task had written it back.
+    pub(crate) fn lock_next_dirty(&self, from: usize, end: usize) -> Option<LockedEntry<'_>> {
+        self.lock_next_of(from, end, |guard, last| guard.find_marked(last, DIRTY))
+    }
+
+    fn lock_next_of(
+        &self,
+        from: usize,
+        end: usize,
+        find: impl Fn(&mut Guard<'_, '_, Entry>, usize) -> Option<(usize, Entry)>,
+    ) -> Option<LockedEntry<'_>> {
+        let last = end.checked_sub(1).filter(|&last| last >= from)?;
         let mut woken = None;
         loop {
             let mut xas = XaState::new(&self.entries, from, 0);
             let mut guard = xas.lock();
-            let (index, entry) = guard.find(last)?;
+            let (index, entry) = find(&mut guard, last)?;
             if entry.is_locked() {
                 self.wait(&mut woken, entry.order().align_down(index), guard);
                 continue;
@@ -370,6 +390,14 @@ impl<'a> LockedEntry<'a> {
         self.entry.kind()
     }
 
+    /// The first page frame of the media behind it, if that is mapped.
+    pub(crate) fn pfn(&self) -> Option<usize> {
+        match self.kind() {
+            Kind::Mapped { pfn } => Some(pfn),
+            Kind::Empty | Kind::Zero => None,
+        }
+    }
+
     /// The first page offset of its run.
     pub(crate) fn start(&self) -> usize {
         self.start
@@ -392,9 +420,23 @@ impl<'a> LockedEntry<'a> {
         self.entry = Entry::new(kind, self.entry.order());
     }
 
-    /// Says that the media may be written through it from now on.
+    /// Says that the media may be written through it from now on. To be called before a writable mapping
+    /// is made: a sync looks for the mark, and waits for the lock of what has it.
     pub(crate) fn set_dirty(&mut self) {
-        self.dirty = true;
+        if !self.dirty {
+            self.dirty = true;
+            let mut xas = XaState::new(&self.mapping.entries, self.start, self.order().get());
+            let mut guard = xas.lock();
+            // The walk goes to the entry; nothing is stored.
+            kernel::warn_on!(!guard.find_conflict().is_some_and(Entry::is_locked));
+            guard.mark(DIRTY, true);
+        }
+    }
+
+    /// Says that what was written through it is written back, and that no mapping of it is writable.
+    pub(crate) fn set_clean(&mut self) {
+        self.mapping.events.writebacks.inc();
+        self.dirty = false;
     }
 
     /// Deletes it. All who wait for it are woken.

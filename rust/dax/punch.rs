@@ -10,11 +10,11 @@ use super::{
         Device,
         Live, //
     },
-    mapping::LockedEntry,
     order::{
         Order,
         PAGE_SHIFT, //
     },
+    sync,
 };
 use crate::kernel_ext::{
     fs::AnonInode,
@@ -81,7 +81,7 @@ fn steps(device: &Device, range: &Range, step: impl Fn(&Live, u64, u64) -> Resul
     }
     // What was done is durable, also when not all was.
     let live = device.live().ok_or(ENXIO)?;
-    done.and(live.media().flush())
+    done.and(sync::flush(device, &live))
 }
 
 fn one_step(device: &Device, step: impl FnOnce(&Live) -> Result) -> Result {
@@ -113,7 +113,7 @@ fn delete(live: &Live, inode: &AnonInode, first: u64, last: u64) -> Result {
             }
             // The rest of a larger entry will be mapped anew, by entries that do not know that it
             // was written.
-            write_back(live, entry)
+            sync::write_back_dirty(live, entry)
         })?;
         match next {
             Some(next) => pgoff = next,
@@ -136,13 +136,4 @@ fn unmap(live: &Live, inode: &AnonInode, pgoff: usize, behind: usize) {
         }
     }
     inode.unmap_pages(first, end - first);
-}
-
-/// Writes back what was written through an entry.
-fn write_back(live: &Live, entry: &LockedEntry<'_>) -> Result {
-    if !entry.is_dirty() {
-        return Ok(());
-    }
-    let offset = (entry.start() as u64) << PAGE_SHIFT;
-    live.media().write_back(offset, entry.order().bytes())
 }

@@ -26,6 +26,7 @@ void rust_helper_vma_start_write(struct vm_area_struct *vma);
 unsigned long rust_helper_zero_pfn(unsigned long addr);
 unsigned long rust_helper_page_to_pfn(const struct page *page);
 bool rust_helper_fatal_signal_pending(void);
+void rust_helper_cond_resched(void);
 
 /* nd.c */
 int rust_helper_nvdimm_read_bytes(struct nd_namespace_common *ndns,

@@ -4,6 +4,7 @@
 #include <linux/mm.h>
 #include <linux/mmap_lock.h>
 #include <linux/pgtable.h>
+#include <linux/sched.h>
 #include <linux/sched/signal.h>
 
 /* What the fault's page-table entry holds now: read without the page-table lock. */
@@ -46,4 +47,9 @@ unsigned long rust_helper_page_to_pfn(const struct page *page)
 bool rust_helper_fatal_signal_pending(void)
 {
 	return fatal_signal_pending(current);
+}
+
+void rust_helper_cond_resched(void)
+{
+	cond_resched();
 }

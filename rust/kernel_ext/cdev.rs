@@ -52,6 +52,10 @@ pub(crate) trait Operations: mm::Operations + Send + Sync + 'static {
     /// Errors: `ENXIO` when the device is gone.
     fn size(&self) -> Result<u64>;
 
+    /// Makes durable what was written before to the bytes `first..=last`, through mappings and through
+    /// files. Process context; may sleep.
+    fn fsync(&self, first: u64, last: u64) -> Result;
+
     /// Whether `vma` may be made; nothing is made yet. Called with the mmap lock held for write.
     fn mmap_prepare(&self, vma: &mm::VmaDesc<'_>) -> Result;
 
@@ -320,6 +324,7 @@ impl<T: Operations> FileOperations<T> {
         unlocked_ioctl: Some(Self::ioctl),
         compat_ioctl: bindings::compat_ptr_ioctl,
         get_unmapped_area: Some(Self::get_unmapped_area),
+        fsync: Some(Self::fsync),
         ..pin_init::zeroed()
     };
 
@@ -388,6 +393,26 @@ impl<T: Operations> FileOperations<T> {
         let size = bindings::loff_t::try_from(size).unwrap_or(bindings::loff_t::MAX);
         // SAFETY: As above.
         unsafe { bindings::fixed_size_llseek(file, offset, whence, size) }
+    }
+
+    /// # Safety
+    ///
+    /// `file` was opened by [`Self::open`] and is not yet released.
+    unsafe extern "C" fn fsync(
+        file: *mut bindings::file,
+        first: bindings::loff_t,
+        last: bindings::loff_t,
+        _datasync: c_int,
+    ) -> c_int {
+        // SAFETY: By the requirements of this function.
+        let data = unsafe { Self::data(file) };
+        from_result(|| {
+            let synced = data.fsync(first.try_into()?, last.try_into()?);
+            // SAFETY: As above.
+            let noted = to_result(unsafe { bindings::file_check_and_advance_wb_err(file) });
+            synced.and(noted)?;
+            Ok(0)
+        })
     }
 
     /// # Safety

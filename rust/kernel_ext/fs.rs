@@ -87,6 +87,26 @@ impl AnonInode {
         }
     }
 
+    /// Makes every page-table entry read-only and clean, in all processes, that maps the `pages`
+    /// page frames from `pfn` on, which lie at page offset `pgoff`: the next write faults.
+    ///
+    /// At most a PMD leaf; and the lock is held without which no PUD leaf would be put there: the
+    /// walk would take what is behind one for a page table. Sleeps; takes `i_mmap_rwsem` and
+    /// page-table locks.
+    pub(crate) fn write_protect_pages(&self, pgoff: usize, pfn: usize, pages: usize) {
+        // A leaf for each VMA is all that a call finds.
+        kernel::warn_on!(pages > 1 << bindings::PMD_ORDER);
+        // SAFETY: `inode` and so its `address_space` are valid by the type invariants.
+        unsafe { bindings::mapping_wrprotect_range(self.mapping(), pgoff, pfn, pages) };
+    }
+
+    /// Notes that data of this inode may have been lost: each open file will say so once, at its next
+    /// sync (`mapping_set_error()`). Any context.
+    pub(crate) fn set_error(&self, error: Error) {
+        // SAFETY: As above.
+        unsafe { bindings::errseq_set(&raw mut (*self.mapping()).wb_err, error.to_errno()) };
+    }
+
     /// Removes every page-table entry of every mapping of this inode, in all processes.
     ///
     /// Sleeps; takes `i_mmap_rwsem` and page-table locks.

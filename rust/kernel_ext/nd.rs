@@ -63,6 +63,10 @@ pub(crate) trait Driver: Send + Sync + Sized + 'static {
 
     /// Binds a namespace. Process context, may sleep; the device lock is held.
     fn probe(&self, namespace: &Namespace<'_>) -> Result<Pin<KBox<Self::Data>>>;
+
+    /// The machine shuts down; the namespace stays bound. Process context, may sleep; the device lock
+    /// is held.
+    fn shutdown(data: &Self::Data);
 }
 
 /// A driver, registered on the bus while this exists.
@@ -107,6 +111,7 @@ impl<T: Driver> Registration<T> {
                         | bindings::nd_driver_flags_ND_DRIVER_NAMESPACE_PMEM) as usize;
                     (*slot).probe = Some(Self::probe_callback);
                     (*slot).remove = Some(Self::remove_callback);
+                    (*slot).shutdown = Some(Self::shutdown_callback);
                     to_result(bindings::__nd_driver_register(
                         slot,
                         module.as_ptr(),
@@ -167,6 +172,30 @@ impl<T: Driver> Registration<T> {
             bindings::dev_set_drvdata(dev, ptr::null_mut());
             drop(<Pin<KBox<T::Data>> as ForeignOwnable>::from_foreign(data));
         }
+    }
+
+    /// Calls `f` with the data of `dev`, if it is bound.
+    ///
+    /// # Safety
+    ///
+    /// `dev` has a driver registered by a `Registration<T>`, and its lock is held.
+    unsafe fn with_data(dev: *mut bindings::device, f: impl FnOnce(&T::Data)) {
+        // SAFETY: By the requirements of this function: bound or not does not change meanwhile. The
+        // driver data is what `probe_callback()` stored, or null.
+        unsafe {
+            let data = bindings::dev_get_drvdata(dev);
+            if !data.is_null() {
+                f(&<Pin<KBox<T::Data>> as ForeignOwnable>::borrow(data));
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As [`Self::with_data`].
+    unsafe extern "C" fn shutdown_callback(dev: *mut bindings::device) {
+        // SAFETY: By the requirements of this function.
+        unsafe { Self::with_data(dev, T::shutdown) };
     }
 }
 
@@ -340,16 +369,12 @@ impl Namespace<'_> {
         &self,
         value: impl PinInit<T, Error>,
     ) -> Result<Arc<Revocable<Live<T>>>> {
-        let (_, size) = self.resource();
         // SAFETY: The namespace is enabled by the type invariants; its mapping and its region are
         // there until devres releases them, after the action added below has revoked `live`.
         let media = unsafe {
-            Media::new(
-                (*self.io()).addr.cast(),
-                usize::try_from(size)?,
-                bindings::to_nd_region((*self.common).dev.parent),
-            )
-        };
+            let region = bindings::to_nd_region((*self.common).dev.parent);
+            Media::new(self.io(), region)
+        }?;
         let live = Arc::pin_init(
             Revocable::new(try_pin_init!(Live {
                 media,

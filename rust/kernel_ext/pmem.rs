@@ -5,11 +5,17 @@
 //! C headers: [`include/linux/libnvdimm.h`](srctree/include/linux/libnvdimm.h); the model is
 //! `drivers/nvdimm/pmem.c`.
 
-use super::bindings;
+use super::{
+    bindings,
+    task, //
+};
 use kernel::{
     error::to_result,
     prelude::*, //
 };
+
+/// The bytes that are gone through without a chance for other tasks.
+const STEP: usize = bindings::PAGE_SIZE << bindings::PMD_ORDER;
 
 /// The media of a namespace.
 ///
@@ -36,15 +42,22 @@ impl Media {
     /// # Safety
     ///
     /// The invariants of the type must hold.
-    pub(super) unsafe fn new(addr: *mut u8, size: usize, region: *mut bindings::nd_region) -> Self {
+    pub(super) unsafe fn new(
+        nsio: *mut bindings::nd_namespace_io,
+        region: *mut bindings::nd_region,
+    ) -> Result<Self> {
+        // SAFETY: `nsio` is valid and enabled by the requirements of this function.
+        let (addr, res) = unsafe { ((*nsio).addr, &raw const (*nsio).res) };
+        // SAFETY: As above.
+        let size = unsafe { (*res).end - (*res).start + 1 };
         // INVARIANT: By the requirements of this function.
-        Self {
-            addr,
-            size,
+        Ok(Self {
+            addr: addr.cast(),
+            size: usize::try_from(size)?,
             region,
             // SAFETY: `region` is valid by the requirements of this function.
             has_cache: unsafe { bindings::nvdimm_has_cache(region) } != 0,
-        }
+        })
     }
 
     /// The address of `len` bytes at `offset`.
@@ -59,8 +72,14 @@ impl Media {
         Ok(self.addr.wrapping_add(offset))
     }
 
-    /// Writes `len` zero bytes at `offset` bytes, and writes the CPU caches back. Sleeps on long
-    /// ranges. Durable after [`Media::flush`].
+    /// Whether CPU caches must be written back to the media: not where the platform does it when the
+    /// power fails (eADR).
+    pub(crate) fn has_cache(&self) -> bool {
+        self.has_cache
+    }
+
+    /// Writes `len` zero bytes at `offset` bytes, and writes the CPU caches back. Sleeps. Durable after
+    /// [`Media::flush`].
     ///
     /// Errors: `EFBIG` beyond the end.
     pub(crate) fn zero(&self, offset: u64, len: usize) -> Result {
@@ -71,14 +90,18 @@ impl Media {
     }
 
     /// Writes the CPU caches of `len` bytes at `offset` bytes back to the media, where that is
-    /// needed. Any context. Durable after [`Media::flush`].
+    /// needed. Sleeps. Durable after [`Media::flush`].
     ///
     /// Errors: `EFBIG` beyond the end.
     pub(crate) fn write_back(&self, offset: u64, len: usize) -> Result {
         let addr = self.at(offset, len)?;
-        if self.has_cache {
+        let mut done = 0;
+        while self.has_cache && done < len {
+            let part = STEP.min(len - done);
             // SAFETY: `at()` has checked that the bytes are in the mapping.
-            unsafe { bindings::arch_wb_cache_pmem(addr.cast(), len) };
+            unsafe { bindings::arch_wb_cache_pmem(addr.wrapping_add(done).cast(), part) };
+            task::cond_resched();
+            done += part;
         }
         Ok(())
     }

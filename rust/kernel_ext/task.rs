@@ -11,3 +11,9 @@ pub(crate) fn fatal_signal_pending() -> bool {
     // SAFETY: The C function looks at the current task only.
     unsafe { bindings::fatal_signal_pending() }
 }
+
+/// Lets another task run, if one should and this kernel does not see to it by itself. Sleeps.
+pub(crate) fn cond_resched() {
+    // SAFETY: May be called where sleeping is allowed.
+    unsafe { bindings::cond_resched() };
+}

@@ -184,6 +184,15 @@ impl<T: Value> Guard<'_, '_, T> {
         Self::decode(entry).map(|value| (self.state.raw.xa_index, value))
     }
 
+    /// As [`Guard::find`], of the entries that have `mark` (`xas_find_marked()`).
+    pub(crate) fn find_marked(&mut self, max: usize, mark: Mark) -> Option<(usize, T)> {
+        // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held.
+        let entry = unsafe {
+            bindings::xas_find_marked(&raw mut self.state.raw, max, mark as bindings::xa_mark_t)
+        };
+        Self::decode(entry).map(|value| (self.state.raw.xa_index, value))
+    }
+
     /// Whether the entry that the walk has reached is marked.
     pub(crate) fn is_marked(&self, mark: Mark) -> bool {
         // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held.

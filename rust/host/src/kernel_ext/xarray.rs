@@ -25,7 +25,7 @@ pub(crate) enum Mark {
 struct Slot {
     order: u32,
     bits: usize,
-    marked: bool,
+    marks: [bool; 1],
 }
 
 impl Slot {
@@ -136,6 +136,18 @@ impl<T: Value> Guard<'_, '_, T> {
         Some((self.state.index, T::from_bits(slot.bits)))
     }
 
+    pub(crate) fn find_marked(&mut self, max: usize, mark: Mark) -> Option<(usize, T)> {
+        self.step();
+        loop {
+            let (start, slot) = self.first_in(self.state.index, max)?;
+            self.state.index = self.state.index.max(start);
+            if slot.marks[mark as usize] {
+                return Some((self.state.index, T::from_bits(slot.bits)));
+            }
+            self.state.index = slot.last(start) + 1;
+        }
+    }
+
     pub(crate) fn set_order(&mut self, index: usize, order: u32) {
         self.state.index = index >> order << order;
         self.state.order = order;
@@ -148,14 +160,14 @@ impl<T: Value> Guard<'_, '_, T> {
         self.state.restart = restart;
     }
 
-    pub(crate) fn is_marked(&self, _: Mark) -> bool {
+    pub(crate) fn is_marked(&self, mark: Mark) -> bool {
         self.first_in(self.state.index, self.state.index)
-            .is_some_and(|(_, slot)| slot.marked)
+            .is_some_and(|(_, slot)| slot.marks[mark as usize])
     }
 
-    pub(crate) fn mark(&mut self, _: Mark, set: bool) {
+    pub(crate) fn mark(&mut self, mark: Mark, set: bool) {
         let slot = self.slots.get_mut(&self.state.index);
-        slot.expect("mark of no entry").marked = set;
+        slot.expect("mark of no entry").marks[mark as usize] = set;
     }
 
     pub(crate) fn store(&mut self, value: T) -> Result<Option<T>> {
@@ -178,14 +190,18 @@ impl<T: Value> Guard<'_, '_, T> {
             .range(index..=last)
             .map(|(&key, _)| key)
             .collect();
-        let mut marked = false;
+        let mut marks = [false; 1];
         for key in old {
-            marked |= self.slots.remove(&key).is_some_and(|slot| slot.marked);
+            let removed = self
+                .slots
+                .remove(&key)
+                .map_or([false; 1], |slot| slot.marks);
+            marks = core::array::from_fn(|mark| marks[mark] | removed[mark]);
         }
         let slot = Slot {
             order,
             bits: value.into_bits(),
-            marked,
+            marks,
         };
         self.slots.insert(index, slot);
         Ok(first.map(|(_, slot)| T::from_bits(slot.bits)))

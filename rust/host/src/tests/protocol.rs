@@ -7,7 +7,7 @@
 //! and shuttle report. At least three waiters, since some wake-ups are lost only then.
 
 use crate::entry::Kind;
-use crate::kernel_ext::sync::Arc;
+use crate::kernel_ext::sync::{self, Arc};
 use crate::kernel_ext::thread;
 use crate::mapping::{GrabError, LockedEntry, Mapping};
 use crate::order::Order;
@@ -42,14 +42,61 @@ struct Model {
     mapping: Pin<Box<Mapping>>,
     /// Who holds a lock of each of [`PAGES`].
     holders: [AtomicUsize; PAGES.len()],
+    /// What the page tables and the media have of each of [`PAGES`]: [`WRITABLE`], [`UNSYNCED`].
+    pages: [sync::atomic::AtomicUsize; PAGES.len()],
 }
+
+/// A mapping of the page is writable.
+const WRITABLE: usize = 1;
+/// The page was written, and not yet written back.
+const UNSYNCED: usize = 2;
 
 impl Model {
     fn new() -> Arc<Self> {
         Arc::new(Self {
             mapping: pinned_init::InPlaceInit::try_pin_init(Mapping::new()).unwrap(),
             holders: Default::default(),
+            pages: core::array::from_fn(|_| sync::atomic::AtomicUsize::new(0)),
         })
+    }
+
+    /// The states of the pages in a run.
+    fn pages(
+        &self,
+        start: usize,
+        order: Order,
+    ) -> impl Iterator<Item = &sync::atomic::AtomicUsize> {
+        let run = start..start + order.pages();
+        let pages = PAGES.iter().zip(&self.pages);
+        pages.filter_map(move |(page, state)| run.contains(page).then_some(state))
+    }
+
+    /// What a program writes through its mapping, if that is writable: no lock is known there.
+    fn store(&self, page: usize) -> bool {
+        let state = self.pages(page, Order::PTE).next().unwrap();
+        let store = |old| (old & WRITABLE != 0).then_some(old | UNSYNCED);
+        state.fetch_update(SeqCst, SeqCst, store).is_ok()
+    }
+
+    /// As `sync.rs` does it.
+    fn sync(&self, mut from: usize, end: usize) {
+        while let Some(mut entry) = self.mapping.lock_next_dirty(from, end) {
+            for page in self.pages(entry.start(), entry.order()) {
+                page.fetch_and(!WRITABLE, SeqCst);
+            }
+            thread::yield_now();
+            for page in self.pages(entry.start(), entry.order()) {
+                page.fetch_and(!UNSYNCED, SeqCst);
+            }
+            self.hold(&entry);
+            entry.set_clean();
+            from = entry.start() + entry.order().pages();
+        }
+    }
+
+    fn is_unsynced(&self, page: usize) -> bool {
+        let state = self.pages(page, Order::PTE).next().unwrap();
+        state.load(SeqCst) & UNSYNCED != 0
     }
 
     /// Holds `entry` for a moment: nobody else may hold any byte of it.
@@ -88,7 +135,10 @@ impl Model {
                         Err(GrabError::NoMemory) => panic!("no memory"),
                     };
                 }
-                Kind::Zero if !write => break,
+                Kind::Zero if !write => {
+                    assert!(entry.pfn().is_none());
+                    break;
+                }
                 Kind::Empty | Kind::Zero => entry.set_kind(Kind::Mapped {
                     pfn: PFN + entry.start(),
                 }),
@@ -96,6 +146,10 @@ impl Model {
         }
         if write {
             entry.set_dirty();
+            for page in self.pages(order.align_down(pgoff), order) {
+                page.fetch_or(WRITABLE, SeqCst);
+            }
+            thread::yield_now();
         }
         true
     }
@@ -106,6 +160,9 @@ impl Model {
         };
         match self.mapping.upgrade(pgoff, Order::PMD, kind) {
             Ok(entry) => {
+                for page in self.pages(entry.start(), entry.order()) {
+                    page.fetch_and(!WRITABLE, SeqCst);
+                }
                 self.hold(&entry);
                 true
             }
@@ -118,6 +175,9 @@ impl Model {
     fn punch(&self, pgoff: usize, pages: usize) {
         let mut from = pgoff;
         while let Some(entry) = self.mapping.lock_next(from, pgoff + pages) {
+            for page in self.pages(entry.start(), entry.order()) {
+                page.store(0, SeqCst);
+            }
             self.hold(&entry);
             from = entry.start() + entry.order().pages();
             entry.delete();
@@ -133,6 +193,11 @@ impl Model {
             assert!(start >= from, "{start} is in two entries");
             if let Kind::Mapped { pfn } = entry.kind() {
                 assert_eq!(pfn, PFN + start);
+            }
+            if !dirty {
+                for page in self.pages(start, entry.order()) {
+                    assert_eq!(page.load(SeqCst), 0, "{start} is clean");
+                }
             }
             entries.push((start, entry.kind(), entry.order(), dirty));
             from = start + entry.order().pages();
@@ -360,5 +425,97 @@ fn an_unused_wake_up_is_passed_on() {
         drop(entry);
         join(threads);
         assert_eq!(model.check().len(), 2);
+    });
+}
+
+/// Two syncs at once, each after a write of its own: both mean what they say.
+#[test]
+fn syncs_under_writes() {
+    explore(|| {
+        let model = Model::new();
+        let writes_and_syncs = |page| {
+            move |m: &Model| {
+                assert!(m.fault(page, Order::PTE, true));
+                // Made read-only again by the other: the program's store faults again.
+                while !m.store(page) {
+                    assert!(m.fault(page, Order::PTE, true));
+                }
+                m.sync(0, 512);
+                assert!(!m.is_unsynced(page), "{page} was missed");
+            }
+        };
+        let threads = [
+            spawn(&model, writes_and_syncs(1)),
+            spawn(&model, writes_and_syncs(100)),
+        ];
+        join(threads);
+        model.check();
+        model.sync(0, 512);
+        assert!(model.check().iter().all(|entry| !entry.3));
+    });
+}
+
+/// A sync by another thread of the program, whose store went through a mapping that a fault has just made:
+/// the fault still holds the entry.
+#[test]
+fn sync_during_a_write_fault() {
+    explore(|| {
+        let model = Model::new();
+        let threads = [
+            spawn(&model, |m| assert!(m.fault(1, Order::PTE, true))),
+            spawn(&model, |m| {
+                while !m.store(1) {
+                    thread::yield_now();
+                }
+                m.sync(1, 2);
+                assert!(!m.is_unsynced(1), "1 was missed");
+            }),
+        ];
+        join(threads);
+        model.check();
+    });
+}
+
+/// A sync while 4 KiB entries, some of them dirty, become one of 2 MiB.
+#[test]
+fn sync_under_an_upgrade() {
+    explore(|| {
+        let model = Model::new();
+        for page in [1, 100] {
+            assert!(model.fault(page, Order::PTE, true) && model.store(page));
+        }
+        let threads = [
+            spawn(&model, |m| {
+                m.upgrade(0);
+            }),
+            spawn(&model, |m| {
+                m.fault(100, Order::PTE, true);
+                m.store(100);
+            }),
+        ];
+        model.sync(0, 512);
+        assert!(!model.is_unsynced(1), "1 was missed");
+        join(threads);
+        model.check();
+        model.sync(0, 512);
+        assert!(!model.is_unsynced(100), "100 was missed");
+    });
+}
+
+/// A sync that waits for an entry which is deleted meanwhile, and one that another sync makes clean.
+#[test]
+fn syncs_and_a_punch() {
+    explore(|| {
+        let model = Model::new();
+        assert!(model.fault(1, Order::PTE, true) && model.store(1));
+        assert!(model.fault(600, Order::PTE, true) && model.store(600));
+        let threads = [
+            spawn(&model, |m| m.sync(0, 1024)),
+            spawn(&model, |m| m.sync(0, 1024)),
+            spawn(&model, |m| m.punch(1, 1)),
+        ];
+        join(threads);
+        let mapped = Kind::Mapped { pfn: PFN + 600 };
+        assert_eq!(model.check(), [(600, mapped, Order::PTE, false)]);
     });
 }

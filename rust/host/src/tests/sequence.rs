@@ -8,6 +8,7 @@ use crate::mapping::{GrabError, Mapping};
 use crate::order::Order;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 /// Three aligned 2 MiB.
 const PAGES: usize = 3 * 512;
@@ -19,6 +20,8 @@ enum Op {
     Upgrade(usize),
     /// Deletes the entries that reach into a range, and makes it a hole.
     Punch(usize, usize),
+    /// Makes the dirty entries clean that reach into a range.
+    Sync(usize, usize),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -27,6 +30,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (0..PAGES, order, any::<bool>()).prop_map(|(page, order, write)| Op::Map(page, order, write)),
         1 => (0..PAGES).prop_map(Op::Upgrade),
         1 => (0..PAGES, 1..600usize).prop_map(|(page, n)| Op::Punch(page, n.min(PAGES - page))),
+        1 => (0..PAGES, 0..600usize).prop_map(|(page, n)| Op::Sync(page, n.min(PAGES - page))),
     ]
 }
 
@@ -42,6 +46,23 @@ fn pages_of(mapping: &Mapping, filter: impl Fn(Kind, bool) -> bool) -> BTreeSet<
         }
     }
     pages
+}
+
+/// The runs of the entries that reach into `range` and for which `filter` holds.
+fn runs_in(
+    mapping: &Mapping,
+    range: Range<usize>,
+    filter: impl Fn(Kind, bool) -> bool,
+) -> Vec<(usize, Order)> {
+    let mut runs = Vec::new();
+    let mut from = range.start;
+    while let Some((start, entry, dirty)) = mapping.peek(from).filter(|found| found.0 < range.end) {
+        from = start + entry.order().pages();
+        if !range.is_empty() && filter(entry.kind(), dirty) {
+            runs.push((start, entry.order()));
+        }
+    }
+    runs
 }
 
 fn mapped(start: usize) -> Kind {
@@ -136,6 +157,23 @@ proptest! {
                     }
                     mapping.fill_zero(first, pages);
                     holes.extend(first..first + pages);
+                }
+                Op::Sync(first, pages) => {
+                    let range = first..first + pages;
+                    let dirty = runs_in(&mapping, range.clone(), |_, dirty| dirty);
+                    let before = mapping.events.writebacks.get();
+                    let mut cleaned = Vec::new();
+                    let mut from = first;
+                    while let Some(mut entry) = mapping.lock_next_dirty(from, range.end) {
+                        prop_assert!(entry.is_dirty());
+                        entry.set_clean();
+                        from = entry.start() + entry.order().pages();
+                        cleaned.push((entry.start(), entry.order()));
+                        written.retain(|page| !(entry.start()..from).contains(page));
+                    }
+                    prop_assert_eq!(mapping.events.writebacks.get() - before, dirty.len() as u64);
+                    prop_assert_eq!(cleaned, dirty);
+                    prop_assert_eq!(runs_in(&mapping, range, |_, dirty| dirty), []);
                 }
             }
             // No write is forgotten, and no media is taken for a hole.

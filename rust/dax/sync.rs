@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Durability: what was written through mappings is written back to the media.
+//!
+//! "Clear the writeable bit and the dirty tag, flush, drop the lock" (thread 000, Feb 2016). All of it
+//! under the entry's lock, so that an entry which is not dirty has no writable mapping, and whoever
+//! finds it clean knows that its write-back is over.
+
+use super::{
+    device::{
+        Device,
+        Live, //
+    },
+    mapping::LockedEntry,
+    order::{
+        Order,
+        PAGE_SHIFT, //
+    },
+};
+use crate::kernel_ext::{
+    fs::AnonInode,
+    task, //
+};
+use kernel::prelude::*;
+
+/// Makes durable what was written before to the bytes `first..=last`: `fsync()`, `msync(MS_SYNC)`.
+///
+/// Each entry is looked at once, in the order of the offsets: what is dirtied meanwhile behind the
+/// place that was reached is left for the next call. So it ends, however much others write, and its
+/// cost follows the number of dirty entries.
+///
+/// Process context; sleeps. Errors: `ENXIO` when the device is gone (which made it durable), `EINTR`
+/// when the task is being killed, `EIO` and others of the region.
+pub(crate) fn sync(device: &Device, first: u64, last: u64) -> Result {
+    let mut from = (first >> PAGE_SHIFT) as usize;
+    let end = (last >> PAGE_SHIFT) as usize + 1;
+    while let Some(behind) = step(device, from, end)? {
+        if task::fatal_signal_pending() {
+            return Err(EINTR);
+        }
+        from = behind;
+    }
+    Ok(())
+}
+
+/// As [`sync`], of all there is, whatever happens to the task: for a shutdown.
+pub(crate) fn sync_all(device: &Device) -> Result {
+    let mut from = 0;
+    while let Some(behind) = step(device, from, usize::MAX)? {
+        from = behind;
+    }
+    Ok(())
+}
+
+/// Syncs the first dirty entry that reaches into the pages `from..end`, and returns the page offset
+/// behind it. When there is none, flushes the region, and returns `None`.
+fn step(device: &Device, from: usize, end: usize) -> Result<Option<usize>> {
+    // Held for one entry: an unbind does not wait for the rest, which it will write back itself.
+    let live = device.live().ok_or(ENXIO)?;
+    // Where the platform writes the caches back, a flush of the region is all there is to do.
+    if live.media().has_cache() {
+        // Shared: excludes a punch, which takes a dirty entry away before it has zeroed the media and
+        // written that back.
+        let _layout = live.layout.read();
+        if let Some(mut entry) = live.mapping.lock_next_dirty(from, end) {
+            write_protect(device.inode(), &entry);
+            write_back(&live, &mut entry)?;
+            return Ok(Some(entry.start() + entry.order().pages()));
+        }
+    }
+    flush(device, &live)?;
+    Ok(None)
+}
+
+/// Makes durable all that was written. Nobody has a mapping, and nobody will: for the end of a device.
+///
+/// Sleeps. Errors: those of the region; everything was tried.
+pub(crate) fn sync_unmapped(live: &Live) -> Result {
+    let mut result = Ok(());
+    let mut from = 0;
+    while let Some(mut entry) = live.mapping.lock_next_dirty(from, usize::MAX) {
+        result = result.and(write_back(live, &mut entry));
+        from = entry.start() + entry.order().pages();
+    }
+    result.and(live.media().flush())
+}
+
+/// Makes durable what was written back or around the caches. An error is also noted for the other open
+/// files: what it is about is clean now.
+///
+/// Sleeps. Errors: those of the region.
+pub(crate) fn flush(device: &Device, live: &Live) -> Result {
+    live.media()
+        .flush()
+        .inspect_err(|&error| device.inode().set_error(error))
+}
+
+/// Writes back what was written through an entry, if it was. It stays dirty: for an entry that is about
+/// to go. Nothing is mapped under it.
+pub(crate) fn write_back_dirty(live: &Live, entry: &LockedEntry<'_>) -> Result {
+    if !entry.is_dirty() {
+        return Ok(());
+    }
+    let offset = (entry.start() as u64) << PAGE_SHIFT;
+    live.media().write_back(offset, entry.order().bytes())
+}
+
+fn write_back(live: &Live, entry: &mut LockedEntry<'_>) -> Result {
+    write_back_dirty(live, entry)?;
+    entry.set_clean();
+    Ok(())
+}
+
+/// Takes care that the next write through any mapping of the entry faults.
+fn write_protect(inode: &AnonInode, entry: &LockedEntry<'_>) {
+    let pages = entry.order().pages();
+    match entry.pfn() {
+        Some(pfn) if entry.order() <= Order::PMD => {
+            inode.write_protect_pages(entry.start(), pfn, pages);
+        }
+        // What write-protects can't go through a PUD leaf.
+        _ => inode.unmap_pages(entry.start(), pages),
+    }
+}
