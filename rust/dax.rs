@@ -13,6 +13,7 @@ mod device;
 mod entry;
 mod fault;
 mod file;
+mod io;
 mod mapping;
 mod order;
 mod params;

@@ -11,6 +11,8 @@ pub(crate) mod cdev;
 pub(crate) mod error;
 pub(crate) mod fs;
 mod hash;
+pub(crate) mod iov;
+pub(crate) mod kiocb;
 pub(crate) mod log;
 pub(crate) mod mm;
 pub(crate) mod nd;

@@ -8,6 +8,7 @@ use super::{
         Live, //
     },
     entry::Kind,
+    io,
     mapping::{
         GrabError,
         LockedEntry, //
@@ -28,6 +29,7 @@ use crate::kernel_ext::{
     },
     params, //
 };
+use core::mem::MaybeUninit;
 use kernel::prelude::*;
 
 impl From<Level> for Order {
@@ -56,6 +58,14 @@ impl mm::Operations for Device {
 
     fn pagesize(&self) -> usize {
         self.align().bytes()
+    }
+
+    fn peek(&self, offset: u64, to: &mut [MaybeUninit<u8>]) -> Result<usize> {
+        io::peek(self, offset, to)
+    }
+
+    fn poke(&self, offset: u64, from: &[u8]) -> Result<usize> {
+        io::poke(self, offset, from)
     }
 }
 

@@ -5,6 +5,7 @@
 use super::{
     attrs,
     device::Device,
+    io,
     order::PAGE_SHIFT,
     punch,
     range::best_order,
@@ -14,12 +15,19 @@ use crate::kernel_ext::{
     cdev,
     error,
     fs::AnonInode,
+    kiocb::Kiocb,
     log,
     mm::VmaDesc,
     sysfs::GroupList,
     uapi, //
 };
-use kernel::prelude::*;
+use kernel::{
+    iov::{
+        IovIterDest,
+        IovIterSource, //
+    },
+    prelude::*, //
+};
 
 impl cdev::Operations for Device {
     fn inode(&self) -> &AnonInode {
@@ -45,6 +53,14 @@ impl cdev::Operations for Device {
             );
         }
         Err(errno)
+    }
+
+    fn read(&self, kiocb: &mut Kiocb<'_>, to: &mut IovIterDest<'_>) -> Result<usize> {
+        io::read(self, kiocb, to)
+    }
+
+    fn write(&self, kiocb: &mut Kiocb<'_>, from: &mut IovIterSource<'_>) -> Result<usize> {
+        io::write(self, kiocb, from)
     }
 
     fn fsync(&self, first: u64, last: u64) -> Result {

@@ -59,6 +59,8 @@ impl Value for Entry {
 
 /// Marks an entry through which the media was, or may have been, written.
 const DIRTY: Mark = Mark::Mark0;
+/// Marks an entry of a hole.
+const HOLE: Mark = Mark::Mark1;
 
 /// Why an entry could not be locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,6 +186,11 @@ impl Mapping {
     /// that task had written it back.
     pub(crate) fn lock_next_dirty(&self, from: usize, end: usize) -> Option<LockedEntry<'_>> {
         self.lock_next_of(from, end, |guard, last| guard.find_marked(last, DIRTY))
+    }
+
+    /// As [`Mapping::lock_next`], of the holes.
+    pub(crate) fn lock_next_hole(&self, from: usize, end: usize) -> Option<LockedEntry<'_>> {
+        self.lock_next_of(from, end, |guard, last| guard.find_marked(last, HOLE))
     }
 
     fn lock_next_of(
@@ -398,6 +405,11 @@ impl<'a> LockedEntry<'a> {
         }
     }
 
+    /// Whether it is a hole.
+    pub(crate) fn is_hole(&self) -> bool {
+        self.kind() == Kind::Zero
+    }
+
     /// The first page offset of its run.
     pub(crate) fn start(&self) -> usize {
         self.start
@@ -475,6 +487,7 @@ impl Drop for LockedEntry<'_> {
         // The entry is there, at this order: storing over it needs no memory and can't fail.
         let old = guard.store(self.entry.unlocked());
         guard.mark(DIRTY, self.dirty);
+        guard.mark(HOLE, self.entry.kind() == Kind::Zero);
         drop(guard);
         kernel::warn_on!(!matches!(old, Ok(Some(old)) if old.is_locked()));
         let wake = if self.entry.kind() == self.stored.kind() {

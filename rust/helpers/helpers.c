@@ -15,4 +15,5 @@
 #include "params.c"
 #include "ratelimit.c"
 #include "srcu.c"
+#include "uio.c"
 #include "wait.c"

@@ -5,6 +5,7 @@
 #include <linux/mm_types.h>
 #include <linux/nd.h>
 #include <linux/srcu.h>
+#include <linux/uio.h>
 #include <linux/wait.h>
 
 /*
@@ -47,6 +48,13 @@ bool rust_helper_log_ratelimit(void);
 int rust_helper_init_srcu_struct(struct srcu_struct *ssp);
 int rust_helper_srcu_read_lock(struct srcu_struct *ssp);
 void rust_helper_srcu_read_unlock(struct srcu_struct *ssp, int idx);
+
+/* uio.c */
+size_t rust_helper_copy_mc_to_iter_nofault(const void *addr, size_t bytes,
+					   struct iov_iter *i);
+size_t rust_helper_copy_from_iter_flushcache_nofault(void *addr, size_t bytes,
+						     struct iov_iter *i);
+void rust_helper_memcpy_flushcache(void *dst, const void *src, size_t size);
 
 /* wait.c */
 bool rust_helper_waitqueue_active(struct wait_queue_head *wq_head);

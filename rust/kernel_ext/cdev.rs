@@ -15,6 +15,7 @@
 use super::{
     bindings,
     fs::AnonInode,
+    kiocb::Kiocb,
     mm,
     sysfs::GroupList, //
 };
@@ -32,6 +33,10 @@ use kernel::{
         from_err_ptr,
         from_result,
         to_result, //
+    },
+    iov::{
+        IovIterDest,
+        IovIterSource, //
     },
     new_mutex,
     prelude::*,
@@ -51,6 +56,15 @@ pub(crate) trait Operations: mm::Operations + Send + Sync + 'static {
     ///
     /// Errors: `ENXIO` when the device is gone.
     fn size(&self) -> Result<u64>;
+
+    /// Reads from the file, from `kiocb`'s position on, which it moves. Process context; may sleep, and
+    /// fault.
+    ///
+    /// Returns how many bytes, 0 at the end of the device.
+    fn read(&self, kiocb: &mut Kiocb<'_>, to: &mut IovIterDest<'_>) -> Result<usize>;
+
+    /// Writes to the file, as [`Operations::read`] reads.
+    fn write(&self, kiocb: &mut Kiocb<'_>, from: &mut IovIterSource<'_>) -> Result<usize>;
 
     /// Makes durable what was written before to the bytes `first..=last`, through mappings and through
     /// files. Process context; may sleep.
@@ -324,6 +338,10 @@ impl<T: Operations> FileOperations<T> {
         unlocked_ioctl: Some(Self::ioctl),
         compat_ioctl: bindings::compat_ptr_ioctl,
         get_unmapped_area: Some(Self::get_unmapped_area),
+        read_iter: Some(Self::read_iter),
+        write_iter: Some(Self::write_iter),
+        splice_read: Some(bindings::copy_splice_read),
+        splice_write: Some(bindings::iter_file_splice_write),
         fsync: Some(Self::fsync),
         ..pin_init::zeroed()
     };
@@ -362,6 +380,8 @@ impl<T: Operations> FileOperations<T> {
                 (*file).f_mapping = data.inode().mapping();
                 (*file).f_wb_err = bindings::errseq_sample(&raw mut (*(*file).f_mapping).wb_err);
                 (*file).private_data = Arc::<T>::into_raw(data).cast_mut().cast();
+                // There is no cache to go around, and nothing to wait for but the user's memory.
+                (*file).f_mode |= bindings::FMODE_CAN_ODIRECT | bindings::FMODE_NOWAIT;
             }
             Ok(0)
         })
@@ -393,6 +413,48 @@ impl<T: Operations> FileOperations<T> {
         let size = bindings::loff_t::try_from(size).unwrap_or(bindings::loff_t::MAX);
         // SAFETY: As above.
         unsafe { bindings::fixed_size_llseek(file, offset, whence, size) }
+    }
+
+    /// # Safety
+    ///
+    /// `kiocb` and `iter` are those of a read under way of a file opened by [`Self::open`].
+    unsafe extern "C" fn read_iter(
+        kiocb: *mut bindings::kiocb,
+        iter: *mut bindings::iov_iter,
+    ) -> isize {
+        // SAFETY: By the requirements of this function, for all three.
+        let (data, mut kiocb, to) = unsafe {
+            (
+                Self::data((*kiocb).ki_filp),
+                Kiocb::from_raw(kiocb),
+                IovIterDest::from_raw(iter),
+            )
+        };
+        match data.read(&mut kiocb, to) {
+            Ok(bytes) => bytes as isize,
+            Err(error) => error.to_errno() as isize,
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `kiocb` and `iter` are those of a write under way of a file opened by [`Self::open`].
+    unsafe extern "C" fn write_iter(
+        kiocb: *mut bindings::kiocb,
+        iter: *mut bindings::iov_iter,
+    ) -> isize {
+        // SAFETY: By the requirements of this function, for all three.
+        let (data, mut kiocb, from) = unsafe {
+            (
+                Self::data((*kiocb).ki_filp),
+                Kiocb::from_raw(kiocb),
+                IovIterSource::from_raw(iter),
+            )
+        };
+        match data.write(&mut kiocb, from) {
+            Ok(bytes) => bytes as isize,
+            Err(error) => error.to_errno() as isize,
+        }
     }
 
     /// # Safety

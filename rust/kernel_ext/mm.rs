@@ -11,7 +11,9 @@
 use super::bindings;
 use core::{
     marker::PhantomData,
-    ptr, //
+    mem::MaybeUninit,
+    ptr,
+    slice, //
 };
 use kernel::{
     error::from_result,
@@ -304,12 +306,22 @@ pub(crate) trait Operations: Sized {
 
     /// The size of a page in bytes, as `/proc/PID/smaps` shows it (`->pagesize()`).
     fn pagesize(&self) -> usize;
+
+    /// Reads what is mapped, at `offset` bytes in the device, for a debugger (`->access()`). Returns
+    /// how many bytes.
+    ///
+    /// May sleep. Called with the mmap lock held for read.
+    fn peek(&self, offset: u64, to: &mut [MaybeUninit<u8>]) -> Result<usize>;
+
+    /// Writes to what is mapped writable, as [`Operations::peek`] reads.
+    fn poke(&self, offset: u64, from: &[u8]) -> Result<usize>;
 }
 
 struct VmOperations<T: Operations>(PhantomData<T>);
 
 impl<T: Operations> VmOperations<T> {
     const VTABLE: bindings::vm_operations_struct = bindings::vm_operations_struct {
+        access: Some(Self::access),
         fault: Some(Self::fault),
         huge_fault: Some(Self::huge_fault),
         may_split: Some(Self::may_split),
@@ -446,6 +458,45 @@ impl<T: Operations> VmOperations<T> {
             }
             address = bounds.vm_end;
         }
+    }
+
+    /// # Safety
+    ///
+    /// As [`Self::data`]; the mmap lock is held for read, `address` lies in the VMA, and `buf` is valid
+    /// for `len` bytes: for reads if `write` is not 0, for writes otherwise.
+    unsafe extern "C" fn access(
+        vma: *mut bindings::vm_area_struct,
+        address: usize,
+        buf: *mut c_void,
+        len: c_int,
+        write: c_int,
+    ) -> c_int {
+        // SAFETY: By the requirements of this function.
+        let (data, bounds, pgoff, flags) = unsafe {
+            (
+                Self::data(vma),
+                (*vma).__bindgen_anon_1.__bindgen_anon_1,
+                (*vma).vm_pgoff,
+                (*vma).__bindgen_anon_2.vm_flags,
+            )
+        };
+        from_result(|| {
+            let offset = ((pgoff << bindings::PAGE_SHIFT) + (address - bounds.vm_start)) as u64;
+            let len = usize::try_from(len)?.min(bounds.vm_end - address);
+            let done = if write == 0 {
+                // SAFETY: By the requirements of this function.
+                let to = unsafe { slice::from_raw_parts_mut(buf.cast(), len) };
+                data.peek(offset, to)
+            } else if flags & bindings::VM_WRITE == 0 {
+                // Not even by force: a file that is open for reading only is not written.
+                Err(EFAULT)
+            } else {
+                // SAFETY: As above.
+                let from = unsafe { slice::from_raw_parts(buf.cast_const().cast(), len) };
+                data.poke(offset, from)
+            }?;
+            Ok(c_int::try_from(done)?)
+        })
     }
 
     /// # Safety

@@ -9,8 +9,13 @@ use super::{
     bindings,
     task, //
 };
+use core::mem::MaybeUninit;
 use kernel::{
     error::to_result,
+    iov::{
+        IovIterDest,
+        IovIterSource, //
+    },
     prelude::*, //
 };
 
@@ -103,6 +108,63 @@ impl Media {
             task::cond_resched();
             done += part;
         }
+        Ok(())
+    }
+
+    /// Copies up to `len` bytes at `offset` bytes to `to`; returns how many. Does not wait for the
+    /// user's memory: it ends where that is absent, and at a machine check.
+    ///
+    /// Errors: `EFBIG` beyond the end.
+    pub(crate) fn copy_to_iter(
+        &self,
+        offset: u64,
+        len: usize,
+        to: &mut IovIterDest<'_>,
+    ) -> Result<usize> {
+        let addr = self.at(offset, len)?;
+        // SAFETY: `at()` has checked that the bytes are in the mapping. What user space writes to
+        // them meanwhile is copied as it is. `to` is a valid destination.
+        Ok(unsafe { bindings::copy_mc_to_iter_nofault(addr.cast(), len, to.as_raw()) })
+    }
+
+    /// Copies up to `len` bytes of `from` to `offset` bytes, through the CPU caches; returns how many.
+    /// Does not wait for the user's memory: it ends where that is absent. Durable after
+    /// [`Media::flush`].
+    ///
+    /// Errors: `EFBIG` beyond the end.
+    pub(crate) fn copy_from_iter(
+        &self,
+        offset: u64,
+        len: usize,
+        from: &mut IovIterSource<'_>,
+    ) -> Result<usize> {
+        let addr = self.at(offset, len)?;
+        // SAFETY: As above, and the mapping is writable. `from` is a valid source.
+        Ok(unsafe { bindings::copy_from_iter_flushcache_nofault(addr.cast(), len, from.as_raw()) })
+    }
+
+    /// Copies from `offset` bytes to `to`. Any context.
+    ///
+    /// Errors: `EFBIG` beyond the end; `EIO` at a machine check.
+    pub(crate) fn read(&self, offset: u64, to: &mut [MaybeUninit<u8>]) -> Result {
+        let addr = self.at(offset, to.len())?;
+        let len = c_uint::try_from(to.len())?;
+        // SAFETY: `at()` has checked that the bytes are in the mapping; `to` is valid for writes.
+        let left = unsafe { bindings::copy_mc_to_kernel(to.as_mut_ptr().cast(), addr.cast(), len) };
+        if left != 0 {
+            return Err(EIO);
+        }
+        Ok(())
+    }
+
+    /// Copies `from` to `offset` bytes, through the CPU caches. Any context. Durable after
+    /// [`Media::flush`].
+    ///
+    /// Errors: `EFBIG` beyond the end.
+    pub(crate) fn write(&self, offset: u64, from: &[u8]) -> Result {
+        let addr = self.at(offset, from.len())?;
+        // SAFETY: `at()` has checked that the bytes are in the mapping, which is writable.
+        unsafe { bindings::memcpy_flushcache(addr.cast(), from.as_ptr().cast(), from.len()) };
         Ok(())
     }
 

@@ -31,6 +31,8 @@ pub(crate) trait Value: Copy {
 pub(crate) enum Mark {
     /// `XA_MARK_0`.
     Mark0 = 0,
+    /// `XA_MARK_1`.
+    Mark1 = 1,
 }
 
 /// An XArray of value entries.

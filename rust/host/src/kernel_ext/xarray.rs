@@ -19,13 +19,14 @@ pub(crate) trait Value: Copy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mark {
     Mark0,
+    Mark1,
 }
 
 #[derive(Clone, Copy)]
 struct Slot {
     order: u32,
     bits: usize,
-    marks: [bool; 1],
+    marks: [bool; 2],
 }
 
 impl Slot {
@@ -190,12 +191,12 @@ impl<T: Value> Guard<'_, '_, T> {
             .range(index..=last)
             .map(|(&key, _)| key)
             .collect();
-        let mut marks = [false; 1];
+        let mut marks = [false; 2];
         for key in old {
             let removed = self
                 .slots
                 .remove(&key)
-                .map_or([false; 1], |slot| slot.marks);
+                .map_or([false; 2], |slot| slot.marks);
             marks = core::array::from_fn(|mark| marks[mark] | removed[mark]);
         }
         let slot = Slot {

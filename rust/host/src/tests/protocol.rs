@@ -136,7 +136,7 @@ impl Model {
                     };
                 }
                 Kind::Zero if !write => {
-                    assert!(entry.pfn().is_none());
+                    assert!(entry.is_hole() && entry.pfn().is_none());
                     break;
                 }
                 Kind::Empty | Kind::Zero => entry.set_kind(Kind::Mapped {

@@ -176,6 +176,13 @@ proptest! {
                     prop_assert_eq!(runs_in(&mapping, range, |_, dirty| dirty), []);
                 }
             }
+            let mut found = Vec::new();
+            let mut from = 0;
+            while let Some(entry) = mapping.lock_next_hole(from, PAGES) {
+                from = entry.start() + entry.order().pages();
+                found.push((entry.start(), entry.order()));
+            }
+            prop_assert_eq!(found, runs_in(&mapping, 0..PAGES, |kind, _| kind == Kind::Zero));
             // No write is forgotten, and no media is taken for a hole.
             prop_assert!(pages_of(&mapping, |_, dirty| dirty).is_superset(&written));
             prop_assert!(pages_of(&mapping, |kind, _| kind == Kind::Zero).is_subset(&holes));

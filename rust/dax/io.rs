@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reading and writing the node as a file.
+//!
+//! The user's buffer may be a mapping of this very device, or one whose faults are served by a program
+//! that takes its time. So nothing is held while it faults in: neither a lock nor the device.
+
+use super::{
+    device::{
+        Device,
+        Live, //
+    },
+    order::{
+        Order,
+        PAGE_SHIFT, //
+    },
+    sync,
+};
+use crate::kernel_ext::{
+    iov,
+    kiocb::Kiocb,
+    task, //
+};
+use core::mem::MaybeUninit;
+use kernel::{
+    iov::{
+        IovIterDest,
+        IovIterSource, //
+    },
+    prelude::*, //
+};
+
+/// The most bytes of one step, between which a signal is seen and the device may go.
+const STEP: usize = Order::PMD.bytes();
+
+/// A copy between the media and the user's memory.
+trait Transfer {
+    /// How many bytes are left to copy.
+    fn left(&self) -> usize;
+
+    /// Copies up to `len` bytes, not 0, at `offset`; returns how many. None, when the user's memory is
+    /// absent.
+    fn copy(&mut self, device: &Device, live: &Live, offset: u64, len: usize) -> Result<usize>;
+
+    /// Makes the next `len` bytes of the user's memory present, or the first of them; returns how many.
+    /// Faults.
+    fn fault_in(&mut self, len: usize) -> Result<usize>;
+}
+
+struct Read<'a, 'data>(&'a mut IovIterDest<'data>);
+
+impl Transfer for Read<'_, '_> {
+    fn left(&self) -> usize {
+        self.0.len()
+    }
+
+    fn copy(&mut self, _: &Device, live: &Live, offset: u64, len: usize) -> Result<usize> {
+        live.media().copy_to_iter(offset, len, self.0)
+    }
+
+    fn fault_in(&mut self, len: usize) -> Result<usize> {
+        iov::fault_in_writeable(self.0, len)
+    }
+}
+
+struct Write<'a, 'data>(&'a mut IovIterSource<'data>);
+
+impl Transfer for Write<'_, '_> {
+    fn left(&self) -> usize {
+        self.0.len()
+    }
+
+    fn copy(&mut self, device: &Device, live: &Live, offset: u64, len: usize) -> Result<usize> {
+        let copied = live.media().copy_from_iter(offset, len, self.0)?;
+        // All that was tried: how much was copied in front of a fault is not said to the byte.
+        fill_holes(device, live, offset, len);
+        Ok(copied)
+    }
+
+    fn fault_in(&mut self, len: usize) -> Result<usize> {
+        iov::fault_in_readable(self.0, len)
+    }
+}
+
+/// Reads at the position of `kiocb`, and moves it.
+///
+/// Process context; sleeps, faults. Returns how many bytes: fewer than asked for at the end of the
+/// device, a signal, and where the user's memory can't be written.
+///
+/// Errors, when it is none: `ENXIO` when the device is gone, `EFAULT`, `EAGAIN`
+/// when it must not wait and the user's memory is absent, `EINTR` when the task is being killed.
+pub(crate) fn read(
+    device: &Device,
+    kiocb: &mut Kiocb<'_>,
+    to: &mut IovIterDest<'_>,
+) -> Result<usize> {
+    transfer(device, kiocb, Read(to))
+}
+
+/// Writes at the position of `kiocb`, and moves it.
+///
+/// As [`read`]. Errors besides: `ENOSPC` at the end of the device, where `O_APPEND` always is.
+pub(crate) fn write(
+    device: &Device,
+    kiocb: &mut Kiocb<'_>,
+    from: &mut IovIterSource<'_>,
+) -> Result<usize> {
+    let size = device.live().ok_or(ENXIO)?.range.size();
+    if !from.is_empty() && (kiocb.is_append() || kiocb.pos() >= size) {
+        return Err(ENOSPC);
+    }
+    let done = transfer(device, kiocb, Write(from))?;
+    if done != 0 && kiocb.is_dsync() {
+        sync::flush(device, &*device.live().ok_or(ENXIO)?)?;
+    }
+    Ok(done)
+}
+
+fn transfer(device: &Device, kiocb: &mut Kiocb<'_>, mut copy: impl Transfer) -> Result<usize> {
+    let mut done = 0;
+    loop {
+        match step(device, kiocb, &mut copy) {
+            Ok(0) => return Ok(done),
+            Ok(copied) => done += copied,
+            // The next call will say why.
+            Err(_) if done != 0 => return Ok(done),
+            Err(error) => return Err(error),
+        }
+        if task::signal_pending() {
+            return Ok(done);
+        }
+    }
+}
+
+/// Copies some bytes, and returns how many; none at the end of the device, or when none are left.
+fn step(device: &Device, kiocb: &mut Kiocb<'_>, copy: &mut impl Transfer) -> Result<usize> {
+    let mut most = STEP;
+    loop {
+        let live = device.live().ok_or(ENXIO)?;
+        let offset = kiocb.pos();
+        let behind = live.range.size().saturating_sub(offset);
+        let len = most
+            .min(copy.left())
+            .min(usize::try_from(behind).unwrap_or(most));
+        if len == 0 {
+            return Ok(0);
+        }
+        let copied = copy.copy(device, &live, offset, len)?;
+        drop(live);
+        if copied != 0 {
+            kiocb.advance(copied);
+            return Ok(copied);
+        }
+        if kiocb.is_nowait() {
+            return Err(EAGAIN);
+        }
+        if task::fatal_signal_pending() {
+            return Err(EINTR);
+        }
+        // No more than that: a copy that meets an absent byte may copy none of those before it.
+        most = copy.fault_in(len)?;
+    }
+}
+
+/// Lets go of the holes that reach into `len` bytes at `offset` bytes, which were written: whoever maps
+/// one is to see the media.
+///
+/// After the writing: a punch makes a hole after it has zeroed the media, both with the layout held. It
+/// did both before this looks, or zeroes what was written.
+fn fill_holes(device: &Device, live: &Live, offset: u64, len: usize) {
+    let mut from = (offset >> PAGE_SHIFT) as usize;
+    let end = ((offset + len as u64).div_ceil(Order::PTE.bytes() as u64)) as usize;
+    let _layout = live.layout.read();
+    while let Some(entry) = live.mapping.lock_next_hole(from, end) {
+        from = entry.start() + entry.order().pages();
+        if entry.is_hole() {
+            device
+                .inode()
+                .unmap_pages(entry.start(), entry.order().pages());
+            entry.delete();
+        }
+    }
+}
+
+/// Reads at `offset` bytes for a debugger; returns how many bytes.
+///
+/// Process context; sleeps. Errors: `ENXIO` when the device is gone, `EFBIG` beyond its end.
+pub(crate) fn peek(device: &Device, offset: u64, to: &mut [MaybeUninit<u8>]) -> Result<usize> {
+    let live = device.live().ok_or(ENXIO)?;
+    live.media().read(offset, to)?;
+    Ok(to.len())
+}
+
+/// Writes at `offset` bytes for a debugger, as [`peek`] reads.
+pub(crate) fn poke(device: &Device, offset: u64, from: &[u8]) -> Result<usize> {
+    let live = device.live().ok_or(ENXIO)?;
+    live.media().write(offset, from)?;
+    fill_holes(device, &live, offset, from.len());
+    Ok(from.len())
+}
