@@ -17,6 +17,7 @@ mod io;
 mod mapping;
 mod order;
 mod params;
+mod poison;
 mod punch;
 mod range;
 mod signature;

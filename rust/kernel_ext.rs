@@ -7,6 +7,7 @@
 
 mod bindings;
 
+pub(crate) mod badblocks;
 pub(crate) mod cdev;
 pub(crate) mod error;
 pub(crate) mod fs;
@@ -14,6 +15,7 @@ mod hash;
 pub(crate) mod iov;
 pub(crate) mod kiocb;
 pub(crate) mod log;
+pub(crate) mod memory_failure;
 pub(crate) mod mm;
 pub(crate) mod nd;
 pub(crate) mod page;

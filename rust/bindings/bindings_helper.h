@@ -8,10 +8,13 @@
 #include <linux/hrtimer_types.h>
 
 #include <linux/anon_inodes.h>
+#include <linux/badblocks.h>
 #include <linux/fs.h>
 #include <linux/libnvdimm.h>
+#include <linux/memory-failure.h>
 #include <linux/nd.h>
 #include <linux/ndctl.h>
+#include <linux/range.h>
 #include <linux/rmap.h>
 #include <linux/xarray.h>
 

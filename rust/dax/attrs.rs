@@ -8,14 +8,18 @@ use super::{
         Device,
         Live, //
     },
-    mapping::Events, //
+    mapping::Events,
+    order::Order, //
 };
-use crate::kernel_ext::sysfs::{
-    Attribute,
-    Attributes,
-    Group,
-    Groups,
-    Show, //
+use crate::kernel_ext::{
+    badblocks,
+    sysfs::{
+        Attribute,
+        Attributes,
+        Group,
+        Groups,
+        Show, //
+    },
 };
 use core::fmt::Write;
 use kernel::{
@@ -63,11 +67,37 @@ attribute!(RESOURCE, c"resource", 0o400, "{:#x}", |dev| live(
 )?);
 attribute!(NUMA_NODE, c"numa_node", |dev| dev.numa_node());
 
-static DEVICE_ATTRS: Attributes<Device, 5> = Attributes::new([
+/// As libnvdimm lists them: the first block of a run and their number, in blocks of 512 bytes.
+struct BadBlocks;
+
+/// The longest line of it: two numbers of 64 bits.
+const BAD_LINE: usize = 2 * 21;
+
+impl Show<Device> for BadBlocks {
+    fn show(device: &Device, out: &mut Formatter<'_>) -> fmt::Result {
+        let live = device.live().ok_or(fmt::Error)?;
+        let mut from = 0;
+        while let Some(bad) = live.media().bad().first_in(from..live.range.size()) {
+            let count = (bad.end - bad.start) / badblocks::BLOCK;
+            // As many as a page holds.
+            if out.bytes_written() + BAD_LINE > Order::PTE.bytes() {
+                break;
+            }
+            writeln!(out, "{} {count}", bad.start / badblocks::BLOCK)?;
+            from = bad.end;
+        }
+        Ok(())
+    }
+}
+
+static BADBLOCKS: Attribute<Device> = Attribute::new::<BadBlocks>(c"badblocks", 0o444);
+
+static DEVICE_ATTRS: Attributes<Device, 6> = Attributes::new([
     Some(&SIZE),
     Some(&ALIGN),
     Some(&RESOURCE),
     Some(&NUMA_NODE),
+    Some(&BADBLOCKS),
     None,
 ]);
 
@@ -89,8 +119,9 @@ attribute!(PUD_FALLBACK, c"pud_fallback", |dev| dev
 attribute!(PUD_SIGBUS, c"pud_sigbus", |dev| dev.faults.pud.sigbus.get());
 attribute!(RACED, c"raced", |dev| dev.faults.raced.get());
 attribute!(OOM, c"oom", |dev| dev.faults.oom.get());
+attribute!(HWPOISON, c"hwpoison", |dev| dev.faults.hwpoison.get());
 
-static FAULT_ATTRS: Attributes<Device, 11> = Attributes::new([
+static FAULT_ATTRS: Attributes<Device, 12> = Attributes::new([
     Some(&PTE_MAPPED),
     Some(&PTE_SIGBUS),
     Some(&PMD_MAPPED),
@@ -101,6 +132,7 @@ static FAULT_ATTRS: Attributes<Device, 11> = Attributes::new([
     Some(&PUD_SIGBUS),
     Some(&RACED),
     Some(&OOM),
+    Some(&HWPOISON),
     None,
 ]);
 

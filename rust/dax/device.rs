@@ -23,11 +23,13 @@ use crate::kernel_ext::{
     },
 };
 use kernel::{
+    new_work,
     prelude::*,
     sync::{
         Arc,
         SetOnce, //
     },
+    workqueue::Work, //
 };
 
 /// What a device is made of.
@@ -81,6 +83,9 @@ pub(crate) struct Device {
     numa_node: i32,
     synchronous: bool,
     pub(crate) faults: Faults,
+    /// Tears down the mappings of what turned out to be bad.
+    #[pin]
+    pub(crate) unmap_poison: Work<Self>,
 }
 
 impl Device {
@@ -105,6 +110,7 @@ impl Device {
                 numa_node,
                 synchronous,
                 faults: Faults::new(),
+                unmap_poison <- new_work!("rdax_unmap_poison"),
             }),
             GFP_KERNEL,
         )

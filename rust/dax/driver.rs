@@ -15,6 +15,7 @@ use super::{
     },
     order::Order,
     params,
+    poison,
     range::{
         Misfit,
         Range, //
@@ -27,6 +28,7 @@ use crate::kernel_ext::{
         Class,
         Node, //
     },
+    memory_failure,
     nd::{
         self,
         Namespace,
@@ -83,10 +85,12 @@ pub(crate) struct Driver {
 /// A namespace that is bound.
 #[pin_data]
 pub(crate) struct Bound {
-    // Dropped in this order: no view, no new opens and no attributes, then no media.
+    // Dropped in this order: no view, no new opens and no attributes, no news of errors, then no media.
     #[pin]
     _view: View,
     _node: Node<Device>,
+    #[pin]
+    _frames: memory_failure::Registration<Device>,
     device: Attached,
 }
 
@@ -104,6 +108,7 @@ impl nd::Driver for Driver {
     fn probe(&self, namespace: &Namespace<'_>) -> Result<Pin<KBox<Bound>>> {
         let geometry = examine(namespace)?;
         let (range, align) = (geometry.range, geometry.align);
+        let (first, last) = range.frames();
         let device = Attached(Device::new(namespace, geometry)?);
         let node = Node::new(self.class.clone(), namespace.device(), device.0.clone())?;
         dev_info!(
@@ -118,6 +123,7 @@ impl nd::Driver for Driver {
             try_pin_init!(Bound {
                 _view <- View::new(&self.debugfs, node.minor(), &view_of)?,
                 _node: node,
+                _frames <- memory_failure::Registration::new(device.0.clone(), first, last),
                 device,
             }),
             GFP_KERNEL,
@@ -128,6 +134,10 @@ impl nd::Driver for Driver {
         if let Err(error) = sync::sync_all(&bound.device.0) {
             pr_err!("what was written last may be lost: {error:?}\n");
         }
+    }
+
+    fn poisoned(bound: &Bound) {
+        poison::update(&bound.device.0);
     }
 }
 

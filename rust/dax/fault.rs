@@ -17,6 +17,7 @@ use super::{
         Order,
         PAGE_SHIFT, //
     },
+    poison,
     range::leaf_fits, //
 };
 use crate::kernel_ext::{
@@ -91,6 +92,14 @@ fn serve(device: &Device, vmf: &mut VmFault<'_>, level: Level) -> Result<FaultRe
             Level::Pmd | Level::Pud => FaultResult::Fallback,
         });
     };
+
+    if poison::is_poisoned(&live, pgoff, order) {
+        return Err(match level {
+            Level::Pte => FaultResult::Hwpoison,
+            // What is around it is served.
+            Level::Pmd | Level::Pud => FaultResult::Fallback,
+        });
+    }
 
     let mut entry = match live.mapping.grab(pgoff, order) {
         Err(GrabError::Conflict) if level == Level::Pmd && params::upgrade() => {

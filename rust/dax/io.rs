@@ -55,7 +55,13 @@ impl Transfer for Read<'_, '_> {
     }
 
     fn copy(&mut self, _: &Device, live: &Live, offset: u64, len: usize) -> Result<usize> {
-        live.media().copy_to_iter(offset, len, self.0)
+        let len = live.media().prepare_read(offset, len)?;
+        let copied = live.media().copy_to_iter(offset, len, self.0)?;
+        if copied == 0 {
+            // The user's memory is absent, or the media is bad and nobody knew.
+            live.media().probe(offset)?;
+        }
+        Ok(copied)
     }
 
     fn fault_in(&mut self, len: usize) -> Result<usize> {
@@ -63,31 +69,39 @@ impl Transfer for Read<'_, '_> {
     }
 }
 
-struct Write<'a, 'data>(&'a mut IovIterSource<'data>);
+struct Write<'a, 'data> {
+    from: &'a mut IovIterSource<'data>,
+    /// Clearing bad blocks takes its time.
+    may_clear: bool,
+}
 
 impl Transfer for Write<'_, '_> {
     fn left(&self) -> usize {
-        self.0.len()
+        self.from.len()
     }
 
     fn copy(&mut self, device: &Device, live: &Live, offset: u64, len: usize) -> Result<usize> {
-        let copied = live.media().copy_from_iter(offset, len, self.0)?;
+        if !self.may_clear && live.media().is_bad(offset, len) {
+            return Err(EAGAIN);
+        }
+        let len = live.media().prepare_write(offset, len)?;
+        let copied = live.media().copy_from_iter(offset, len, self.from)?;
         // All that was tried: how much was copied in front of a fault is not said to the byte.
         fill_holes(device, live, offset, len);
         Ok(copied)
     }
 
     fn fault_in(&mut self, len: usize) -> Result<usize> {
-        iov::fault_in_readable(self.0, len)
+        iov::fault_in_readable(self.from, len)
     }
 }
 
 /// Reads at the position of `kiocb`, and moves it.
 ///
 /// Process context; sleeps, faults. Returns how many bytes: fewer than asked for at the end of the
-/// device, a signal, and where the user's memory can't be written.
+/// device, a bad block, a signal, and where the user's memory can't be written.
 ///
-/// Errors, when it is none: `ENXIO` when the device is gone, `EFAULT`, `EAGAIN`
+/// Errors, when it is none: `ENXIO` when the device is gone, `EIO` at a bad block, `EFAULT`, `EAGAIN`
 /// when it must not wait and the user's memory is absent, `EINTR` when the task is being killed.
 pub(crate) fn read(
     device: &Device,
@@ -109,7 +123,8 @@ pub(crate) fn write(
     if !from.is_empty() && (kiocb.is_append() || kiocb.pos() >= size) {
         return Err(ENOSPC);
     }
-    let done = transfer(device, kiocb, Write(from))?;
+    let may_clear = !kiocb.is_nowait();
+    let done = transfer(device, kiocb, Write { from, may_clear })?;
     if done != 0 && kiocb.is_dsync() {
         sync::flush(device, &*device.live().ok_or(ENXIO)?)?;
     }
@@ -184,17 +199,22 @@ fn fill_holes(device: &Device, live: &Live, offset: u64, len: usize) {
 
 /// Reads at `offset` bytes for a debugger; returns how many bytes.
 ///
-/// Process context; sleeps. Errors: `ENXIO` when the device is gone, `EFBIG` beyond its end.
+/// Process context; sleeps. Errors: `ENXIO` when the device is gone, `EFBIG` beyond its end, `EIO` at a
+/// bad block.
 pub(crate) fn peek(device: &Device, offset: u64, to: &mut [MaybeUninit<u8>]) -> Result<usize> {
     let live = device.live().ok_or(ENXIO)?;
+    let len = live.media().prepare_read(offset, to.len())?;
+    let to = to.get_mut(..len).ok_or(EINVAL)?;
     live.media().read(offset, to)?;
-    Ok(to.len())
+    Ok(len)
 }
 
 /// Writes at `offset` bytes for a debugger, as [`peek`] reads.
 pub(crate) fn poke(device: &Device, offset: u64, from: &[u8]) -> Result<usize> {
     let live = device.live().ok_or(ENXIO)?;
+    let len = live.media().prepare_write(offset, from.len())?;
+    let from = from.get(..len).ok_or(EINVAL)?;
     live.media().write(offset, from)?;
-    fill_holes(device, &live, offset, from.len());
-    Ok(from.len())
+    fill_holes(device, &live, offset, len);
+    Ok(len)
 }

@@ -101,6 +101,8 @@ fn delete(live: &Live, inode: &AnonInode, first: u64, last: u64) -> Result {
         (last >> PAGE_SHIFT) as usize,
     );
     unmap(live, inode, pgoff, behind);
+    // What is behind a bad block is not zeroed.
+    let whole = !live.media().is_bad(first, (last - first) as usize);
     while let Some((start, found, _)) = live.mapping.peek(pgoff) {
         if start >= behind {
             break;
@@ -108,7 +110,7 @@ fn delete(live: &Live, inode: &AnonInode, first: u64, last: u64) -> Result {
         let next = found.behind(start);
         let inside = start >= pgoff && next.is_some_and(|next| next <= behind);
         live.mapping.delete(start, |entry| {
-            if inside {
+            if inside && whole {
                 return Ok(());
             }
             // The rest of a larger entry will be mapped anew, by entries that do not know that it
@@ -125,7 +127,9 @@ fn delete(live: &Live, inode: &AnonInode, first: u64, last: u64) -> Result {
 
 /// Tears down the mappings of `pgoff..behind`, and of all that is in one entry with a part of it: a
 /// leaf goes as a whole, and to cut a PUD leaf needs the mmap lock (`zap_pud_range()`).
-fn unmap(live: &Live, inode: &AnonInode, pgoff: usize, behind: usize) {
+///
+/// With the layout held alone, so that no other entry comes in. Sleeps.
+pub(crate) fn unmap(live: &Live, inode: &AnonInode, pgoff: usize, behind: usize) {
     let (mut first, mut end) = (pgoff, behind);
     if let Some((start, _, _)) = live.mapping.peek(pgoff) {
         first = first.min(start);

@@ -61,6 +61,17 @@ impl Range {
             .is_some_and(|end| end <= self.pages)
     }
 
+    /// The page offset of the frame `pfn`, if that is one of its frames.
+    pub(crate) fn pgoff(&self, pfn: usize) -> Option<usize> {
+        pfn.checked_sub(self.pfn)
+            .filter(|&pgoff| pgoff < self.pages)
+    }
+
+    /// The first and the last frame.
+    pub(crate) const fn frames(&self) -> (usize, usize) {
+        (self.pfn, self.pfn + (self.pages - 1))
+    }
+
     /// The first frame behind the run of `order` around `pgoff`, if the whole run is there and a
     /// leaf of that order can map it.
     pub(crate) fn pfn(&self, pgoff: usize, order: Order) -> Option<usize> {

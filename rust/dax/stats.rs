@@ -32,6 +32,7 @@ pub(crate) struct Faults {
     pub(crate) pud: LevelFaults,
     pub(crate) raced: Counter,
     pub(crate) oom: Counter,
+    pub(crate) hwpoison: Counter,
 }
 
 impl Faults {
@@ -42,6 +43,7 @@ impl Faults {
             pud: LevelFaults::new(),
             raced: Counter::new(),
             oom: Counter::new(),
+            hwpoison: Counter::new(),
         }
     }
 
@@ -58,6 +60,7 @@ impl Faults {
             FaultResult::Sigbus => &faults.sigbus,
             FaultResult::Raced => &self.raced,
             FaultResult::Oom => &self.oom,
+            FaultResult::Hwpoison => &self.hwpoison,
         }
         .inc();
     }

@@ -2,8 +2,10 @@
 #ifndef _RDAX_HELPERS_H
 #define _RDAX_HELPERS_H
 
+#include <linux/memory-failure.h>
 #include <linux/mm_types.h>
 #include <linux/nd.h>
+#include <linux/range.h>
 #include <linux/srcu.h>
 #include <linux/uio.h>
 #include <linux/wait.h>
@@ -16,6 +18,9 @@
 struct nd_namespace_common *nvdimm_namespace_common_probe(struct device *dev);
 int devm_namespace_enable(struct device *dev, struct nd_namespace_common *ndns,
 			  resource_size_t size);
+void nvdimm_badblocks_populate(struct nd_region *nd_region, struct badblocks *bb,
+			       const struct range *range);
+long nvdimm_clear_poison(struct device *dev, phys_addr_t phys, unsigned int len);
 
 /* mm.c */
 bool rust_helper_vmf_pmd_none(const struct vm_fault *vmf);
@@ -28,6 +33,8 @@ unsigned long rust_helper_zero_pfn(unsigned long addr);
 unsigned long rust_helper_page_to_pfn(const struct page *page);
 bool rust_helper_fatal_signal_pending(void);
 void rust_helper_cond_resched(void);
+int rust_helper_register_pfn_address_space(struct pfn_address_space *pfn_space);
+void rust_helper_unregister_pfn_address_space(struct pfn_address_space *pfn_space);
 
 /* nd.c */
 int rust_helper_nvdimm_read_bytes(struct nd_namespace_common *ndns,

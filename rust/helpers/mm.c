@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 #include <linux/huge_mm.h>
+#include <linux/memory-failure.h>
 #include <linux/mm.h>
 #include <linux/mmap_lock.h>
 #include <linux/pgtable.h>
@@ -52,4 +53,14 @@ bool rust_helper_fatal_signal_pending(void)
 void rust_helper_cond_resched(void)
 {
 	cond_resched();
+}
+
+int rust_helper_register_pfn_address_space(struct pfn_address_space *pfn_space)
+{
+	return register_pfn_address_space(pfn_space);
+}
+
+void rust_helper_unregister_pfn_address_space(struct pfn_address_space *pfn_space)
+{
+	unregister_pfn_address_space(pfn_space);
 }

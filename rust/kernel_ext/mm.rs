@@ -66,6 +66,8 @@ pub(crate) enum FaultResult {
     Oom,
     /// There is nothing at this address: SIGBUS.
     Sigbus,
+    /// What is at this address is broken: SIGBUS with BUS_MCEERR_AR.
+    Hwpoison,
 }
 
 impl FaultResult {
@@ -75,6 +77,7 @@ impl FaultResult {
             Self::Fallback => bindings::vm_fault_reason_VM_FAULT_FALLBACK,
             Self::Oom => bindings::vm_fault_reason_VM_FAULT_OOM,
             Self::Sigbus => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
+            Self::Hwpoison => bindings::vm_fault_reason_VM_FAULT_HWPOISON,
         }
     }
 

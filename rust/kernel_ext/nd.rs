@@ -67,6 +67,10 @@ pub(crate) trait Driver: Send + Sync + Sized + 'static {
     /// The machine shuts down; the namespace stays bound. Process context, may sleep; the device lock
     /// is held.
     fn shutdown(data: &Self::Data);
+
+    /// libnvdimm has learnt of bad blocks in the region. Process context, may sleep; the device lock
+    /// is held.
+    fn poisoned(data: &Self::Data);
 }
 
 /// A driver, registered on the bus while this exists.
@@ -112,6 +116,7 @@ impl<T: Driver> Registration<T> {
                     (*slot).probe = Some(Self::probe_callback);
                     (*slot).remove = Some(Self::remove_callback);
                     (*slot).shutdown = Some(Self::shutdown_callback);
+                    (*slot).notify = Some(Self::notify_callback);
                     to_result(bindings::__nd_driver_register(
                         slot,
                         module.as_ptr(),
@@ -196,6 +201,19 @@ impl<T: Driver> Registration<T> {
     unsafe extern "C" fn shutdown_callback(dev: *mut bindings::device) {
         // SAFETY: By the requirements of this function.
         unsafe { Self::with_data(dev, T::shutdown) };
+    }
+
+    /// # Safety
+    ///
+    /// As [`Self::with_data`].
+    unsafe extern "C" fn notify_callback(
+        dev: *mut bindings::device,
+        event: bindings::nvdimm_event,
+    ) {
+        if event == bindings::nvdimm_event_NVDIMM_REVALIDATE_POISON {
+            // SAFETY: By the requirements of this function.
+            unsafe { Self::with_data(dev, T::poisoned) };
+        }
     }
 }
 
@@ -369,8 +387,9 @@ impl Namespace<'_> {
         &self,
         value: impl PinInit<T, Error>,
     ) -> Result<Arc<Revocable<Live<T>>>> {
-        // SAFETY: The namespace is enabled by the type invariants; its mapping and its region are
-        // there until devres releases them, after the action added below has revoked `live`.
+        // SAFETY: The namespace is enabled by the type invariants; its mapping, its list of bad blocks
+        // and its region are there until devres releases them, after the action added below has
+        // revoked `live`.
         let media = unsafe {
             let region = bindings::to_nd_region((*self.common).dev.parent);
             Media::new(self.io(), region)

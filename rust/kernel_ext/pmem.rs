@@ -6,10 +6,17 @@
 //! `drivers/nvdimm/pmem.c`.
 
 use super::{
+    badblocks::{
+        Badblocks,
+        BLOCK, //
+    },
     bindings,
     task, //
 };
-use core::mem::MaybeUninit;
+use core::{
+    mem::MaybeUninit,
+    ops::Range, //
+};
 use kernel::{
     error::to_result,
     iov::{
@@ -28,9 +35,10 @@ const STEP: usize = bindings::PAGE_SIZE << bindings::PMD_ORDER;
 ///
 /// # Invariants
 ///
-/// While anybody can have a reference to it, `addr` is the write-back mapping of `size` bytes that
-/// `devm_namespace_enable()` made, and `region` the enabled region of the namespace.
+/// While anybody can have a reference to it, `nsio` is the namespace's, enabled: its `addr` is a
+/// write-back mapping of `size` bytes, and its `bb` is initialised. `region` is its enabled region.
 pub(crate) struct Media {
+    nsio: *mut bindings::nd_namespace_io,
     addr: *mut u8,
     size: usize,
     region: *mut bindings::nd_region,
@@ -57,6 +65,7 @@ impl Media {
         let size = unsafe { (*res).end - (*res).start + 1 };
         // INVARIANT: By the requirements of this function.
         Ok(Self {
+            nsio,
             addr: addr.cast(),
             size: usize::try_from(size)?,
             region,
@@ -86,12 +95,20 @@ impl Media {
     /// Writes `len` zero bytes at `offset` bytes, and writes the CPU caches back. Sleeps. Durable after
     /// [`Media::flush`].
     ///
-    /// Errors: `EFBIG` beyond the end.
+    /// Errors: `EFBIG` beyond the end; `EIO` at a bad block that can't be cleared: what is before it
+    /// is zeroed.
     pub(crate) fn zero(&self, offset: u64, len: usize) -> Result {
-        let addr = self.at(offset, len)?;
-        // SAFETY: `at()` has checked that the bytes are in the mapping, which is writable.
-        unsafe { bindings::memset(addr.cast(), 0, len) };
-        self.write_back(offset, len)
+        let mut done = 0;
+        while done < len {
+            let at = offset + done as u64;
+            let part = self.prepare_write(at, len - done)?;
+            let addr = self.at(at, part)?;
+            // SAFETY: `at()` has checked that the bytes are in the mapping, which is writable.
+            unsafe { bindings::memset(addr.cast(), 0, part) };
+            self.write_back(at, part)?;
+            done += part;
+        }
+        Ok(())
     }
 
     /// Writes the CPU caches of `len` bytes at `offset` bytes back to the media, where that is
@@ -112,7 +129,8 @@ impl Media {
     }
 
     /// Copies up to `len` bytes at `offset` bytes to `to`; returns how many. Does not wait for the
-    /// user's memory: it ends where that is absent, and at a machine check.
+    /// user's memory: it ends where that is absent, and at a machine check ([`Media::probe`] tells
+    /// which it was).
     ///
     /// Errors: `EFBIG` beyond the end.
     pub(crate) fn copy_to_iter(
@@ -165,6 +183,90 @@ impl Media {
         let addr = self.at(offset, from.len())?;
         // SAFETY: `at()` has checked that the bytes are in the mapping, which is writable.
         unsafe { bindings::memcpy_flushcache(addr.cast(), from.as_ptr().cast(), from.len()) };
+        Ok(())
+    }
+
+    /// Whether the byte at `offset` can be read, or raises a machine check.
+    ///
+    /// Errors: `EIO` when it does.
+    pub(crate) fn probe(&self, offset: u64) -> Result {
+        self.read(offset, &mut [MaybeUninit::uninit()])
+    }
+
+    /// The bad blocks that are known.
+    pub(crate) fn bad(&self) -> Badblocks<'_> {
+        // SAFETY: By the type invariants, as long as there is a reference to `self`.
+        unsafe { Badblocks::from_raw(&raw mut (*self.nsio).bb) }
+    }
+
+    /// Whether one of `len` bytes at `offset` bytes is in a bad block.
+    pub(crate) fn is_bad(&self, offset: u64, len: usize) -> bool {
+        let end = offset.saturating_add(len as u64);
+        self.bad().first_in(offset..end).is_some()
+    }
+
+    /// Takes over what libnvdimm knows of bad blocks. Sleeps.
+    pub(crate) fn update_bad(&self) {
+        // SAFETY: `nsio` and `region` are valid by the type invariants.
+        unsafe {
+            let res = &raw const (*self.nsio).res;
+            let range = bindings::range {
+                start: (*res).start,
+                end: (*res).end,
+            };
+            bindings::nvdimm_badblocks_populate(self.region, &raw mut (*self.nsio).bb, &range);
+        }
+    }
+
+    /// How many of `len` bytes at `offset` bytes can be read: those before a bad block.
+    ///
+    /// Errors: `EIO` when the first is in one.
+    pub(crate) fn prepare_read(&self, offset: u64, len: usize) -> Result<usize> {
+        match self
+            .bad()
+            .first_in(offset..offset.saturating_add(len as u64))
+        {
+            None => Ok(len),
+            Some(bad) if bad.start == offset => Err(EIO),
+            Some(bad) => Ok((bad.start - offset) as usize),
+        }
+    }
+
+    /// How many of `len` bytes at `offset` bytes can be written now: those before a bad block, or bad
+    /// blocks that are to be overwritten as a whole, which this clears. Sleeps. More than 0, if `len`
+    /// is.
+    ///
+    /// Errors: `EIO` when they can't be cleared, or are to be overwritten in part.
+    pub(crate) fn prepare_write(&self, offset: u64, len: usize) -> Result<usize> {
+        let end = offset.saturating_add(len as u64);
+        let bad = match self.bad().first_in(offset..end) {
+            None => return Ok(len),
+            Some(bad) if bad.start != offset => return Ok((bad.start - offset) as usize),
+            // By the page: firmware does not handle more reliably (drivers/nvdimm/pmem.c).
+            Some(bad) => offset..bad.end.min(offset + bindings::PAGE_SIZE as u64),
+        };
+        let behind = bad.end / BLOCK * BLOCK;
+        if offset % BLOCK != 0 || behind <= offset {
+            return Err(EIO);
+        }
+        self.clear_bad(offset..behind)?;
+        Ok((behind - offset) as usize)
+    }
+
+    fn clear_bad(&self, bytes: Range<u64>) -> Result {
+        let len = (bytes.end - bytes.start) as usize;
+        let addr = self.at(bytes.start, len)?;
+        // SAFETY: `nsio` is valid by the type invariants.
+        let cleared = unsafe {
+            let start = (*self.nsio).res.start + bytes.start;
+            bindings::nvdimm_clear_poison(&raw mut (*self.nsio).common.dev, start, len as c_uint)
+        };
+        if usize::try_from(cleared) != Ok(len) {
+            return Err(EIO);
+        }
+        // SAFETY: `at()` has checked that the bytes are in the mapping.
+        unsafe { bindings::arch_invalidate_pmem(addr.cast(), len) };
+        self.bad().forget(bytes);
         Ok(())
     }
 

@@ -59,6 +59,17 @@ impl RwSemaphore {
         }
     }
 
+    /// Holds it alone. Sleeps, uninterruptibly.
+    pub(crate) fn write(&self) -> WriteGuard<'_> {
+        // SAFETY: `inner` is initialised by the type invariants.
+        unsafe { bindings::down_write(self.inner.get()) };
+        // INVARIANT: Taken just above.
+        WriteGuard {
+            semaphore: self,
+            _not_send: NotThreadSafe,
+        }
+    }
+
     /// Holds it alone. Sleeps.
     ///
     /// Errors: `EINTR` when the task is being killed.

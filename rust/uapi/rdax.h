@@ -39,7 +39,8 @@ struct rdax_range {
  *
  * Errors: EINVAL (length 0, overflow, flags, size), E2BIG (see above), EFBIG
  * (beyond the end of the device), EBADF (not open for writing), ENXIO (the
- * device is gone), EINTR (by a fatal signal: what was done so far is done).
+ * device is gone), EIO (a bad block that could not be cleared, or a part of one),
+ * EINTR (by a fatal signal). What was done so far is done.
  */
 #define RDAX_IOC_PUNCH	_IOW(RDAX_IOC_MAGIC, 1, struct rdax_range)
 #define RDAX_IOC_ZERO	_IOW(RDAX_IOC_MAGIC, 2, struct rdax_range)

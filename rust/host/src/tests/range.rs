@@ -66,6 +66,19 @@ fn frames_of_leaves() {
 }
 
 #[test]
+fn page_offsets_of_frames() {
+    let range = Range::new(G, 4 * M, Order::PTE).unwrap();
+    let (first, last) = range.frames();
+    assert_eq!((first, last), (1 << 18, (1 << 18) + 1023));
+    assert_eq!(range.pgoff(first), Some(0));
+    assert_eq!(range.pgoff(last), Some(1023));
+    assert_eq!(range.pgoff(first - 1), None);
+    assert_eq!(range.pgoff(last + 1), None);
+    assert_eq!(range.pgoff(0), None);
+    assert_eq!(range.pgoff(usize::MAX), None);
+}
+
+#[test]
 fn no_huge_leaf_on_unaligned_media() {
     let range = Range::new(G + 4 * K, 2 * G, Order::PTE).unwrap();
     for pgoff in [0, 1, 511, 512, 1024] {
