@@ -18,6 +18,7 @@ mod mapping;
 mod order;
 mod params;
 mod poison;
+mod prefault;
 mod punch;
 mod range;
 mod signature;

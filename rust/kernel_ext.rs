@@ -21,6 +21,7 @@ pub(crate) mod nd;
 pub(crate) mod page;
 pub(crate) mod params;
 pub(crate) mod pmem;
+pub(crate) mod populate;
 pub(crate) mod rwsem;
 pub(crate) mod srcu;
 pub(crate) mod sysfs;

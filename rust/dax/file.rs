@@ -7,6 +7,7 @@ use super::{
     device::Device,
     io,
     order::PAGE_SHIFT,
+    prefault,
     punch,
     range::best_order,
     sync, //
@@ -71,6 +72,7 @@ impl cdev::Operations for Device {
         let call = match cmd {
             uapi::RDAX_IOC_PUNCH => punch::punch,
             uapi::RDAX_IOC_ZERO => punch::zero,
+            uapi::RDAX_IOC_PREFAULT => return prefault::prefault(self, arg),
             _ => return Err(ENOTTY),
         };
         if !writable {

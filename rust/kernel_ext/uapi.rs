@@ -3,7 +3,10 @@
 //! What `rust/uapi/rdax.h` says, and nothing else: numbers and structures are written there once.
 
 use super::bindings;
-use core::mem::size_of;
+use core::mem::{
+    offset_of,
+    size_of, //
+};
 use kernel::{
     prelude::*,
     transmute::FromBytes,
@@ -14,9 +17,48 @@ use kernel::{
 };
 
 pub(crate) use bindings::{
+    RDAX_IOC_PREFAULT,
     RDAX_IOC_PUNCH,
     RDAX_IOC_ZERO, //
 };
+
+/// A structure that begins with its own size, and then flags.
+trait Versioned: FromBytes + Sized {
+    /// The flags that are defined.
+    const FLAGS: u32;
+
+    fn flags(&self) -> u32;
+
+    /// Reads one from user memory, as `copy_struct_from_user()` does. May fault: no lock of ours may
+    /// be held.
+    ///
+    /// Errors: `EFAULT`; `EINVAL` when it is smaller than the first version of the structure, or
+    /// has unknown flags; `E2BIG` when what follows the structure is not zero.
+    fn read(arg: usize) -> Result<Self> {
+        let user = UserPtr::from_addr(arg);
+        let size = UserSlice::new(user, size_of::<u32>())
+            .reader()
+            .read::<u32>()? as usize;
+        if size < size_of::<Self>() {
+            return Err(EINVAL);
+        }
+        // More than a page is no structure.
+        if size > bindings::PAGE_SIZE {
+            return Err(E2BIG);
+        }
+        let mut reader = UserSlice::new(user, size).reader();
+        let this = reader.read::<Self>()?;
+        while !reader.is_empty() {
+            if reader.read::<u8>()? != 0 {
+                return Err(E2BIG);
+            }
+        }
+        if this.flags() & !Self::FLAGS != 0 {
+            return Err(EINVAL);
+        }
+        Ok(this)
+    }
+}
 
 /// `struct rdax_range`.
 #[repr(transparent)]
@@ -25,37 +67,20 @@ pub(crate) struct Range(bindings::rdax_range);
 // SAFETY: A structure of integers without padding: every pattern of bits is one.
 unsafe impl FromBytes for Range {}
 
-impl Range {
-    /// Reads one from user memory, as `copy_struct_from_user()` does. May fault: no lock of ours may
-    /// be held.
-    ///
-    /// Errors: `EFAULT`; `EINVAL` when it is smaller than the first version of the structure, or
-    /// has unknown flags; `E2BIG` when what follows the structure is not zero.
-    pub(crate) fn read(arg: usize) -> Result<Self> {
-        const SIZE: usize = size_of::<Range>();
+impl Versioned for Range {
+    const FLAGS: u32 = 0;
 
-        let user = UserPtr::from_addr(arg);
-        let size = UserSlice::new(user, size_of::<u32>())
-            .reader()
-            .read::<u32>()? as usize;
-        if size < SIZE {
-            return Err(EINVAL);
-        }
-        // More than a page is no structure.
-        if size > bindings::PAGE_SIZE {
-            return Err(E2BIG);
-        }
-        let mut reader = UserSlice::new(user, size).reader();
-        let range = reader.read::<Self>()?;
-        while !reader.is_empty() {
-            if reader.read::<u8>()? != 0 {
-                return Err(E2BIG);
-            }
-        }
-        if range.0.flags != 0 {
-            return Err(EINVAL);
-        }
-        Ok(range)
+    fn flags(&self) -> u32 {
+        self.0.flags
+    }
+}
+
+impl Range {
+    /// Reads one from user memory. May fault: no lock of ours may be held.
+    ///
+    /// Errors: `EFAULT`, `EINVAL`, `E2BIG`.
+    pub(crate) fn read(arg: usize) -> Result<Self> {
+        Versioned::read(arg)
     }
 
     /// Where it begins, in bytes.
@@ -66,5 +91,54 @@ impl Range {
     /// How many bytes it has.
     pub(crate) fn length(&self) -> u64 {
         self.0.length
+    }
+}
+
+/// `struct rdax_prefault`.
+#[repr(transparent)]
+pub(crate) struct Prefault(bindings::rdax_prefault);
+
+// SAFETY: A structure of integers without padding: every pattern of bits is one.
+unsafe impl FromBytes for Prefault {}
+
+impl Versioned for Prefault {
+    const FLAGS: u32 = bindings::RDAX_PREFAULT_WRITE;
+
+    fn flags(&self) -> u32 {
+        self.0.flags
+    }
+}
+
+impl Prefault {
+    /// Reads one from user memory. May fault: no lock of ours may be held.
+    ///
+    /// Errors: `EFAULT`, `EINVAL`, `E2BIG`.
+    pub(crate) fn read(arg: usize) -> Result<Self> {
+        Versioned::read(arg)
+    }
+
+    /// Says in the structure at `arg` how many bytes are mapped. May fault, as [`Prefault::read`].
+    ///
+    /// Errors: `EFAULT`.
+    pub(crate) fn write_done(arg: usize, done: u64) -> Result {
+        let field = arg.wrapping_add(offset_of!(bindings::rdax_prefault, done));
+        UserSlice::new(UserPtr::from_addr(field), size_of::<u64>())
+            .writer()
+            .write(&done)
+    }
+
+    /// Where it begins in the memory of the caller, in bytes.
+    pub(crate) fn address(&self) -> u64 {
+        self.0.address
+    }
+
+    /// How many bytes it has.
+    pub(crate) fn length(&self) -> u64 {
+        self.0.length
+    }
+
+    /// Whether it is to be mapped for writing.
+    pub(crate) fn is_write(&self) -> bool {
+        self.0.flags & bindings::RDAX_PREFAULT_WRITE != 0
     }
 }

@@ -27,6 +27,25 @@ struct rdax_range {
 	__aligned_u64 length;
 };
 
+/* Map for writing, not for reading only. */
+#define RDAX_PREFAULT_WRITE	(1 << 0)
+
+/**
+ * struct rdax_prefault - a part of the caller's memory
+ * @size: sizeof(struct rdax_prefault)
+ * @flags: 0, or RDAX_PREFAULT_WRITE
+ * @address: where it begins, a multiple of the page size (4096)
+ * @length: how many bytes it has, a multiple of the page size
+ * @done: set by the kernel: how many bytes are mapped, from @address on
+ */
+struct rdax_prefault {
+	__u32 size;
+	__u32 flags;
+	__aligned_u64 address;
+	__aligned_u64 length;
+	__aligned_u64 done;
+};
+
 #define RDAX_IOC_MAGIC	0xDA
 
 /*
@@ -44,5 +63,18 @@ struct rdax_range {
  */
 #define RDAX_IOC_PUNCH	_IOW(RDAX_IOC_MAGIC, 1, struct rdax_range)
 #define RDAX_IOC_ZERO	_IOW(RDAX_IOC_MAGIC, 2, struct rdax_range)
+
+/*
+ * RDAX_IOC_PREFAULT - map a part of the caller's memory now, in the largest
+ * pages that fit, as if each page had been read (or written). All of it must be
+ * mappings of this device. Nothing is written to the memory.
+ *
+ * Errors, with @done set: EINVAL (of something else), ENOMEM (not mapped, or no
+ * memory), EACCES (its protection forbids the access), EFAULT (the access would
+ * raise SIGBUS), EINTR (by a fatal signal). Without it: EINVAL (length 0,
+ * overflow, alignment, flags, size), E2BIG (see above), ENXIO (the device is
+ * gone).
+ */
+#define RDAX_IOC_PREFAULT	_IOWR(RDAX_IOC_MAGIC, 3, struct rdax_prefault)
 
 #endif /* _UAPI_RDAX_H */
