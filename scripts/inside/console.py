@@ -21,14 +21,18 @@ TROUBLE = re.compile(
     r"|kmemleak: \d+ new|unreferenced object"
     r"|refcount_t: |list_(add|del) corruption|Bad page (state|map)|sleeping function called"
     r"|\bbad (pgd|p4d|pud|pmd) "
+    r"|\[Hardware Error\]"
     r")")
 # Advice that some machines' kernels give at boot.
 ADVICE = re.compile(
     r"(Spectre|MDS|TAA|MMIO|RETBleed|SRSO|L1TF|VMSCAPE)\b.*: WARNING: ", re.IGNORECASE)
+# A machine check that a test asked QEMU for, and that nfit took charge of.
+PROVOKED = re.compile(STAMP + r"mce: \[Hardware Error\]: Machine check events logged$")
 
 
-def trouble(lines: Iterable[str]) -> list[str]:
-    return [line.rstrip() for line in lines if TROUBLE.search(line) and not ADVICE.search(line)]
+def trouble(lines: Iterable[str], allowed: re.Pattern[str] | None = None) -> list[str]:
+    return [line.rstrip() for line in lines if TROUBLE.search(line) and not ADVICE.search(line)
+            and not (allowed and allowed.search(line.rstrip()))]
 
 
 def main() -> int:

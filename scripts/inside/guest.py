@@ -1,12 +1,15 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Boot the stock kernel on the lab's root with two NVDIMMs, and run a command in it.
+"""Boot the stock kernel on the lab's root with two NVDIMMs and a virtio-pmem, and run a
+command in it.
 
-    guest.py [--timeout SECONDS] [--interactive] -- COMMAND...
+    guest.py [--timeout SECONDS] [--interactive] [--special] -- COMMAND...
 
-The NVDIMMs are /work/nv0 and /work/nv1 (made if they are not there, kept if they
-are). The exit status is the command's; 124 after a time-out, 125 when the guest
-ended by itself, 126 when the console tells of trouble in the kernel.
+The NVDIMMs are /work/nv0 and /work/nv1, the virtio-pmem is /work/vp0 (made if they are
+not there, kept if they are). The special guest has caches that survive a power failure,
+and QEMU's monitor on a serial port, which can raise machine checks; $RDAX_MONITOR is
+its name there. The exit status is the command's; 124 after a time-out, 125 when the
+guest ended by itself, 126 when the console tells of trouble in the kernel.
 """
 
 import argparse
@@ -30,6 +33,8 @@ TROUBLE = 126
 KERNEL = Path("/kernel/vmlinuz")
 WORK = Path("/work")
 NVDIMMS = {"nv0": "4G", "nv1": "512M"}
+VIRTIO_PMEMS = {"vp0": "256M"}
+MONITOR = "/dev/ttyS2"
 VIRTIOFSD = "/usr/libexec/virtiofsd"
 SIZES = {"M": 1 << 20, "G": 1 << 30}
 LAST_LINES = 40
@@ -71,41 +76,77 @@ class Result:
         return self.status or (TROUBLE if self.trouble else 0)
 
 
+def console_of(name: str) -> Path:
+    return WORK / f"{name}.console"
+
+
+def socket_of(name: str) -> Path:
+    return Path("/run") / f"{name}.socket"
+
+
 def kvm_is_real() -> bool:
     """/dev/kvm is only let into the root where the CPU has vmx or svm."""
     return os.access("/dev/kvm", os.R_OK | os.W_OK)
 
 
-def nvdimms() -> list[str]:
+def backend(name: str, size: str) -> str:
+    path = WORK / name
+    if not path.exists():
+        with path.open("wb") as image:
+            image.truncate(int(size[:-1]) * SIZES[size[-1]])
+    return f"memory-backend-file,id={name},share=on,mem-path={path},size={size}"
+
+
+def memories() -> list[str]:
     options = []
     for name, size in NVDIMMS.items():
-        path = WORK / name
-        if not path.exists():
-            with path.open("wb") as image:
-                image.truncate(int(size[:-1]) * SIZES[size[-1]])
-        options += [
-            "-object", f"memory-backend-file,id={name},share=on,mem-path={path},size={size}",
-            "-device", f"nvdimm,id=nvdimm-{name},memdev={name}",
-        ]
+        options += ["-object", backend(name, size),
+                    "-device", f"nvdimm,id=nvdimm-{name},memdev={name}"]
+    for name, size in VIRTIO_PMEMS.items():
+        options += ["-object", backend(name, size),
+                    "-device", f"virtio-pmem-pci,id=virtio-{name},memdev={name}"]
     return options
 
 
-def qemu(socket: Path, log: Path, interactive: bool) -> list[str]:
-    accel = (["-accel", "kvm", "-cpu", "host"] if kvm_is_real()
-             else ["-accel", "tcg,thread=multi", "-cpu", "max"])
+def monitor(base: Path) -> list[str]:
+    """QEMU's monitor, which obeys what the guest writes to its third serial port.
+
+    One way only: answers go to the file BASE.out. If they came back to the port, the guest's
+    terminal would echo them, and the monitor would take them for commands.
+    """
+    commands, answers = Path(f"{base}.in"), Path(f"{base}.out")
+    for path in (commands, answers):
+        path.unlink(missing_ok=True)
+    os.mkfifo(commands)
+    answers.touch()
+    return ["-chardev", f"pipe,id=monitor,path={base}", "-mon", "chardev=monitor,mode=readline",
+            "-serial", f"file:{commands}"]
+
+
+def qemu(name: str, interactive: bool, special: bool) -> list[str]:
+    machine, cpu = "q35,nvdimm=on,memory-backend=ram", "max"
     append = ("console=ttyS0 panic=-1 rootfstype=virtiofs root=root ro "
               "init=/rdax/scripts/guest/init")
+    if special:
+        machine += ",nvdimm-persistence=cpu"
+        # QEMU's usual vendor is AMD, of whose CPUs these machine checks would not mean memory.
+        cpu += ",vendor=GenuineIntel"
+        # What the kernel doesn't know becomes a variable of init and of the command.
+        append += f" RDAX_MONITOR={MONITOR}"
+    accel = (["-accel", "kvm", "-cpu", "host"] if kvm_is_real() and not special
+             else ["-accel", "tcg,thread=multi", "-cpu", cpu])
     return [
         "qemu-system-x86_64", "-nodefaults", "-no-reboot", "-display", "none",
-        "-machine", "q35,nvdimm=on,memory-backend=ram", *accel,
+        "-machine", machine, *accel,
         "-smp", "2", "-m", "3G,slots=4,maxmem=32G",
         "-object", "memory-backend-memfd,id=ram,size=3G,share=on",
-        "-chardev", f"socket,id=root,path={socket}",
+        "-chardev", f"socket,id=root,path={socket_of(name)}",
         "-device", "vhost-user-fs-pci,chardev=root,tag=root",
-        *nvdimms(),
+        *memories(),
         "-kernel", str(KERNEL), "-append", append,
-        "-serial", f"file:{log}",
+        "-serial", f"file:{console_of(name)}",
         "-chardev", f"stdio,id=io,signal={'off' if interactive else 'on'}", "-serial", "chardev:io",
+        *(monitor(WORK / f"{name}.monitor") if special else []),
     ]
 
 
@@ -151,10 +192,10 @@ def to_stdout(data: bytes) -> None:
 
 
 def boot(command: Sequence[str], *, timeout: float, name: str = "guest",
-         interactive: bool = False, sink: Sink = to_stdout) -> Result:
+         interactive: bool = False, special: bool = False, sink: Sink = to_stdout) -> Result:
     """Run COMMAND in a guest; its console is kept in /work/NAME.console."""
     begun = time.monotonic()
-    log, socket = WORK / f"{name}.console", Path("/run") / f"{name}.socket"
+    log, socket = console_of(name), socket_of(name)
     status = WORK / "status"
     for stale in (log, socket, status, WORK / "interactive"):
         stale.unlink(missing_ok=True)
@@ -165,7 +206,7 @@ def boot(command: Sequence[str], *, timeout: float, name: str = "guest",
     in_time = True
     with virtiofs(socket, WORK / f"{name}.virtiofsd"):
         process = subprocess.Popen(
-            qemu(socket, log, interactive),
+            qemu(name, interactive, special),
             stdin=None if interactive else subprocess.DEVNULL,
             stdout=None if interactive else subprocess.PIPE)
         try:
@@ -183,17 +224,19 @@ def boot(command: Sequence[str], *, timeout: float, name: str = "guest",
         text = status.read_text().strip() if status.exists() else ""
         code = int(text) if text.isdigit() else NO_STATUS
     return Result(code, time.monotonic() - begun, [line for line in lines if line],
-                  console.trouble(lines))
+                  console.trouble(lines, console.PROVOKED if special else None))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--timeout", type=float, default=600)
     parser.add_argument("--interactive", action="store_true")
+    parser.add_argument("--special", action="store_true")
     parser.add_argument("command", nargs="+")
     args = parser.parse_args()
     try:
-        result = boot(args.command, timeout=args.timeout, interactive=args.interactive)
+        result = boot(args.command, timeout=args.timeout, interactive=args.interactive,
+                      special=args.special)
     except GuestError as error:
         print(f"guest: {error}", file=sys.stderr)
         return NO_STATUS

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """Put known bugs back one by one, and see that a test fails: mutants.py [NUMBER...].
 
-Each patch in scripts/mutants says in a line `Test: host NAME` or `Test: guest PROGRAM`
-which test is to fail: one of rust/host under loom, or a kselftest in a guest, whose
-console counts too. A bug that isn't caught, a patch that doesn't apply, and a mutant
+Each patch in scripts/mutants says in a line `Test: host NAME`, `Test: guest PROGRAM` or
+`Test: special PROGRAM` which test is to fail: one of rust/host under loom, or a kselftest
+in a guest, or in the special guest, whose console counts too. A bug that isn't caught, a patch that doesn't apply, and a mutant
 that doesn't build are failures.
 """
 
@@ -61,7 +61,7 @@ def caught_on_host(name: str) -> bool:
     return done.returncode != 0
 
 
-def caught_in_guest(program: str) -> bool:
+def caught_in_guest(program: str, *, special: bool) -> bool:
     """Does the kselftest fail, or the kernel complain?"""
     info = dict(line.split("=", 1) for line in Path("/kernel/info").read_text().splitlines())
     run(["make", "-C", "/kernel/linux", f"M={COPY}", f"CC={info['cc']}", f"HOSTCC={info['cc']}",
@@ -72,7 +72,7 @@ def caught_in_guest(program: str) -> bool:
         result = guest.boot(
             ["env", f"RDAX_KO={COPY}/rdax.ko", "/build/kselftest/run_kselftest.sh",
              "-t", f"rdax:{program}"],
-            timeout=TIMEOUT, name="mutant", sink=by_lines(reader.line))
+            timeout=TIMEOUT, name="mutant", special=special, sink=by_lines(reader.line))
         reader.end(result.status)
     if not results.passed + results.failed:
         raise MutantError(f"the kselftest {program} did not run")
@@ -93,7 +93,8 @@ def main() -> int:
         _, home, name = test.split()
         try:
             mutate(patch)
-            caught = caught_on_host(name) if home == "host" else caught_in_guest(name)
+            caught = (caught_on_host(name) if home == "host"
+                      else caught_in_guest(name, special=home == "special"))
         except (MutantError, guest.GuestError) as error:
             tap.comment(str(error).replace("\n", "\n# "))
             caught = False

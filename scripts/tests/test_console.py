@@ -3,7 +3,7 @@
 
 import unittest
 
-from console import trouble
+from console import PROVOKED, trouble
 
 TROUBLE = (
     "[   12.345678] WARNING: mm/memory.c:42 at vmf_insert_pfn_prot+0x1/0x2, CPU#1: node/123",
@@ -21,6 +21,8 @@ TROUBLE = (
     "[   12.345678] kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
     "[   12.345678] mm/pgtable-generic.c:44: bad pud 00000000deadbeef(80000001400000e7)",
     "[   12.345678] Kernel panic - not syncing: Attempted to kill init!",
+    "[   12.345678] mce: [Hardware Error]: Machine check events logged",
+    "[   12.345678] mce: [Hardware Error]: CPU 0: Machine Check Exception: 5 Bank 9: bd00000000000090",
 )
 FINE = (
     "[    5.123456] rdax: loading out-of-tree module taints kernel.",
@@ -41,6 +43,12 @@ class ConsoleTest(unittest.TestCase):
 
     def test_fine(self) -> None:
         self.assertEqual(trouble(FINE), [])
+
+    def test_provoked(self) -> None:
+        for line in TROUBLE:
+            with self.subTest(line):
+                allowed = line.endswith("events logged")
+                self.assertEqual(trouble([line], PROVOKED), [] if allowed else [line])
 
 
 if __name__ == "__main__":
