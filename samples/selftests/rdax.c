@@ -128,6 +128,14 @@ bool rdax_fits(uint64_t bytes)
 	return rdax_attr("resource") % bytes == 0 && rdax_size() >= bytes;
 }
 
+bool rdax_has_cache(void)
+{
+	char path[128], domain[64];
+
+	snprintf(path, sizeof(path), ND_DEVICES "/%s/../persistence_domain", rdax_ns());
+	return read_file(path, domain, sizeof(domain)) || strcmp(domain, "cpu_cache\n");
+}
+
 /*
  * Module and namespace
  */

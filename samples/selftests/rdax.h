@@ -60,6 +60,8 @@ uint64_t rdax_attr(const char *name);
 uint64_t rdax_size(void);
 /* Can offsets and media agree modulo `bytes`, and does one such page fit? */
 bool rdax_fits(uint64_t bytes);
+/* Are CPU caches to be written back, or does the platform do that (eADR)? */
+bool rdax_has_cache(void);
 
 void rdax_counts(struct rdax_counts *now);
 void rdax_delta(const struct rdax_counts *before, struct rdax_counts *delta);
