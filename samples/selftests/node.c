@@ -3,11 +3,14 @@
  * What tools look at before they map: the node, its class (fio, PMDK and QEMU
  * know a DAX node by the class name), its attributes, who may read them, lseek.
  */
+#define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
@@ -145,6 +148,58 @@ TEST_F(node, lseek)
 	EXPECT_EQ(-1, lseek(self->fd, 0, 77));
 	EXPECT_EQ(EINVAL, errno);
 	EXPECT_EQ(size, lseek(self->fd, 0, SEEK_CUR));
+}
+
+/* Where a file is, what is read there, and how far that moves it, are one thing. */
+TEST_F(node, lseek_and_read)
+{
+	off_t size = rdax_size();
+	char *map = rdax_map(self->fd, 0, SZ_2M), byte;
+	int other;
+
+	ASSERT_NE(MAP_FAILED, map);
+	for (int i = 0; i < 100; i++)
+		map[i] = i + 1;
+	EXPECT_EQ(50, lseek(self->fd, 50, SEEK_SET));
+	EXPECT_EQ(1, read(self->fd, &byte, 1));
+	EXPECT_EQ(51, byte);
+	EXPECT_EQ(41, lseek(self->fd, -10, SEEK_CUR));
+	EXPECT_EQ(1, read(self->fd, &byte, 1));
+	EXPECT_EQ(42, byte);
+	EXPECT_EQ(1, write(self->fd, "x", 1));
+	EXPECT_EQ('x', map[42]);
+	EXPECT_EQ(43, lseek(self->fd, 0, SEEK_CUR));
+	/* The mapping does not move it. */
+	EXPECT_EQ(0, rdax_load(map + SZ_4K));
+	EXPECT_EQ(43, lseek(self->fd, 0, SEEK_CUR));
+
+	/* At the end there is nothing more; one byte before it there is one. */
+	EXPECT_EQ(size, lseek(self->fd, 0, SEEK_END));
+	EXPECT_EQ(0, read(self->fd, &byte, 1));
+	EXPECT_EQ(size - 1, lseek(self->fd, -1, SEEK_CUR));
+	EXPECT_EQ(1, read(self->fd, &byte, 1));
+	EXPECT_EQ(0, read(self->fd, &byte, 1));
+	EXPECT_EQ(size, lseek(self->fd, 0, SEEK_CUR));
+
+	/* Each open has its own position, whatever it was opened for. */
+	for (int flags = O_RDONLY; flags <= O_RDWR; flags++) {
+		other = open(RDAX_NODE, flags | O_CLOEXEC);
+		ASSERT_GE(other, 0);
+		EXPECT_EQ(0, lseek(other, 0, SEEK_CUR));
+		EXPECT_EQ(size, lseek(other, 0, SEEK_END));
+		close(other);
+	}
+	EXPECT_EQ(size, lseek(self->fd, 0, SEEK_CUR));
+}
+
+/* There is data everywhere, and no way to ask: as on a block device's node. */
+TEST_F(node, no_seek_for_data)
+{
+	EXPECT_EQ(-1, lseek(self->fd, 0, SEEK_DATA));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(-1, lseek(self->fd, 0, SEEK_HOLE));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(0, lseek(self->fd, 0, SEEK_CUR));
 }
 
 int main(int argc, char **argv)
