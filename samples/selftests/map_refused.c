@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mman.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -113,6 +114,35 @@ TEST_F(refused, map_sync_is_not)
 	rdax_fill(map, 0, SZ_2M, SZ_4K, 1);
 	EXPECT_EQ(0, rdax_wrong(map, 0, SZ_2M, SZ_4K, 1));
 	EXPECT_EQ(0, try_map(self->fd, SZ_4K, RW, MAP_SHARED_VALIDATE, 0));
+}
+
+/*
+ * Nor on a region that the host makes durable, on request only: nobody who was
+ * promised that his stores need no fsync may be left without it.
+ */
+TEST(map_sync_of_virtio_pmem)
+{
+	const char *ns = "namespace2.0";
+	int sync = MAP_SHARED_VALIDATE | MAP_SYNC, fd;
+	char *map;
+
+	if (access(ND_DEVICES "/namespace2.0", F_OK) || getenv("RDAX_NS"))
+		SKIP(return, "there is no virtio-pmem to overwrite");
+	if (rdax_bound())
+		ASSERT_EQ(0, rdax_unbind());
+	setenv("RDAX_NS", ns, 1);
+	ASSERT_EQ(0, rdax_write_file(RDAX_PARAMS "/force", ns));
+	ASSERT_EQ(0, rdax_fresh("4K"));
+	fd = rdax_open();
+	EXPECT_EQ(EOPNOTSUPP, try_map(fd, SZ_2M, RW, sync, 0));
+	EXPECT_EQ(EOPNOTSUPP, try_map(fd, SZ_4K, PROT_READ, sync, 0));
+	EXPECT_EQ(0, try_map(fd, SZ_4K, RW, MAP_SHARED_VALIDATE, 0));
+	map = rdax_map(fd, 0, SZ_2M);
+	ASSERT_NE(MAP_FAILED, map);
+	rdax_fill(map, 0, SZ_2M, SZ_4K, 2);
+	EXPECT_EQ(0, rdax_wrong(map, 0, SZ_2M, SZ_4K, 2));
+	close(fd);
+	EXPECT_EQ(0, rdax_unbind());
 }
 
 /* No refusal may have left anything behind: the device can still be unbound. */

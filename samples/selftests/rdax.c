@@ -72,6 +72,16 @@ static int read_file(const char *path, char *buf, size_t size)
 	return 0;
 }
 
+const char *rdax_text(const char *path)
+{
+	static char buf[2 * SZ_4K];
+	int ret = read_file(path, buf, sizeof(buf));
+
+	if (ret)
+		snprintf(buf, sizeof(buf), "%s: %s", path, strerror(-ret));
+	return buf;
+}
+
 static int write_file(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -304,16 +314,21 @@ uint64_t rdax_sigbus(const struct rdax_counts *c)
  */
 
 static __thread sigjmp_buf on_signal;
+static __thread siginfo_t last_signal;
 
-static void handler(int sig)
+static void handler(int sig, siginfo_t *info, void *context)
 {
+	last_signal = *info;
 	siglongjmp(on_signal, sig);
 }
 
 /* SA_NODEFER: then a jump out of the handler need not restore a signal mask. */
 __attribute__((constructor)) static void catch_signals(void)
 {
-	struct sigaction sa = { .sa_handler = handler, .sa_flags = SA_NODEFER };
+	struct sigaction sa = {
+		.sa_sigaction = handler,
+		.sa_flags = SA_NODEFER | SA_SIGINFO,
+	};
 
 	sigaction(SIGBUS, &sa, NULL);
 	sigaction(SIGSEGV, &sa, NULL);
@@ -335,6 +350,35 @@ int rdax_store(void *p)
 	if (!sig)
 		__atomic_store_n((char *)p, 1, __ATOMIC_RELAXED);
 	return sig;
+}
+
+const siginfo_t *rdax_signal(void)
+{
+	return &last_signal;
+}
+
+static bool memory_error_at(const void *p, int sig)
+{
+	uintptr_t page = (uintptr_t)p & -SZ_4K;
+
+	return sig == SIGBUS && last_signal.si_code == BUS_MCEERR_AR &&
+	       ((uintptr_t)last_signal.si_addr & -SZ_4K) == page &&
+	       last_signal.si_addr_lsb == 12;
+}
+
+bool rdax_poisoned(void *p)
+{
+	return memory_error_at(p, rdax_load(p)) && memory_error_at(p, rdax_store(p));
+}
+
+bool rdax_goes_bad(void *p)
+{
+	for (int i = 0; i < RDAX_PATIENCE * 100; i++) {
+		if (rdax_load(p))
+			return rdax_poisoned(p);
+		usleep(1000);
+	}
+	return false;
 }
 
 /* splitmix64: neighbouring offsets give unrelated words. */

@@ -7,6 +7,7 @@
 #ifndef RDAX_SELFTEST_H
 #define RDAX_SELFTEST_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -71,6 +72,19 @@ uint64_t rdax_sigbus(const struct rdax_counts *c);
 /* One access; 0, or the number of the signal that it raised. */
 int rdax_load(const void *p);
 int rdax_store(void *p);
+
+/* What the kernel told about the last of these. */
+const siginfo_t *rdax_signal(void);
+
+/*
+ * Do a load and a store each raise the SIGBUS of a memory error in that page? In
+ * the second, do they after a while? Mappings of what is reported go one by one.
+ */
+bool rdax_poisoned(void *p);
+bool rdax_goes_bad(void *p);
+
+/* What is in a file, or why it can't be read: valid until the next call. */
+const char *rdax_text(const char *path);
 
 /*
  * Words that say which offset and which seed they belong to, one in each `step`

@@ -30,7 +30,7 @@ MEMORY_MODEL = Path("/kernel/linux/tools/memory-model")
 KSELFTEST = Path("/build/kselftest")
 PERSIST = KSELFTEST / "rdax/persist.sh"
 # What needs QEMU's monitor, or caches that survive a power failure: in the special guest only.
-SPECIAL = ("eadr",)
+SPECIAL = ("poison_mce", "eadr")
 
 
 class Fold:
