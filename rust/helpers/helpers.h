@@ -32,6 +32,7 @@ void rust_helper_vma_start_write(struct vm_area_struct *vma);
 unsigned long rust_helper_zero_pfn(unsigned long addr);
 unsigned long rust_helper_page_to_pfn(const struct page *page);
 bool rust_helper_fatal_signal_pending(void);
+bool rust_helper_task_sigpending(void);
 void rust_helper_cond_resched(void);
 int rust_helper_register_pfn_address_space(struct pfn_address_space *pfn_space);
 void rust_helper_unregister_pfn_address_space(struct pfn_address_space *pfn_space);

@@ -50,6 +50,12 @@ bool rust_helper_fatal_signal_pending(void)
 	return fatal_signal_pending(current);
 }
 
+/* Not signal_pending(): io_uring's task work is none. */
+bool rust_helper_task_sigpending(void)
+{
+	return task_sigpending(current);
+}
+
 void rust_helper_cond_resched(void)
 {
 	cond_resched();

@@ -380,7 +380,8 @@ impl<T: Operations> FileOperations<T> {
                 (*file).f_mapping = data.inode().mapping();
                 (*file).f_wb_err = bindings::errseq_sample(&raw mut (*(*file).f_mapping).wb_err);
                 (*file).private_data = Arc::<T>::into_raw(data).cast_mut().cast();
-                // There is no cache to go around, and nothing to wait for but the user's memory.
+                // There is no cache to go around, and nothing to wait for but the user's memory, and a
+                // punch for the time that it takes to zero 2 MiB.
                 (*file).f_mode |= bindings::FMODE_CAN_ODIRECT | bindings::FMODE_NOWAIT;
             }
             Ok(0)

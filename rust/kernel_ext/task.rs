@@ -5,7 +5,6 @@
 //! C header: [`include/linux/sched/signal.h`](srctree/include/linux/sched/signal.h)
 
 use super::bindings;
-use kernel::task::Task;
 
 /// Whether the current task is being killed. Any context.
 pub(crate) fn fatal_signal_pending() -> bool {
@@ -16,7 +15,7 @@ pub(crate) fn fatal_signal_pending() -> bool {
 /// Whether the current task has a signal to handle. Any context.
 pub(crate) fn signal_pending() -> bool {
     // SAFETY: The C function looks at the current task only.
-    unsafe { bindings::signal_pending(Task::current_raw()) != 0 }
+    unsafe { bindings::task_sigpending() }
 }
 
 /// Lets another task run, if one should and this kernel does not see to it by itself. Sleeps.
