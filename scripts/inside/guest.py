@@ -123,12 +123,12 @@ def monitor(base: Path) -> list[str]:
             "-serial", f"file:{commands}"]
 
 
-def qemu(name: str, interactive: bool, special: bool) -> list[str]:
+def qemu(name: str, interactive: bool, special: bool, parameters: str) -> list[str]:
     machine, cpu = "q35,nvdimm=on,memory-backend=ram", "max"
     # On a busy host, a virtual CPU may get no time while the kernel waits for its first timer
     # interrupts, and then it would panic ("IO-APIC + timer doesn't work").
     append = ("console=ttyS0 panic=-1 no_timer_check rootfstype=virtiofs root=root ro "
-              "init=/rdax/scripts/guest/init")
+              f"init=/rdax/scripts/guest/init {parameters}")
     if special:
         machine += ",nvdimm-persistence=cpu"
         # QEMU's usual vendor is AMD, of whose CPUs these machine checks would not mean memory.
@@ -194,8 +194,12 @@ def to_stdout(data: bytes) -> None:
 
 
 def boot(command: Sequence[str], *, timeout: float, name: str = "guest",
-         interactive: bool = False, special: bool = False, sink: Sink = to_stdout) -> Result:
-    """Run COMMAND in a guest; its console is kept in /work/NAME.console."""
+         interactive: bool = False, special: bool = False, parameters: str = "",
+         sink: Sink = to_stdout) -> Result:
+    """Run COMMAND in a guest; its console is kept in /work/NAME.console.
+
+    PARAMETERS are more of the kernel's.
+    """
     begun = time.monotonic()
     log, socket = console_of(name), socket_of(name)
     status = WORK / "status"
@@ -208,7 +212,7 @@ def boot(command: Sequence[str], *, timeout: float, name: str = "guest",
     in_time = True
     with virtiofs(socket, WORK / f"{name}.virtiofsd"):
         process = subprocess.Popen(
-            qemu(name, interactive, special),
+            qemu(name, interactive, special, parameters),
             stdin=None if interactive else subprocess.DEVNULL,
             stdout=None if interactive else subprocess.PIPE)
         try:

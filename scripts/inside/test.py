@@ -6,7 +6,8 @@ host      the checks of scripts/inside/check, Rust's and Python's unit tests, an
           warning on a guest's console is found
 guest     the kselftests of samples/selftests in a guest, by Linux's own runner; those of
           SPECIAL in the special guest
-persist   a pattern written in one boot and verified in the next
+persist   a pattern written in one boot and verified in the next; a page that is dirty when
+          the machine shuts down
 """
 
 import os
@@ -29,6 +30,7 @@ LITMUS = Path("/rdax/Documentation/litmus-tests")
 MEMORY_MODEL = Path("/kernel/linux/tools/memory-model")
 KSELFTEST = Path("/build/kselftest")
 PERSIST = KSELFTEST / "rdax/persist.sh"
+SHUTDOWN = KSELFTEST / "rdax/shutdown.sh"
 # What needs QEMU's monitor, or caches that survive a power failure: in the special guest only.
 SPECIAL = ("poison_mce", "eadr")
 
@@ -68,11 +70,12 @@ def host_verdicts(tap: Tap, suite: str, command: Sequence[str | Path], **env: st
 
 
 def in_guest(tap: Tap, name: str, command: Sequence[str], reader: Reader | None,
-             timeout: float, special: bool = False) -> guest.Result:
+             timeout: float, *, special: bool = False, parameters: str = "") -> guest.Result:
     """Run COMMAND in a guest; two results: did it end as it should, is its console clean?"""
     fold = Fold()
     result = guest.boot(command, timeout=timeout, name=name.replace(" ", "-"),
-                        special=special, sink=by_lines(reader.line if reader else fold.line))
+                        special=special, parameters=parameters,
+                        sink=by_lines(reader.line if reader else fold.line))
     if reader:
         reader.end(result.status)
         # the runner's exit status repeats what its lines say
@@ -160,6 +163,17 @@ def persist(tap: Tap) -> None:
     for verb in ("write", "verify"):
         say(f"persist: {verb}")
         in_guest(tap, f"persist {verb}", [str(PERSIST), verb, seed], None, timeout=180)
+    shutdown(tap)
+
+
+def shutdown(tap: Tap) -> None:
+    """The console of a machine that shuts down tells what is written back, by kprobes."""
+    say("persist: shutdown")
+    result = in_guest(tap, "shutdown", [str(SHUTDOWN)], None, timeout=180, parameters="tp_printk")
+    calls = [call for line in result.log
+             for call in ("shutting down", "written_back", "flushed") if f" {call}" in line]
+    tap.result(calls == ["shutting down", "written_back", "flushed"],
+               "shutdown: a dirty page is written back, then the region flushed")
 
 
 SUITES: dict[str, Callable[[Tap], None]] = {"host": host, "guest": in_boot, "persist": persist}
