@@ -266,7 +266,7 @@ static int words_round(void *arg)
 	return run_all(write_or_punch, w);
 }
 
-TEST_F_TIMEOUT(collide, words_of_punched_pages, 60)
+TEST_F_TIMEOUT(collide, words_of_punched_pages, 120)
 {
 	struct words *w = rdax_shared(sizeof(*w));
 	char *map;
@@ -371,7 +371,7 @@ static int sizes(void *arg)
 	return run_all(write_same_pages, arg);
 }
 
-TEST_F_TIMEOUT(collide, users_of_both_sizes, 60)
+TEST_F_TIMEOUT(collide, users_of_both_sizes, 120)
 {
 	struct race *r = rdax_shared(sizeof(*r));
 	struct rdax_counts d;
@@ -439,7 +439,7 @@ static int readers(void *arg)
 	return run_all(read_or_write, arg);
 }
 
-TEST_F_TIMEOUT(collide, readers_of_holes, 60)
+TEST_F_TIMEOUT(collide, readers_of_holes, 120)
 {
 	struct race *r = rdax_shared(sizeof(*r));
 	struct rdax_counts d;

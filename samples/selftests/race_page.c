@@ -234,7 +234,7 @@ static int clear_all(void *arg)
 	return 0;
 }
 
-TEST_F_TIMEOUT(race, eight_threads, 60)
+TEST_F_TIMEOUT(race, eight_threads, 120)
 {
 	const struct shape *v = &variant->shape;
 	uint64_t touches = v->pages * v->rounds;

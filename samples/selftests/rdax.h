@@ -23,8 +23,8 @@
 #define ND_DEVICES	"/sys/bus/nd/devices"
 #define ND_DRIVER	"/sys/bus/nd/drivers/rdax"
 
-/* A bind, an unbind or a race takes far less even under TCG. */
-#define RDAX_PATIENCE	20	/* seconds */
+/* A bind, an unbind or a race takes far less even under TCG, with others at work on the host. */
+#define RDAX_PATIENCE	60	/* seconds */
 
 /* /sys/class/dax/rdax0/{faults,entries}/ */
 struct rdax_counts {

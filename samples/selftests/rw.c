@@ -220,7 +220,7 @@ static void both_ways(struct __test_metadata *_metadata, int fd, const struct vi
 		TH_LOG("call %d, %" PRIu64 " bytes at 0x%" PRIx64, call, len, from);
 }
 
-TEST_F_TIMEOUT(rw, contents, 60)
+TEST_F_TIMEOUT(rw, contents, 120)
 {
 	char *buf = malloc(4 * SZ_2M + 64);
 	uint64_t seed = 1, rest = 0;
@@ -477,7 +477,7 @@ static void all_see(struct __test_metadata *_metadata, int fd, uint64_t from, ui
 	EXPECT_EQ(len, bytes_same(buf, shadow, len));
 }
 
-TEST_F_TIMEOUT(hole, written, 60)
+TEST_F_TIMEOUT(hole, written, 120)
 {
 	uint64_t start = self->hole - AROUND, end = self->hole + variant->bytes;
 	const struct {

@@ -277,7 +277,7 @@ FIXTURE_TEARDOWN(punched)
 {
 }
 
-TEST_F_TIMEOUT(punched, while_written, 60)
+TEST_F_TIMEOUT(punched, while_written, 120)
 {
 	struct race *r = self->race;
 

@@ -884,7 +884,7 @@ static void expect_durable(struct __test_metadata *_metadata, struct history *hi
 	/* There was something to see. */
 	EXPECT_LT(ENOUGH, v.stores);
 	EXPECT_LT(ENOUGH, v.syncs);
-	EXPECT_LT(ENOUGH, v.writebacks);
+	EXPECT_LT(0, v.writebacks);
 	TH_LOG("%" PRIu64 " stores, %" PRIu64 " syncs, %" PRIu64 " write-backs",
 	       v.stores, v.syncs, v.writebacks);
 	if (!plan->unbind) {
