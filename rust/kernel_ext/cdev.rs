@@ -178,6 +178,15 @@ impl PinnedDrop for Cdev {
     }
 }
 
+/// What a minor number stands for.
+enum Slot<T> {
+    Free,
+    /// A device whose node can be opened.
+    Device(Arc<T>),
+    /// A device whose node is going.
+    Gone,
+}
+
 /// A class of devices, and the `cdev` that serves all of them.
 ///
 /// # Invariants
@@ -190,9 +199,9 @@ pub(crate) struct Class<T: Operations> {
     cdev: Cdev,
     numbers: Numbers,
     class: ClassHandle,
-    /// The device of each minor number.
+    /// What each minor number stands for.
     #[pin]
-    devices: Mutex<KVec<Option<Arc<T>>>>,
+    slots: Mutex<KVec<Slot<T>>>,
     name: &'static CStr,
 }
 
@@ -211,7 +220,7 @@ impl<T: Operations> Class<T> {
         try_pin_init!(Self {
             class: ClassHandle::new(class)?,
             numbers: Numbers::new(name)?,
-            devices <- new_mutex!(KVec::new(), "rdax_class_devices"),
+            slots <- new_mutex!(KVec::new(), "rdax_class_slots"),
             name,
             // INVARIANT: In this very `Class<T>`.
             cdev <- Cdev::new(numbers.0, FileOperations::<T>::build()),
@@ -219,29 +228,35 @@ impl<T: Operations> Class<T> {
     }
 
     fn device_of(&self, minor: usize) -> Option<Arc<T>> {
-        self.devices.lock().get(minor)?.clone()
+        match self.slots.lock().get(minor)? {
+            Slot::Device(device) => Some(device.clone()),
+            Slot::Free | Slot::Gone => None,
+        }
     }
 
     /// Gives `data` the smallest free minor number.
     fn reserve(&self, data: &Arc<T>) -> Result<usize> {
-        let mut devices = self.devices.lock();
-        if let Some(free) = devices.iter().position(Option::is_none) {
-            if let Some(slot) = devices.get_mut(free) {
-                *slot = Some(data.clone());
-            }
-            return Ok(free);
+        let mut slots = self.slots.lock();
+        let taken = Slot::Device(data.clone());
+        let free = slots.iter().position(|slot| matches!(slot, Slot::Free));
+        if let Some((number, slot)) = free.and_then(|free| Some((free, slots.get_mut(free)?))) {
+            *slot = taken;
+            return Ok(number);
         }
-        if devices.len() >= MINORS {
+        if slots.len() >= MINORS {
             return Err(ENOSPC);
         }
-        devices.push(Some(data.clone()), GFP_KERNEL)?;
-        Ok(devices.len() - 1)
+        slots.push(taken, GFP_KERNEL)?;
+        Ok(slots.len() - 1)
     }
 
-    fn release(&self, minor: usize) {
-        let device = self.devices.lock().get_mut(minor).and_then(Option::take);
+    fn set(&self, minor: usize, slot: Slot<T>) {
+        let old = match self.slots.lock().get_mut(minor) {
+            Some(old) => core::mem::replace(old, slot),
+            None => return,
+        };
         // Dropped without the lock.
-        drop(device);
+        drop(old);
     }
 }
 
@@ -253,7 +268,7 @@ struct Minor<T: Operations> {
 
 impl<T: Operations> Drop for Minor<T> {
     fn drop(&mut self) {
-        self.class.release(self.number);
+        self.class.set(self.number, Slot::Free);
     }
 }
 
@@ -316,10 +331,8 @@ impl<T: Operations> Node<T> {
 
 impl<T: Operations> Drop for Node<T> {
     fn drop(&mut self) {
-        // No open may find the data any more...
-        self.minor.class.release(self.minor.number);
-        // ...and then the node goes.
-        //
+        // No open may find the data any more, then the node goes, and only then the number is free.
+        self.minor.class.set(self.minor.number, Slot::Gone);
         // SAFETY: Registered by the type invariants.
         unsafe { bindings::device_unregister(self.dev.as_ptr()) };
     }
