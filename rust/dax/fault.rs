@@ -129,7 +129,10 @@ fn serve(device: &Device, vmf: &mut VmFault<'_>, level: Level) -> Result<FaultRe
     if vmf.is_write() {
         entry.set_dirty();
     }
-    Ok(vmf.insert_pfn(level, pfn, vmf.is_write()))
+    match live.media().frame(level, pfn) {
+        Some(frame) => Ok(vmf.insert(level, frame, vmf.is_write())),
+        None => Err(FaultResult::Sigbus),
+    }
 }
 
 impl From<GrabError> for FaultResult {
@@ -170,7 +173,7 @@ fn insert_zero(live: &Live, vmf: &mut VmFault<'_>, level: Level) -> FaultResult 
     match level {
         Level::Pte => vmf.insert_zero_page(),
         Level::Pmd => match live.huge_zero() {
-            Some(zero) => vmf.insert_pfn(level, zero.pfn(), false),
+            Some(zero) => vmf.insert(level, zero.frame(), false),
             None => FaultResult::Fallback,
         },
         // There is no hole of this order.

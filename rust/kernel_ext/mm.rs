@@ -92,6 +92,32 @@ impl FaultResult {
     }
 }
 
+/// A page frame that may be mapped as long as `'a` lasts.
+///
+/// # Invariants
+///
+/// It is memory that user space may have: of the media of a bound namespace, or zeroes to be mapped
+/// read-only.
+#[derive(Clone, Copy)]
+pub(crate) struct Frame<'a> {
+    pfn: usize,
+    _memory: PhantomData<&'a ()>,
+}
+
+impl Frame<'_> {
+    /// # Safety
+    ///
+    /// The invariants of the type must hold for the frame `pfn`, and for those behind it as far as a
+    /// leaf that is made of it reaches.
+    pub(super) unsafe fn new(pfn: usize) -> Self {
+        // INVARIANT: By the requirements of this function.
+        Self {
+            pfn,
+            _memory: PhantomData,
+        }
+    }
+}
+
 /// A fault being handled.
 ///
 /// # Invariants
@@ -138,19 +164,20 @@ impl VmFault<'_> {
         }
     }
 
-    /// Maps `pfn` at `level`, around the faulting address. May sleep (allocates page tables).
+    /// Maps `frame` at `level`, around the faulting address. May sleep (allocates page tables).
     ///
     /// To be called with the lock held that every other insertion into this range of the device
     /// takes too: what the page table holds is looked at here, and must not become a table of
     /// smaller entries before the insertion.
     ///
-    /// `pfn` is the first frame of the leaf. The caller has checked that the leaf lies in the VMA
-    /// and that the frame is aligned to it; when not, nothing is mapped and the result is
-    /// [`FaultResult::Fallback`].
+    /// `frame` is the first of the leaf. The caller has checked that the leaf lies in the VMA and that
+    /// the frame is aligned to it; when not, nothing is mapped and the result is
+    /// [`FaultResult::Fallback`]. It holds what the frame's lifetime stands for.
     ///
     /// A leaf that is `writable` is so as far as the VMA is. Of a read fault it should not be, or the
     /// first write will not be seen. One that is there already is made writable.
-    pub(crate) fn insert_pfn(&mut self, level: Level, pfn: usize, writable: bool) -> FaultResult {
+    pub(crate) fn insert(&mut self, level: Level, frame: Frame<'_>, writable: bool) -> FaultResult {
+        let pfn = frame.pfn;
         let mask = (bindings::PAGE_SIZE << level.order()) - 1;
         let (start, end) = self.vma_range();
         let first = self.address() & !mask;
@@ -218,7 +245,9 @@ impl VmFault<'_> {
     pub(crate) fn insert_zero_page(&mut self) -> FaultResult {
         // SAFETY: The C function only looks for a frame number.
         let pfn = unsafe { bindings::zero_pfn(self.address()) };
-        self.insert_pfn(Level::Pte, pfn, false)
+        // SAFETY: The zero page, to be mapped read-only.
+        let frame = unsafe { Frame::new(pfn) };
+        self.insert(Level::Pte, frame, false)
     }
 }
 

@@ -7,7 +7,10 @@
 //!
 //! C header: [`include/linux/gfp.h`](srctree/include/linux/gfp.h)
 
-use super::bindings;
+use super::{
+    bindings,
+    mm::Frame, //
+};
 use core::ptr::NonNull;
 use kernel::prelude::*;
 
@@ -42,10 +45,10 @@ impl HugeZeroPage {
         })
     }
 
-    /// The frame of its first page.
-    pub(crate) fn pfn(&self) -> usize {
-        // SAFETY: `page` is valid by the type invariants.
-        unsafe { bindings::page_to_pfn(self.page.as_ptr()) }
+    /// The frame of its first page, for a leaf of the size of a PMD, read-only.
+    pub(crate) fn frame(&self) -> Frame<'_> {
+        // SAFETY: `page` is valid by the type invariants, and so many pages of zeroes.
+        unsafe { Frame::new(bindings::page_to_pfn(self.page.as_ptr())) }
     }
 }
 

@@ -11,6 +11,10 @@ use super::{
         BLOCK, //
     },
     bindings,
+    mm::{
+        Frame,
+        Level, //
+    },
     task, //
 };
 use core::{
@@ -84,6 +88,21 @@ impl Media {
             return Err(EFBIG);
         }
         Ok(self.addr.wrapping_add(offset))
+    }
+
+    /// The frames of the leaf that begins at the page frame `pfn`, to be mapped while there is a reference
+    /// to this; `None` when they are not all of this media.
+    pub(crate) fn frame(&self, level: Level, pfn: usize) -> Option<Frame<'_>> {
+        // SAFETY: `nsio` is valid by the type invariants; its resource does not change while it is
+        // enabled.
+        let start = unsafe { (*self.nsio).res.start };
+        let bytes = bindings::PAGE_SIZE << level.order();
+        let offset = (pfn as u64)
+            .checked_mul(bindings::PAGE_SIZE as u64)?
+            .checked_sub(start)?;
+        self.at(offset, bytes).ok()?;
+        // SAFETY: Checked just above. The media may be mapped until it is revoked.
+        Some(unsafe { Frame::new(pfn) })
     }
 
     /// Whether CPU caches must be written back to the media: not where the platform does it when the
