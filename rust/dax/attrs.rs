@@ -8,42 +8,59 @@ use super::{
         Device,
         Live, //
     },
+    driver::Bound,
     mapping::Events,
-    order::Order, //
+    order::Order,
+    params,
+    poison, //
 };
 use crate::kernel_ext::{
-    badblocks,
+    badblocks, log,
     sysfs::{
         Attribute,
         Attributes,
         Group,
         Groups,
-        Show, //
+        Show,
+        Store, //
     },
 };
 use core::fmt::Write;
 use kernel::{
     fmt,
-    str::Formatter, //
+    prelude::*,
+    str::{
+        BStr,
+        Formatter, //
+    }, //
 };
 
-/// An attribute of the device that shows one value: for all to read, as a number, unless it says
-/// otherwise.
+/// An attribute that shows one value: for all to read, as a number, unless it says otherwise; and that may
+/// be written to a [`Store`], if it names one.
 macro_rules! attribute {
     ($static:ident, $name:literal, |$device:ident| $value:expr) => {
         attribute!($static, $name, 0o444, "{}", |$device| $value);
     };
     ($static:ident, $name:literal, $mode:literal, $format:literal, |$device:ident| $value:expr) => {
-        static $static: Attribute<Device> = {
+        attribute!($static: Device, $name, $mode, $format, [], |$device| $value);
+    };
+    ($static:ident, $name:literal, $mode:literal, $format:literal, $store:ty,
+     |$device:ident| $value:expr) => {
+        attribute!($static: Device, $name, $mode, $format, [.writable::<$store>()],
+                   |$device| $value);
+    };
+    ($static:ident: $data:ty, $name:literal, $mode:literal, $format:literal, [$($writable:tt)*],
+     |$device:ident| $value:expr) => {
+        static $static: Attribute<$data> = {
             struct Attr;
 
-            impl Show<Device> for Attr {
-                fn show($device: &Device, out: &mut Formatter<'_>) -> fmt::Result {
+            impl Show<$data> for Attr {
+                fn show($device: &$data, out: &mut Formatter<'_>) -> fmt::Result {
                     out.write_fmt(format_args!(concat!($format, "\n"), $value))
                 }
             }
 
-            Attribute::new::<Attr>($name, $mode)
+            Attribute::new::<Attr>($name, $mode)$($writable)*
         };
     };
 }
@@ -58,14 +75,69 @@ fn event(device: &Device, counter: impl FnOnce(&Events) -> &Counter) -> Result<u
     live(device, |live| counter(&live.mapping.events).get())
 }
 
-attribute!(SIZE, c"size", |dev| live(dev, |live| live.range.size())?);
-attribute!(ALIGN, c"align", |dev| dev.align().bytes());
+/// Why a write to an attribute was refused, for who reads the log.
+fn refused(what: &str, text: &[u8], reason: &str, error: Error) -> Error {
+    if log::ratelimit() {
+        let text = BStr::from_bytes(text);
+        pr_info!("{what} {text} refused: {reason}\n");
+    }
+    error
+}
+
+struct Size;
+
+impl Store<Device> for Size {
+    fn store(device: &Device, text: &[u8]) -> Result {
+        let size = params::number(text)
+            .ok_or_else(|| refused("size", text, "not a number of bytes", EINVAL))?;
+        device.region().resize(device, size).inspect_err(|&error| {
+            let reason = match error {
+                EINVAL => "not a multiple of align",
+                ENOSPC => "the region has not so much left",
+                ENXIO => "the device is gone",
+                _ => return,
+            };
+            refused("size", text, reason, error);
+        })
+    }
+}
+
+struct Align;
+
+impl Store<Device> for Align {
+    fn store(device: &Device, text: &[u8]) -> Result {
+        let align = params::align(text)
+            .ok_or_else(|| refused("align", text, "it must be 4K, 2M or 1G", EINVAL))?;
+        device
+            .region()
+            .set_align(device, align)
+            .inspect_err(|&error| {
+                let reason = match error {
+                    EINVAL => "the device's size or its place in the region is no multiple of it",
+                    EBUSY => "the device is in use",
+                    _ => return,
+                };
+                refused("align", text, reason, error);
+            })
+    }
+}
+
+attribute!(SIZE, c"size", 0o644, "{}", Size, |dev| live(dev, |live| {
+    live.layout.read().size()
+})?);
+attribute!(ALIGN, c"align", 0o644, "{}", Align, |dev| dev
+    .align()
+    .bytes());
+attribute!(AVAILABLE, c"available_size", |dev| dev.region().available());
 // A physical address: for root only.
 attribute!(RESOURCE, c"resource", 0o400, "{:#x}", |dev| live(
     dev,
-    |live| live.range.start()
+    |live| live.layout.read().start()
 )?);
-attribute!(NUMA_NODE, c"numa_node", |dev| dev.numa_node());
+attribute!(NUMA_NODE, c"numa_node", |dev| dev
+    .region()
+    .geometry
+    .numa_node);
 
 /// As libnvdimm lists them: the first block of a run and their number, in blocks of 512 bytes.
 struct BadBlocks;
@@ -76,8 +148,9 @@ const BAD_LINE: usize = 2 * 21;
 impl Show<Device> for BadBlocks {
     fn show(device: &Device, out: &mut Formatter<'_>) -> fmt::Result {
         let live = device.live().ok_or(fmt::Error)?;
+        let layout = live.layout.read();
         let mut from = 0;
-        while let Some(bad) = live.media().bad().first_in(from..live.range.size()) {
+        while let Some(bad) = poison::first_bad(&live, &layout, from) {
             let count = (bad.end - bad.start) / badblocks::BLOCK;
             // As many as a page holds.
             if out.bytes_written() + BAD_LINE > Order::PTE.bytes() {
@@ -92,9 +165,10 @@ impl Show<Device> for BadBlocks {
 
 static BADBLOCKS: Attribute<Device> = Attribute::new::<BadBlocks>(c"badblocks", 0o444);
 
-static DEVICE_ATTRS: Attributes<Device, 6> = Attributes::new([
+static DEVICE_ATTRS: Attributes<Device, 7> = Attributes::new([
     Some(&SIZE),
     Some(&ALIGN),
+    Some(&AVAILABLE),
     Some(&RESOURCE),
     Some(&NUMA_NODE),
     Some(&BADBLOCKS),
@@ -159,3 +233,75 @@ static ENTRIES: Group<Device> = Group::new(Some(c"entries"), &ENTRY_ATTRS);
 /// All attributes of a device.
 pub(crate) static GROUPS: Groups<Device, 4> =
     Groups::new([Some(&DEVICE), Some(&FAULTS), Some(&ENTRIES), None]);
+
+struct Create;
+
+impl Store<Bound> for Create {
+    fn store(bound: &Bound, text: &[u8]) -> Result {
+        if text != b"1" {
+            return Err(refused("create", text, "only 1 may be written", EINVAL));
+        }
+        bound.region().create(0)?;
+        Ok(())
+    }
+}
+
+struct Delete;
+
+impl Store<Bound> for Delete {
+    fn store(bound: &Bound, text: &[u8]) -> Result {
+        let minor = params::minor(text).ok_or(ENXIO);
+        minor
+            .and_then(|minor| bound.region().delete(minor))
+            .inspect_err(|&error| {
+                let reason = match error {
+                    ENXIO => "no device of this region",
+                    EBUSY => "the device is in use",
+                    _ => return,
+                };
+                refused("delete", text, reason, error);
+            })
+    }
+}
+
+/// The name of the device that was made last; nothing when there is none.
+struct Youngest;
+
+impl Show<Bound> for Youngest {
+    fn show(bound: &Bound, out: &mut Formatter<'_>) -> fmt::Result {
+        match bound.region().youngest() {
+            Some(minor) => writeln!(out, "rdax{minor}"),
+            None => writeln!(out),
+        }
+    }
+}
+
+attribute!(REGION_SIZE: Bound, c"size", 0o444, "{}", [], |bound| bound
+    .region()
+    .geometry
+    .range
+    .size());
+attribute!(REGION_ALIGN: Bound, c"align", 0o444, "{}", [], |bound| bound
+    .region()
+    .geometry
+    .align
+    .bytes());
+attribute!(REGION_AVAILABLE: Bound, c"available_size", 0o444, "{}", [], |bound| bound
+    .region()
+    .available());
+static CREATE: Attribute<Bound> = Attribute::new::<Youngest>(c"create", 0o644).writable::<Create>();
+static DELETE: Attribute<Bound> = Attribute::write_only::<Delete>(c"delete", 0o200);
+
+static REGION_ATTRS: Attributes<Bound, 6> = Attributes::new([
+    Some(&REGION_SIZE),
+    Some(&REGION_ALIGN),
+    Some(&REGION_AVAILABLE),
+    Some(&CREATE),
+    Some(&DELETE),
+    None,
+]);
+
+static REGION: Group<Bound> = Group::new(Some(c"rdax_region"), &REGION_ATTRS);
+
+/// The attributes of a namespace that is bound.
+pub(crate) static REGION_GROUPS: Groups<Bound, 2> = Groups::new([Some(&REGION), None]);

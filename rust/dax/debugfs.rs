@@ -27,10 +27,12 @@ pub(crate) struct View {
     entries: File<Arc<Device>>,
     #[pin]
     events: File<Arc<Device>>,
+    #[pin]
+    extents: File<Arc<Device>>,
 }
 
 impl View {
-    /// Makes `<parent>/rdax<minor>/{entries,events}`. Sleeps.
+    /// Makes `<parent>/rdax<minor>/{entries,events,extents}`. Sleeps.
     ///
     /// Errors: `ENOMEM`. Without debugfs there are no files, and that is no error.
     pub(crate) fn new<'a>(
@@ -41,7 +43,8 @@ impl View {
         let dir = parent.subdir(&CString::try_from_fmt(fmt!("rdax{minor}"))?);
         Ok(try_pin_init!(Self {
             entries <- dir.clone().read_callback_file(c"entries", device.clone(), &show_entries),
-            events <- dir.read_callback_file(c"events", device.clone(), &show_events),
+            events <- dir.clone().read_callback_file(c"events", device.clone(), &show_events),
+            extents <- dir.read_callback_file(c"extents", device.clone(), &show_extents),
         }))
     }
 }
@@ -92,6 +95,22 @@ fn alike(left: Entry, right: Entry) -> bool {
     left.order() == right.order()
         && left.is_locked() == right.is_locked()
         && core::mem::discriminant(&left.kind()) == core::mem::discriminant(&right.kind())
+}
+
+/// A line for each extent: where it stands in the device, where it begins in its region, and its length,
+/// all in pages.
+fn show_extents(device: &Arc<Device>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let Some(live) = device.live() else {
+        return Ok(());
+    };
+    for extent in live.layout.read().as_slice() {
+        writeln!(
+            f,
+            "{:#x} {:#x} {:#x}",
+            extent.pgoff, extent.first, extent.pages
+        )?;
+    }
+    Ok(())
 }
 
 fn show_events(device: &Arc<Device>, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,20 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A device, from when its namespace is bound until the last open file is gone.
+//! A device, from when it is made of a region until the last open file is gone.
 
 use super::{
+    extents::Extents,
     mapping::Mapping,
     order::Order,
-    range::Range,
+    region::Region,
     stats::Faults,
     sync, //
 };
 use crate::kernel_ext::{
     fs::AnonInode,
-    nd::{
-        self,
-        Namespace, //
-    },
+    nd,
     page::HugeZeroPage,
     rwsem::RwSemaphore,
     srcu::{
@@ -23,36 +21,30 @@ use crate::kernel_ext::{
     },
 };
 use kernel::{
+    new_mutex,
     new_work,
     prelude::*,
     sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
+        Mutex,
         SetOnce, //
     },
     workqueue::Work, //
 };
 
-/// What a device is made of.
-pub(crate) struct Geometry {
-    /// Where its media lies.
-    pub(crate) range: Range,
-    /// What offsets, addresses and lengths of mappings must be a multiple of.
-    pub(crate) align: Order,
-    /// The node of the machine that it is nearest to; -1 when not known.
-    pub(crate) numa_node: i32,
-    /// Whether `MAP_SYNC` can be kept.
-    pub(crate) synchronous: bool,
-}
-
 /// What there is of a device only while its namespace is bound, with the media.
 #[pin_data]
 pub(crate) struct Contents {
-    pub(crate) range: Range,
     #[pin]
     pub(crate) mapping: Mapping,
-    /// Held shared by faults, and alone by what changes several entries and the media behind them.
+    /// Where its pages lie. Held shared by faults, and alone by what changes that, or several entries
+    /// and the media behind them.
     #[pin]
-    pub(crate) layout: RwSemaphore,
+    pub(crate) layout: RwSemaphore<Extents>,
     huge_zero: SetOnce<HugeZeroPage>,
 }
 
@@ -71,17 +63,27 @@ impl Contents {
 /// The way to the media.
 pub(crate) type Live = nd::Live<Contents>;
 
+/// Who uses a device.
+struct Users {
+    /// Files that are open, or mapped.
+    files: usize,
+    /// It is to go, or its alignment to change: no file may be opened.
+    excluded: bool,
+}
+
 /// A device.
 ///
-/// Its memory is reference-counted: the bound namespace and each open file keep it. Its media is
-/// reached only by [`Device::live`].
+/// Its memory is reference-counted: the region and each open file keep it. Its media is reached only by
+/// [`Device::live`].
 #[pin_data]
 pub(crate) struct Device {
+    region: Arc<Region>,
     live: Arc<Revocable<Live>>,
     inode: AnonInode,
-    align: Order,
-    numa_node: i32,
-    synchronous: bool,
+    /// The exponent of an [`Order`]. Changes only while no file is open.
+    align: Atomic<u32>,
+    #[pin]
+    users: Mutex<Users>,
     pub(crate) faults: Faults,
     /// Tears down the mappings of what turned out to be bad.
     #[pin]
@@ -89,28 +91,27 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    /// Sleeps. Errors: `ENOMEM`, `ENFILE`.
-    pub(crate) fn new(namespace: &Namespace<'_>, geometry: Geometry) -> Result<Arc<Self>> {
-        let Geometry {
-            range,
-            align,
-            numa_node,
-            synchronous,
-        } = geometry;
+    /// A device of these extents of a region. Sleeps. Errors: `ENOMEM`, `ENFILE`.
+    pub(crate) fn new(
+        region: &Arc<Region>,
+        live: &nd::Live<()>,
+        extents: Extents,
+        align: Order,
+    ) -> Result<Arc<Self>> {
         Arc::pin_init(
             try_pin_init!(Self {
-                live: namespace.publish(try_pin_init!(Contents {
-                    range,
-                    mapping <- Mapping::new(),
-                    layout <- RwSemaphore::new(c"rdax_layout"),
-                    huge_zero: SetOnce::new(),
-                }))?,
+                region: region.clone(),
                 inode: AnonInode::new(c"[rdax]")?,
-                align,
-                numa_node,
-                synchronous,
+                align: Atomic::new(align.get()),
+                users <- new_mutex!(Users { files: 0, excluded: false }, "rdax_users"),
                 faults: Faults::new(),
                 unmap_poison <- new_work!("rdax_unmap_poison"),
+                // Last: what it makes outlives a failure.
+                live: live.publish(try_pin_init!(Contents {
+                    mapping <- Mapping::new(),
+                    layout <- RwSemaphore::new(c"rdax_layout", extents),
+                    huge_zero: SetOnce::new(),
+                }))?,
             }),
             GFP_KERNEL,
         )
@@ -121,20 +122,84 @@ impl Device {
         self.live.try_access()
     }
 
+    /// The size in bytes. Sleeps. Errors: `ENXIO` when the device is gone.
+    pub(crate) fn size(&self) -> Result<u64> {
+        let live = self.live().ok_or(ENXIO)?;
+        let layout = live.layout.read();
+        Ok(layout.size())
+    }
+
+    /// Lets go of what is kept of it until its namespace is unbound. To be called when it is not
+    /// [`Attached`] any more.
+    pub(crate) fn forget(&self, region: &nd::Live<()>) {
+        region.forget(&self.live);
+    }
+
+    /// Waits for every guard of [`Device::live`] that exists now. Sleeps; none may be held by this task.
+    pub(crate) fn synchronize(&self) {
+        self.live.synchronize();
+    }
+
+    pub(crate) fn region(&self) -> &Arc<Region> {
+        &self.region
+    }
+
     pub(crate) fn inode(&self) -> &AnonInode {
         &self.inode
     }
 
+    /// What offsets, addresses and lengths of mappings must be a multiple of.
     pub(crate) fn align(&self) -> Order {
-        self.align
+        Order::new(self.align.load(Relaxed)).unwrap_or(Order::PTE)
     }
 
-    pub(crate) fn numa_node(&self) -> i32 {
-        self.numa_node
+    /// To be called with an [`Exclusion`], so that whoever opens a file next sees it.
+    pub(crate) fn set_align(&self, _: &Exclusion<'_>, align: Order) {
+        self.align.store(align.get(), Relaxed);
     }
 
-    pub(crate) fn is_synchronous(&self) -> bool {
-        self.synchronous
+    /// A file is being opened. Errors: `ENXIO` when the device is going.
+    pub(crate) fn add_user(&self) -> Result {
+        let mut users = self.users.lock();
+        if users.excluded {
+            return Err(ENXIO);
+        }
+        users.files += 1;
+        Ok(())
+    }
+
+    /// A file was closed.
+    pub(crate) fn remove_user(&self) {
+        let mut users = self.users.lock();
+        users.files = users.files.saturating_sub(1);
+    }
+
+    /// Keeps files from being opened. Errors: `EBUSY` when one is.
+    pub(crate) fn exclude(&self) -> Result<Exclusion<'_>> {
+        let mut users = self.users.lock();
+        if users.files != 0 || users.excluded {
+            return Err(EBUSY);
+        }
+        users.excluded = true;
+        Ok(Exclusion { device: self })
+    }
+}
+
+/// No file of the device is open, and none can be opened.
+pub(crate) struct Exclusion<'a> {
+    device: &'a Device,
+}
+
+impl Exclusion<'_> {
+    /// For good: the device goes.
+    pub(crate) fn forever(self) {
+        core::mem::forget(self);
+    }
+}
+
+impl Drop for Exclusion<'_> {
+    fn drop(&mut self) {
+        self.device.users.lock().excluded = false;
     }
 }
 

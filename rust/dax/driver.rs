@@ -1,18 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How a namespace becomes a device, and how it ends.
+//! How a namespace becomes a region, and how it ends.
 //!
 //! Loading the module takes no namespace: what the bus offers by itself is refused, unless the
 //! parameter `bind` names it. A write to `/sys/bus/nd/drivers/rdax/bind` asks for one. Before a
 //! namespace is taken, its head is read; nothing is ever written by binding.
 
 use super::{
-    debugfs::View,
-    device::{
-        Attached,
-        Device,
-        Geometry, //
-    },
+    attrs,
+    device::Device,
     order::Order,
     params,
     poison,
@@ -20,15 +16,15 @@ use super::{
         Misfit,
         Range, //
     },
+    region::{
+        Geometry,
+        Region, //
+    },
     signature,
     sync, //
 };
 use crate::kernel_ext::{
-    cdev::{
-        Class,
-        Node, //
-    },
-    memory_failure,
+    cdev::Class,
     nd::{
         self,
         Namespace,
@@ -38,6 +34,7 @@ use crate::kernel_ext::{
         Param,
         Value, //
     },
+    sysfs::GroupList, //
 };
 use kernel::{
     debugfs::Dir,
@@ -83,20 +80,29 @@ pub(crate) struct Driver {
 }
 
 /// A namespace that is bound.
-#[pin_data]
 pub(crate) struct Bound {
-    // Dropped in this order: no view, no new opens and no attributes, no news of errors, then no media.
-    #[pin]
-    _view: View,
-    _node: Node<Device>,
-    #[pin]
-    _frames: memory_failure::Registration<Device>,
-    device: Attached,
+    region: Arc<Region>,
+}
+
+impl Bound {
+    pub(crate) fn region(&self) -> &Arc<Region> {
+        &self.region
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        self.region.clear();
+    }
 }
 
 impl nd::Driver for Driver {
     type Data = Bound;
     const NAME: &'static CStr = c"rdax";
+
+    fn groups() -> GroupList<Bound> {
+        attrs::REGION_GROUPS.as_list()
+    }
 
     fn wants(&self, name: &CStr, origin: Origin) -> bool {
         match origin {
@@ -108,40 +114,34 @@ impl nd::Driver for Driver {
     fn probe(&self, namespace: &Namespace<'_>) -> Result<Pin<KBox<Bound>>> {
         let geometry = examine(namespace)?;
         let (range, align) = (geometry.range, geometry.align);
-        let (first, last) = range.frames();
-        let device = Attached(Device::new(namespace, geometry)?);
-        let node = Node::new(self.class.clone(), namespace.device(), device.0.clone())?;
+        let (class, debugfs) = (self.class.clone(), self.debugfs.clone());
+        let bound = Bound {
+            region: Region::new(namespace, geometry, class, debugfs)?,
+        };
+        let minor = bound.region.create(range.pages())?;
         dev_info!(
             namespace.device(),
-            "rdax{}: {} bytes, align {}\n",
-            node.minor(),
+            "rdax{minor}: {} bytes, align {}\n",
             range.size(),
             align.bytes()
         );
-        let view_of = device.0.clone();
-        KBox::pin_init(
-            try_pin_init!(Bound {
-                _view <- View::new(&self.debugfs, node.minor(), &view_of)?,
-                _node: node,
-                _frames <- memory_failure::Registration::new(device.0.clone(), first, last),
-                device,
-            }),
-            GFP_KERNEL,
-        )
+        Ok(KBox::pin(bound, GFP_KERNEL)?)
     }
 
     fn shutdown(bound: &Bound) {
-        if let Err(error) = sync::sync_all(&bound.device.0) {
-            pr_err!("what was written last may be lost: {error:?}\n");
-        }
+        bound.region.for_each(|device| {
+            if let Err(error) = sync::sync_all(device) {
+                pr_err!("what was written last may be lost: {error:?}\n");
+            }
+        });
     }
 
     fn poisoned(bound: &Bound) {
-        poison::update(&bound.device.0);
+        bound.region.for_each(poison::update);
     }
 }
 
-/// What device a namespace would be, if it may be one. Only reads.
+/// What region a namespace would be, if it may be one. Only reads.
 fn examine(namespace: &Namespace<'_>) -> Result<Geometry> {
     let dev = namespace.device();
     let Some(align) = params::align(Value::read(Param::Align).as_bytes()) else {

@@ -17,7 +17,6 @@ use super::{
         Order,
         PAGE_SHIFT, //
     },
-    poison,
     range::leaf_fits, //
 };
 use crate::kernel_ext::{
@@ -84,16 +83,17 @@ fn serve(device: &Device, vmf: &mut VmFault<'_>, level: Level) -> Result<FaultRe
 
     let inode = device.inode();
     let live = device.live().ok_or(FaultResult::Sigbus)?;
-    // Shared: excludes a punch, which changes what is behind several entries.
-    let _layout = live.layout.read();
-    let Some(pfn) = live.range.pfn(pgoff, order) else {
+    // Shared: excludes a punch, which changes what is behind several entries, and a change of the size.
+    let layout = live.layout.read();
+    let Some(pfn) = layout.pfn(pgoff, order) else {
         return Err(match level {
             Level::Pte => FaultResult::Sigbus,
             Level::Pmd | Level::Pud => FaultResult::Fallback,
         });
     };
 
-    if poison::is_poisoned(&live, pgoff, order) {
+    // What is noted as bad after this is unmapped by whoever noted it, with the layout held alone.
+    if live.media().is_bad(layout.offset_of(pfn), order.bytes()) {
         return Err(match level {
             Level::Pte => FaultResult::Hwpoison,
             // What is around it is served.

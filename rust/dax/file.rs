@@ -35,8 +35,16 @@ impl cdev::Operations for Device {
         self.inode()
     }
 
+    fn open(&self) -> Result {
+        self.add_user()
+    }
+
+    fn close(&self) {
+        self.remove_user();
+    }
+
     fn size(&self) -> Result<u64> {
-        Ok(self.live().ok_or(ENXIO)?.range.size())
+        self.size()
     }
 
     fn mmap_prepare(&self, vma: &VmaDesc<'_>) -> Result {
@@ -102,7 +110,7 @@ fn refuse(device: &Device, vma: &VmaDesc<'_>) -> Result<(), (&'static str, Error
     if !vma.is_shared() {
         return Err(("a private mapping (MAP_PRIVATE)", EINVAL));
     }
-    if !live.range.contains(vma.pgoff(), pages) {
+    if !live.layout.read().contains(vma.pgoff(), pages) {
         return Err(("beyond the end of the device", EINVAL));
     }
     let align = device.align();
@@ -112,7 +120,7 @@ fn refuse(device: &Device, vma: &VmaDesc<'_>) -> Result<(), (&'static str, Error
     if !align.is_aligned(start >> PAGE_SHIFT) {
         return Err(("address not aligned to the device's align", EINVAL));
     }
-    if vma.is_sync() && !device.is_synchronous() {
+    if vma.is_sync() && !device.region().geometry.synchronous {
         return Err((
             "MAP_SYNC on a region that is not synchronous",
             error::eopnotsupp(),

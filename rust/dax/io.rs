@@ -38,9 +38,12 @@ trait Transfer {
     /// How many bytes are left to copy.
     fn left(&self) -> usize;
 
-    /// Copies up to `len` bytes, not 0, at `offset`; returns how many. None, when the user's memory is
-    /// absent.
-    fn copy(&mut self, device: &Device, live: &Live, offset: u64, len: usize) -> Result<usize>;
+    /// Copies up to `len` bytes, not 0, at `at` bytes of the media; returns how many. None, when the
+    /// user's memory is absent.
+    fn copy(&mut self, live: &Live, at: u64, len: usize) -> Result<usize>;
+
+    /// Up to `len` bytes at `offset` bytes of the device were copied.
+    fn done(&mut self, _device: &Device, _live: &Live, _offset: u64, _len: usize) {}
 
     /// Makes the next `len` bytes of the user's memory present, or the first of them; returns how many.
     /// Faults.
@@ -54,12 +57,12 @@ impl Transfer for Read<'_, '_> {
         self.0.len()
     }
 
-    fn copy(&mut self, _: &Device, live: &Live, offset: u64, len: usize) -> Result<usize> {
-        let len = live.media().prepare_read(offset, len)?;
-        let copied = live.media().copy_to_iter(offset, len, self.0)?;
+    fn copy(&mut self, live: &Live, at: u64, len: usize) -> Result<usize> {
+        let len = live.media().prepare_read(at, len)?;
+        let copied = live.media().copy_to_iter(at, len, self.0)?;
         if copied == 0 {
             // The user's memory is absent, or the media is bad and nobody knew.
-            live.media().probe(offset)?;
+            live.media().probe(at)?;
         }
         Ok(copied)
     }
@@ -80,15 +83,17 @@ impl Transfer for Write<'_, '_> {
         self.from.len()
     }
 
-    fn copy(&mut self, device: &Device, live: &Live, offset: u64, len: usize) -> Result<usize> {
-        if !self.may_clear && live.media().is_bad(offset, len) {
+    fn copy(&mut self, live: &Live, at: u64, len: usize) -> Result<usize> {
+        if !self.may_clear && live.media().is_bad(at, len) {
             return Err(EAGAIN);
         }
-        let len = live.media().prepare_write(offset, len)?;
-        let copied = live.media().copy_from_iter(offset, len, self.from)?;
+        let len = live.media().prepare_write(at, len)?;
+        live.media().copy_from_iter(at, len, self.from)
+    }
+
+    fn done(&mut self, device: &Device, live: &Live, offset: u64, len: usize) {
         // All that was tried: how much was copied in front of a fault is not said to the byte.
         fill_holes(device, live, offset, len);
-        Ok(copied)
     }
 
     fn fault_in(&mut self, len: usize) -> Result<usize> {
@@ -119,12 +124,16 @@ pub(crate) fn write(
     kiocb: &mut Kiocb<'_>,
     from: &mut IovIterSource<'_>,
 ) -> Result<usize> {
-    let size = device.live().ok_or(ENXIO)?.range.size();
+    let size = device.size()?;
     if !from.is_empty() && (kiocb.is_append() || kiocb.pos() >= size) {
         return Err(ENOSPC);
     }
     let may_clear = !kiocb.is_nowait();
     let done = transfer(device, kiocb, Write { from, may_clear })?;
+    if done == 0 && !from.is_empty() {
+        // It has shrunk since.
+        return Err(ENOSPC);
+    }
     if done != 0 && kiocb.is_dsync() {
         sync::flush(device, &*device.live().ok_or(ENXIO)?)?;
     }
@@ -153,14 +162,13 @@ fn step(device: &Device, kiocb: &mut Kiocb<'_>, copy: &mut impl Transfer) -> Res
     loop {
         let live = device.live().ok_or(ENXIO)?;
         let offset = kiocb.pos();
-        let behind = live.range.size().saturating_sub(offset);
-        let len = most
-            .min(copy.left())
-            .min(usize::try_from(behind).unwrap_or(most));
-        if len == 0 {
+        // Not held over the copy: whoever moves the end waits for the guard before others get the pages.
+        let located = live.layout.read().locate(offset, most.min(copy.left()));
+        let Some((at, len)) = located.filter(|&(_, len)| len != 0) else {
             return Ok(0);
-        }
-        let copied = copy.copy(device, &live, offset, len)?;
+        };
+        let copied = copy.copy(&live, at, len)?;
+        copy.done(device, &live, offset, len);
         drop(live);
         if copied != 0 {
             kiocb.advance(copied);
@@ -203,18 +211,20 @@ fn fill_holes(device: &Device, live: &Live, offset: u64, len: usize) {
 /// bad block.
 pub(crate) fn peek(device: &Device, offset: u64, to: &mut [MaybeUninit<u8>]) -> Result<usize> {
     let live = device.live().ok_or(ENXIO)?;
-    let len = live.media().prepare_read(offset, to.len())?;
+    let (at, len) = live.layout.read().locate(offset, to.len()).ok_or(EFBIG)?;
+    let len = live.media().prepare_read(at, len)?;
     let to = to.get_mut(..len).ok_or(EINVAL)?;
-    live.media().read(offset, to)?;
+    live.media().read(at, to)?;
     Ok(len)
 }
 
 /// Writes at `offset` bytes for a debugger, as [`peek`] reads.
 pub(crate) fn poke(device: &Device, offset: u64, from: &[u8]) -> Result<usize> {
     let live = device.live().ok_or(ENXIO)?;
-    let len = live.media().prepare_write(offset, from.len())?;
+    let (at, len) = live.layout.read().locate(offset, from.len()).ok_or(EFBIG)?;
+    let len = live.media().prepare_write(at, len)?;
     let from = from.get(..len).ok_or(EINVAL)?;
-    live.media().write(offset, from)?;
+    live.media().write(at, from)?;
     fill_holes(device, &live, offset, len);
     Ok(len)
 }

@@ -4,7 +4,7 @@
 //!
 //! # Lock order
 //!
-//! `mmap_lock` or VMA lock → live guard (SRCU) → layout rwsem → entry lock → `i_mmap_rwsem` →
+//! The region's lock; `mmap_lock` or VMA lock → live guard (SRCU) → layout rwsem → entry lock → `i_mmap_rwsem` →
 //! page-table lock; the index's `xa_lock` and the wait queues' locks innermost, never held over
 //! anything that sleeps. A task holds one entry lock at a time. No lock of this module is held over
 //! a copy to or from user memory, which may fault on a mapping of this very device.

@@ -11,13 +11,12 @@ use super::{
         Device,
         Live, //
     },
-    order::{
-        Order,
-        PAGE_SHIFT, //
-    },
-    punch::unmap,
+    extents::Extents,
+    order::Order,
+    punch::unmap, //
 };
 use crate::kernel_ext::memory_failure;
+use core::ops::Range;
 use kernel::{
     impl_has_work,
     prelude::*,
@@ -51,15 +50,17 @@ impl WorkItem for Device {
 impl memory_failure::Operations for Device {
     fn broken(this: ArcBorrow<'_, Self>, pfn: usize) -> Result<usize> {
         let live = this.live().ok_or(ENOENT)?;
-        let pgoff = live.range.pgoff(pfn).ok_or(ENOENT)?;
-        let offset = (pgoff as u64) << PAGE_SHIFT;
+        let offset = this.region().geometry.range.offset_of(pfn).ok_or(ENOENT)?;
         // From now on no fault maps it; what is mapped goes in the work.
         if !live.media().bad().note(offset..offset + PAGE_SIZE) {
             pr_warn!("no room for another bad block: {offset:#x} will be used\n");
         }
         // When it is queued already it will see this one, too.
         let _ = workqueue::system_long().enqueue::<Arc<Self>, 0>(this.into());
-        Ok(pgoff)
+        // This may not wait. When the layout is changing, the mapping is torn down soon, and who uses it
+        // learns by a fault.
+        let layout = live.layout.try_read().ok_or(ENOENT)?;
+        layout.pgoff(pfn).ok_or(ENOENT)
     }
 
     fn work(&self) -> &Work<Self> {
@@ -77,18 +78,29 @@ pub(crate) fn update(device: &Device) {
     }
 }
 
-/// Whether one of the pages of the run of `order` around `pgoff` is bad. With the layout held, which
-/// [`unmap_poison`] holds alone after the block was noted: it is seen here, or unmapped there.
-pub(crate) fn is_poisoned(live: &Live, pgoff: usize, order: Order) -> bool {
-    let start = (order.align_down(pgoff) as u64) << PAGE_SHIFT;
-    live.media().is_bad(start, order.bytes())
+/// The first run of bad bytes that reaches into the bytes `from..size` of the device, and lies in one
+/// extent.
+pub(crate) fn first_bad(live: &Live, layout: &Extents, from: u64) -> Option<Range<u64>> {
+    layout.as_slice().iter().find_map(|extent| {
+        let mut bytes = layout.bytes_behind(extent, from)?;
+        let bad = live.media().bad().first_in(bytes.clone())?;
+        bytes.start = bad.start;
+        bytes.end = bad.end;
+        Some(layout.device_bytes(extent, bytes))
+    })
 }
 
+/// Whether one of the bytes `first..last` of the device is bad.
+pub(crate) fn is_bad(live: &Live, layout: &Extents, first: u64, last: u64) -> bool {
+    first_bad(live, layout, first).is_some_and(|bad| bad.start < last)
+}
+
+/// With the layout held alone: a fault that did not see a bad block, which it looks for with the layout
+/// held shared, has mapped it by now.
 fn unmap_poison(device: &Device, live: &Live) {
-    let size = live.range.size();
-    let _layout = live.layout.write();
+    let layout = live.layout.write();
     let mut from = 0;
-    while let Some(bad) = live.media().bad().first_in(from..size) {
+    while let Some(bad) = first_bad(live, &layout, from) {
         unmap(
             live,
             device.inode(),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Holes and zeroes.
+//! Holes and zeroes, and the end of a device.
 //!
 //! A hole is not kept anywhere on the media: punching really zeroes it, and the index only remembers
 //! that it is so. A crash can lose nothing but that.
@@ -10,11 +10,12 @@ use super::{
         Device,
         Live, //
     },
+    extents::Extents,
     order::{
         Order,
         PAGE_SHIFT, //
     },
-    sync,
+    poison, sync,
 };
 use crate::kernel_ext::{
     fs::AnonInode,
@@ -32,13 +33,13 @@ const STEP: u64 = Order::PMD.bytes() as u64;
 ///
 /// Process context; sleeps. Errors: those in `rust/uapi/rdax.h`.
 pub(crate) fn punch(device: &Device, range: &Range) -> Result {
-    steps(device, range, |live, offset, len| {
+    steps(device, range, |live, layout, offset, len| {
         let first = offset.next_multiple_of(PAGE_SIZE);
         let last = (offset + len) / PAGE_SIZE * PAGE_SIZE;
         if first < last {
-            delete(live, device.inode(), first, last)?;
+            delete(live, layout, device.inode(), first, last)?;
         }
-        live.media().zero(offset, len as usize)?;
+        zero_media(live, layout, offset, len)?;
         if first < last {
             // Zeroed: readers may take any zeroes from now on.
             live.mapping.fill_zero(
@@ -54,16 +55,55 @@ pub(crate) fn punch(device: &Device, range: &Range) -> Result {
 ///
 /// Process context; sleeps. Errors: those in `rust/uapi/rdax.h`.
 pub(crate) fn zero(device: &Device, range: &Range) -> Result {
-    steps(device, range, |live, offset, len| {
-        live.media().zero(offset, len as usize)
-    })
+    steps(device, range, zero_media)
+}
+
+fn zero_media(live: &Live, layout: &Extents, offset: u64, len: u64) -> Result {
+    let mut done = 0;
+    while done < len {
+        let left = (len - done) as usize;
+        let (at, part) = layout.locate(offset + done, left).ok_or(EFBIG)?;
+        live.media().zero(at, part)?;
+        done += part as u64;
+    }
+    Ok(())
+}
+
+/// Ends the device behind its first `pages` pages: what is mapped behind is torn down, what was written
+/// there is written back, and its entries are deleted.
+///
+/// Process context; sleeps. Errors: `ENXIO` when the device is gone, `EFBIG`; it ends there all the same.
+pub(crate) fn cut(device: &Device, pages: usize) -> Result {
+    device.live().ok_or(ENXIO)?.layout.write().truncate(pages);
+    // From now on no fault makes an entry there.
+    let mut result = Ok(());
+    loop {
+        let live = device.live().ok_or(ENXIO)?;
+        let layout = live.layout.write();
+        // Some at a time: neither an unbind nor a fault waits for the whole.
+        for _ in 0..Order::PMD.pages() {
+            let Some(entry) = live.mapping.lock_next(pages, usize::MAX) else {
+                return result;
+            };
+            // As a whole, also one that begins before: see `unmap()`.
+            device
+                .inode()
+                .unmap_pages(entry.start(), entry.order().pages());
+            result = result.and(sync::write_back_dirty(&live, &layout, &entry));
+            entry.delete();
+        }
+    }
 }
 
 /// Calls `step` for each part of `range` that lies in one aligned [`STEP`], without faults.
 ///
 /// The device is held for one step at a time: neither an unbind nor a fault waits for the whole.
-fn steps(device: &Device, range: &Range, step: impl Fn(&Live, u64, u64) -> Result) -> Result {
-    let size = device.live().ok_or(ENXIO)?.range.size();
+fn steps(
+    device: &Device,
+    range: &Range,
+    step: impl Fn(&Live, &Extents, u64, u64) -> Result,
+) -> Result {
+    let size = device.size()?;
     let mut offset = range.offset();
     let end = offset.checked_add(range.length()).ok_or(EINVAL)?;
     if offset == end {
@@ -76,7 +116,7 @@ fn steps(device: &Device, range: &Range, step: impl Fn(&Live, u64, u64) -> Resul
     while offset < end && done.is_ok() {
         let next = (offset / STEP + 1) * STEP;
         let len = next.min(end) - offset;
-        done = one_step(device, |live| step(live, offset, len));
+        done = one_step(device, |live, layout| step(live, layout, offset, len));
         offset += len;
     }
     // What was done is durable, also when not all was.
@@ -84,25 +124,25 @@ fn steps(device: &Device, range: &Range, step: impl Fn(&Live, u64, u64) -> Resul
     done.and(sync::flush(device, &live))
 }
 
-fn one_step(device: &Device, step: impl FnOnce(&Live) -> Result) -> Result {
+fn one_step(device: &Device, step: impl FnOnce(&Live, &Extents) -> Result) -> Result {
     if task::fatal_signal_pending() {
         return Err(EINTR);
     }
     let live = device.live().ok_or(ENXIO)?;
     // Exclusive, above the entry locks: the truncate of thread 001 "higher up the stack".
-    let _layout = live.layout.write_killable()?;
-    step(&live)
+    let layout = live.layout.write_killable()?;
+    step(&live, &layout)
 }
 
 /// Deletes all entries that reach into the bytes `first..last`, and tears down their mappings.
-fn delete(live: &Live, inode: &AnonInode, first: u64, last: u64) -> Result {
+fn delete(live: &Live, layout: &Extents, inode: &AnonInode, first: u64, last: u64) -> Result {
     let (mut pgoff, behind) = (
         (first >> PAGE_SHIFT) as usize,
         (last >> PAGE_SHIFT) as usize,
     );
     unmap(live, inode, pgoff, behind);
     // What is behind a bad block is not zeroed.
-    let whole = !live.media().is_bad(first, (last - first) as usize);
+    let whole = !poison::is_bad(live, layout, first, last);
     while let Some((start, found, _)) = live.mapping.peek(pgoff) {
         if start >= behind {
             break;
@@ -115,7 +155,7 @@ fn delete(live: &Live, inode: &AnonInode, first: u64, last: u64) -> Result {
             }
             // The rest of a larger entry will be mapped anew, by entries that do not know that it
             // was written.
-            sync::write_back_dirty(live, entry)
+            sync::write_back_dirty(live, layout, entry)
         })?;
         match next {
             Some(next) => pgoff = next,

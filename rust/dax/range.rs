@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Where a device's pages lie, and where a page-table leaf fits.
+//! Where a region's pages lie, and where a page-table leaf fits.
 
 use super::order::{
     Order,
     PAGE_SHIFT, //
 };
 
-/// The media of a device: consecutive page frames.
+/// The media of a region: consecutive page frames.
 ///
 /// # Invariants
 ///
@@ -18,7 +18,7 @@ pub(crate) struct Range {
     pages: usize,
 }
 
-/// Why a region of memory can't be a device.
+/// Why some memory can't be a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Misfit {
     /// It is smaller than a page of the device.
@@ -44,43 +44,25 @@ impl Range {
         })
     }
 
-    /// The physical address of the first byte.
-    pub(crate) const fn start(&self) -> u64 {
-        (self.pfn as u64) << PAGE_SHIFT
-    }
-
     /// The size in bytes.
     pub(crate) const fn size(&self) -> u64 {
         (self.pages as u64) << PAGE_SHIFT
     }
 
-    /// Whether `pages` pages from page offset `pgoff` on are all there.
-    pub(crate) fn contains(&self, pgoff: usize, pages: usize) -> bool {
-        pgoff
-            .checked_add(pages)
-            .is_some_and(|end| end <= self.pages)
+    /// The first page frame.
+    pub(crate) const fn first(&self) -> usize {
+        self.pfn
     }
 
-    /// The page offset of the frame `pfn`, if that is one of its frames.
-    pub(crate) fn pgoff(&self, pfn: usize) -> Option<usize> {
-        pfn.checked_sub(self.pfn)
-            .filter(|&pgoff| pgoff < self.pages)
+    /// The number of pages.
+    pub(crate) const fn pages(&self) -> usize {
+        self.pages
     }
 
-    /// The first and the last frame.
-    pub(crate) const fn frames(&self) -> (usize, usize) {
-        (self.pfn, self.pfn + (self.pages - 1))
-    }
-
-    /// The first frame behind the run of `order` around `pgoff`, if the whole run is there and a
-    /// leaf of that order can map it.
-    pub(crate) fn pfn(&self, pgoff: usize, order: Order) -> Option<usize> {
-        let first = order.align_down(pgoff);
-        if !self.contains(first, order.pages()) {
-            return None;
-        }
-        let pfn = self.pfn + first;
-        order.is_aligned(pfn).then_some(pfn)
+    /// Where the frame `pfn` begins, in bytes from the first, if it is one of them.
+    pub(crate) fn offset_of(&self, pfn: usize) -> Option<u64> {
+        let page = pfn.checked_sub(self.pfn)?;
+        (page < self.pages).then_some((page as u64) << PAGE_SHIFT)
     }
 }
 

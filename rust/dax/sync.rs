@@ -11,6 +11,7 @@ use super::{
         Device,
         Live, //
     },
+    extents::Extents,
     mapping::LockedEntry,
     order::{
         Order,
@@ -61,10 +62,10 @@ fn step(device: &Device, from: usize, end: usize) -> Result<Option<usize>> {
     if live.media().has_cache() {
         // Shared: excludes a punch, which takes a dirty entry away before it has zeroed the media and
         // written that back.
-        let _layout = live.layout.read();
+        let layout = live.layout.read();
         if let Some(mut entry) = live.mapping.lock_next_dirty(from, end) {
             write_protect(device.inode(), &entry);
-            write_back(&live, &mut entry)?;
+            write_back(&live, &layout, &mut entry)?;
             return Ok(Some(entry.start() + entry.order().pages()));
         }
     }
@@ -78,8 +79,9 @@ fn step(device: &Device, from: usize, end: usize) -> Result<Option<usize>> {
 pub(crate) fn sync_unmapped(live: &Live) -> Result {
     let mut result = Ok(());
     let mut from = 0;
+    let layout = live.layout.read();
     while let Some(mut entry) = live.mapping.lock_next_dirty(from, usize::MAX) {
-        result = result.and(write_back(live, &mut entry));
+        result = result.and(write_back(live, &layout, &mut entry));
         from = entry.start() + entry.order().pages();
     }
     result.and(live.media().flush())
@@ -97,16 +99,17 @@ pub(crate) fn flush(device: &Device, live: &Live) -> Result {
 
 /// Writes back what was written through an entry, if it was. It stays dirty: for an entry that is about
 /// to go. Nothing is mapped under it.
-pub(crate) fn write_back_dirty(live: &Live, entry: &LockedEntry<'_>) -> Result {
-    if !entry.is_dirty() {
-        return Ok(());
+pub(crate) fn write_back_dirty(live: &Live, layout: &Extents, entry: &LockedEntry<'_>) -> Result {
+    match entry.pfn() {
+        Some(pfn) if entry.is_dirty() => live
+            .media()
+            .write_back(layout.offset_of(pfn), entry.order().bytes()),
+        _ => Ok(()),
     }
-    let offset = (entry.start() as u64) << PAGE_SHIFT;
-    live.media().write_back(offset, entry.order().bytes())
 }
 
-fn write_back(live: &Live, entry: &mut LockedEntry<'_>) -> Result {
-    write_back_dirty(live, entry)?;
+fn write_back(live: &Live, layout: &Extents, entry: &mut LockedEntry<'_>) -> Result {
+    write_back_dirty(live, layout, entry)?;
     entry.set_clean();
     Ok(())
 }

@@ -17,7 +17,11 @@ use super::{
     fs::AnonInode,
     kiocb::Kiocb,
     mm,
-    sysfs::GroupList, //
+    sysfs::{
+        Directory,
+        GroupList,
+        Link, //
+    },
 };
 use core::{
     marker::PhantomData,
@@ -40,6 +44,7 @@ use kernel::{
     },
     new_mutex,
     prelude::*,
+    str::CString,
     sync::{
         Arc,
         Mutex, //
@@ -51,6 +56,14 @@ use kernel::{
 pub(crate) trait Operations: mm::Operations + Send + Sync + 'static {
     /// The inode whose mappings stand for all mappings of the device.
     fn inode(&self) -> &AnonInode;
+
+    /// A file is being opened. Process context.
+    ///
+    /// Errors: `ENXIO` when the device is gone, or is to go.
+    fn open(&self) -> Result;
+
+    /// A file that was opened is closed, and nothing of it is mapped. Process context.
+    fn close(&self);
 
     /// The end of the device in bytes, for `lseek()`. Process context.
     ///
@@ -234,10 +247,18 @@ impl<T: Operations> Class<T> {
         }
     }
 
-    /// Gives `data` the smallest free minor number.
-    fn reserve(&self, data: &Arc<T>) -> Result<usize> {
+    /// Gives `data` the smallest free minor number. Sleeps.
+    ///
+    /// Errors: `ENOMEM`, `ENOSPC` when none is left.
+    pub(crate) fn reserve(self: &Arc<Self>, data: &Arc<T>) -> Result<Minor<T>> {
+        Ok(Minor {
+            number: self.take_number(Slot::Device(data.clone()))?,
+            class: self.clone(),
+        })
+    }
+
+    fn take_number(&self, taken: Slot<T>) -> Result<usize> {
         let mut slots = self.slots.lock();
-        let taken = Slot::Device(data.clone());
         let free = slots.iter().position(|slot| matches!(slot, Slot::Free));
         if let Some((number, slot)) = free.and_then(|free| Some((free, slots.get_mut(free)?))) {
             *slot = taken;
@@ -261,9 +282,16 @@ impl<T: Operations> Class<T> {
 }
 
 /// A minor number of a class, taken for a device.
-struct Minor<T: Operations> {
+pub(crate) struct Minor<T: Operations> {
     class: Arc<Class<T>>,
     number: usize,
+}
+
+impl<T: Operations> Minor<T> {
+    /// The number, which is also that in the node's name.
+    pub(crate) fn number(&self) -> usize {
+        self.number
+    }
 }
 
 impl<T: Operations> Drop for Minor<T> {
@@ -292,14 +320,10 @@ unsafe impl<T: Operations> Send for Node<T> {}
 unsafe impl<T: Operations> Sync for Node<T> {}
 
 impl<T: Operations> Node<T> {
-    /// Makes a node for `data`, below `parent` in sysfs. Sleeps.
+    /// Makes a node for `data`, whose number is `minor`, below `parent` in sysfs. Sleeps.
     ///
-    /// Errors: `ENOMEM`, `ENOSPC` when the class has no minor number left.
-    pub(crate) fn new(class: Arc<Class<T>>, parent: &Device, data: Arc<T>) -> Result<Self> {
-        let minor = Minor {
-            number: class.reserve(&data)?,
-            class,
-        };
+    /// Errors: `ENOMEM`.
+    pub(crate) fn new(minor: Minor<T>, parent: &Device, data: Arc<T>) -> Result<Self> {
         // SAFETY: Class and numbers are registered by their invariants. `parent` is valid
         // (CAST: `Device` is transparent). The driver data stays valid until the device is
         // unregistered in `drop()`: `_data` keeps it. The format takes a string and an unsigned.
@@ -321,6 +345,25 @@ impl<T: Operations> Node<T> {
             minor,
             _data: data,
         })
+    }
+
+    /// Makes a link to the node's directory in sysfs, by the node's name. To be dropped before `self`.
+    /// Sleeps. Errors: `ENOMEM`.
+    pub(crate) fn link_from(&self, directory: Arc<Directory>) -> Result<Link> {
+        let name = CString::try_from_fmt(fmt!("{}{}", self.minor.class.name, self.minor()))?;
+        // SAFETY: Registered by the type invariants.
+        unsafe { Link::new(directory, &raw mut (*self.dev.as_ptr()).kobj, name) }
+    }
+
+    /// Tells user space that something about the device has changed (a uevent). Sleeps.
+    pub(crate) fn changed(&self) {
+        // SAFETY: Registered by the type invariants.
+        unsafe {
+            bindings::kobject_uevent(
+                &raw mut (*self.dev.as_ptr()).kobj,
+                bindings::kobject_action_KOBJ_CHANGE,
+            )
+        };
     }
 
     /// The minor number, which is also the number in the node's name.
@@ -386,6 +429,7 @@ impl<T: Operations> FileOperations<T> {
             // SAFETY: The inode of an open is valid. The first minor number is 0.
             let minor = unsafe { (*inode).i_rdev } & ((1 << bindings::MINORBITS) - 1);
             let data = class.device_of(minor as usize).ok_or(ENXIO)?;
+            data.open()?;
 
             // SAFETY: The file is ours to set up until this returns. The inode behind `mapping()`
             // lives as long as `data`, and `data` as long as the file is open.
@@ -407,7 +451,7 @@ impl<T: Operations> FileOperations<T> {
     unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
         // SAFETY: By the requirements of this function, `open()` stored this reference and nobody
         // will use it again.
-        drop(unsafe { Arc::from_raw((*file).private_data.cast::<T>()) });
+        unsafe { Arc::from_raw((*file).private_data.cast::<T>()) }.close();
         0
     }
 

@@ -8,7 +8,8 @@
 use super::{
     bindings,
     pmem::Media,
-    srcu::Revocable, //
+    srcu::Revocable,
+    sysfs::GroupList, //
 };
 use core::{
     marker::PhantomData,
@@ -55,6 +56,9 @@ pub(crate) trait Driver: Send + Sync + Sized + 'static {
 
     /// The name of the driver on the bus.
     const NAME: &'static CStr;
+
+    /// The attributes in the directory of each namespace that is bound.
+    fn groups() -> GroupList<Self::Data>;
 
     /// Whether a namespace of that name may be offered at all. Process context, may sleep.
     ///
@@ -111,6 +115,7 @@ impl<T: Driver> Registration<T> {
                     (*slot).drv.name = T::NAME.as_char_ptr();
                     // What is bound is decided in the context of whoever asks for it.
                     (*slot).drv.probe_type = bindings::probe_type_PROBE_FORCE_SYNCHRONOUS;
+                    (*slot).drv.dev_groups = T::groups().as_ptr();
                     (*slot).type_ = (bindings::nd_driver_flags_ND_DRIVER_NAMESPACE_IO
                         | bindings::nd_driver_flags_ND_DRIVER_NAMESPACE_PMEM) as usize;
                     (*slot).probe = Some(Self::probe_callback);
@@ -241,6 +246,41 @@ impl<T> Live<T> {
     pub(crate) fn media(&self) -> &Media {
         &self.media
     }
+
+    /// The namespace. No reference to it may be kept: libnvdimm frees the region under a namespace that
+    /// outlives its removal.
+    pub(crate) fn device(&self) -> &Device {
+        // SAFETY: `self` is alive, and the namespace with it.
+        unsafe { Device::from_raw(&raw mut (*self.media.namespace()).common.dev) }
+    }
+
+    /// Makes another value that can be used until the driver is unbound, or until it is revoked. Sleeps.
+    ///
+    /// Errors: `ENOMEM`, and those of `value`.
+    pub(crate) fn publish<U: Send + Sync + 'static>(
+        &self,
+        value: impl PinInit<U, Error>,
+    ) -> Result<Arc<Revocable<Live<U>>>> {
+        // SAFETY: `self` is alive, so that the namespace is bound and enabled, and its devres is not
+        // being released: that begins with revoking `self`.
+        unsafe { publish(self.media.namespace(), value) }
+    }
+
+    /// Forgets a value that [`Live::publish`] made of the same media, and that is revoked: nothing of it
+    /// is kept until the driver is unbound.
+    pub(crate) fn forget<U: Send + Sync + 'static>(&self, other: &Arc<Revocable<Live<U>>>) {
+        let data = Arc::as_ptr(other).cast_mut().cast();
+        // SAFETY: As above. The action is found by function and data, and taken away without being
+        // called; then the reference that it had is ours to give back.
+        unsafe {
+            let dev = &raw mut (*self.media.namespace()).common.dev;
+            if bindings::devm_remove_action_nowarn(dev, Some(revoke::<U>), data) == 0 {
+                drop(Arc::from_raw(
+                    data.cast_const().cast::<Revocable<Live<U>>>(),
+                ));
+            }
+        }
+    }
 }
 
 impl<T> Deref for Live<T> {
@@ -251,7 +291,42 @@ impl<T> Deref for Live<T> {
     }
 }
 
-/// The devres action of [`Namespace::publish`].
+/// Makes a value that is revoked at the latest when the bus releases the memory of `nsio`.
+///
+/// # Safety
+///
+/// `nsio` is a namespace that is enabled, and bound or being bound to this driver.
+unsafe fn publish<T: Send + Sync + 'static>(
+    nsio: *mut bindings::nd_namespace_io,
+    value: impl PinInit<T, Error>,
+) -> Result<Arc<Revocable<Live<T>>>> {
+    // SAFETY: The namespace is enabled by the requirements of this function; its mapping, its list of
+    // bad blocks and its region are there until devres releases them, after the action added below has
+    // revoked `live`.
+    let media = unsafe {
+        let region = bindings::to_nd_region((*nsio).common.dev.parent);
+        Media::new(nsio, region)
+    }?;
+    let live = Arc::pin_init(
+        Revocable::new(try_pin_init!(Live {
+            media,
+            value <- value,
+        })),
+        GFP_KERNEL,
+    )?;
+    // SAFETY: `nsio` is valid and bound by the requirements of this function. The action gets a
+    // reference of its own, which it gives back, also when it can't be added.
+    to_result(unsafe {
+        bindings::devm_add_action_or_reset(
+            &raw mut (*nsio).common.dev,
+            Some(revoke::<T>),
+            Arc::into_raw(live.clone()).cast_mut().cast(),
+        )
+    })?;
+    Ok(live)
+}
+
+/// The devres action of [`publish`].
 ///
 /// # Safety
 ///
@@ -387,30 +462,8 @@ impl Namespace<'_> {
         &self,
         value: impl PinInit<T, Error>,
     ) -> Result<Arc<Revocable<Live<T>>>> {
-        // SAFETY: The namespace is enabled by the type invariants; its mapping, its list of bad blocks
-        // and its region are there until devres releases them, after the action added below has
-        // revoked `live`.
-        let media = unsafe {
-            let region = bindings::to_nd_region((*self.common).dev.parent);
-            Media::new(self.io(), region)
-        }?;
-        let live = Arc::pin_init(
-            Revocable::new(try_pin_init!(Live {
-                media,
-                value <- value,
-            })),
-            GFP_KERNEL,
-        )?;
-        // SAFETY: `common` is valid and being bound. The action gets a reference of its own, which
-        // it gives back, also when it can't be added.
-        to_result(unsafe {
-            bindings::devm_add_action_or_reset(
-                &raw mut (*self.common).dev,
-                Some(revoke::<T>),
-                Arc::into_raw(live.clone()).cast_mut().cast(),
-            )
-        })?;
-        Ok(live)
+        // SAFETY: The namespace is enabled, and being bound, by the type invariants.
+        unsafe { publish(self.io(), value) }
     }
 
     /// Reads from the media at `offset` bytes into `buf`.

@@ -78,6 +78,11 @@ impl Media {
         })
     }
 
+    /// The namespace, enabled as long as there is a reference to `self`.
+    pub(super) fn namespace(&self) -> *mut bindings::nd_namespace_io {
+        self.nsio
+    }
+
     /// The address of `len` bytes at `offset`.
     ///
     /// Errors: `EFBIG` when they are not all there.

@@ -5,6 +5,13 @@
 //! C header: [`include/linux/rwsem.h`](srctree/include/linux/rwsem.h)
 
 use super::bindings;
+use core::{
+    cell::UnsafeCell,
+    ops::{
+        Deref,
+        DerefMut, //
+    },
+};
 use kernel::{
     error::to_result,
     prelude::*,
@@ -14,26 +21,28 @@ use kernel::{
     },
 };
 
-/// A `struct rw_semaphore`.
+/// A value behind a `struct rw_semaphore`.
 ///
 /// # Invariants
 ///
 /// `inner` is initialised by `init_rwsem()`.
 #[pin_data]
-pub(crate) struct RwSemaphore {
+pub(crate) struct RwSemaphore<T> {
     #[pin]
     inner: Opaque<bindings::rw_semaphore>,
+    value: UnsafeCell<T>,
 }
 
-// SAFETY: A semaphore is made to be used from any thread.
-unsafe impl Send for RwSemaphore {}
-// SAFETY: As above.
-unsafe impl Sync for RwSemaphore {}
+// SAFETY: A semaphore is made to be used from any thread; the value goes with it.
+unsafe impl<T: Send> Send for RwSemaphore<T> {}
+// SAFETY: As above. Several may read the value at once, and one that holds it alone may take it.
+unsafe impl<T: Send + Sync> Sync for RwSemaphore<T> {}
 
-impl RwSemaphore {
+impl<T> RwSemaphore<T> {
     /// A semaphore that nobody holds.
-    pub(crate) fn new(name: &'static CStr) -> impl PinInit<Self> {
+    pub(crate) fn new(name: &'static CStr, value: T) -> impl PinInit<Self> {
         pin_init!(Self {
+            value: UnsafeCell::new(value),
             // INVARIANT: Initialised here.
             inner <- Opaque::ffi_init(move |slot| {
                 // SAFETY: `slot` is valid for writes and pinned; name and class key are static.
@@ -49,7 +58,7 @@ impl RwSemaphore {
     }
 
     /// Holds it shared. Sleeps.
-    pub(crate) fn read(&self) -> ReadGuard<'_> {
+    pub(crate) fn read(&self) -> ReadGuard<'_, T> {
         // SAFETY: `inner` is initialised by the type invariants.
         unsafe { bindings::down_read(self.inner.get()) };
         // INVARIANT: Taken just above.
@@ -59,8 +68,19 @@ impl RwSemaphore {
         }
     }
 
+    /// Holds it shared, if nobody holds it alone or waits for that. Any context but an interrupt.
+    pub(crate) fn try_read(&self) -> Option<ReadGuard<'_, T>> {
+        // SAFETY: `inner` is initialised by the type invariants.
+        let held = unsafe { bindings::down_read_trylock(self.inner.get()) } != 0;
+        // INVARIANT: Taken just above.
+        held.then(|| ReadGuard {
+            semaphore: self,
+            _not_send: NotThreadSafe,
+        })
+    }
+
     /// Holds it alone. Sleeps, uninterruptibly.
-    pub(crate) fn write(&self) -> WriteGuard<'_> {
+    pub(crate) fn write(&self) -> WriteGuard<'_, T> {
         // SAFETY: `inner` is initialised by the type invariants.
         unsafe { bindings::down_write(self.inner.get()) };
         // INVARIANT: Taken just above.
@@ -73,7 +93,7 @@ impl RwSemaphore {
     /// Holds it alone. Sleeps.
     ///
     /// Errors: `EINTR` when the task is being killed.
-    pub(crate) fn write_killable(&self) -> Result<WriteGuard<'_>> {
+    pub(crate) fn write_killable(&self) -> Result<WriteGuard<'_, T>> {
         // SAFETY: `inner` is initialised by the type invariants.
         to_result(unsafe { bindings::down_write_killable(self.inner.get()) })?;
         // INVARIANT: Taken just above.
@@ -90,12 +110,21 @@ impl RwSemaphore {
 ///
 /// This task holds `semaphore` for read.
 #[must_use = "the semaphore is released immediately when the guard is unused"]
-pub(crate) struct ReadGuard<'a> {
-    semaphore: &'a RwSemaphore,
+pub(crate) struct ReadGuard<'a, T> {
+    semaphore: &'a RwSemaphore<T>,
     _not_send: NotThreadSafe,
 }
 
-impl Drop for ReadGuard<'_> {
+impl<T> Deref for ReadGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: Held by the type invariants: nobody changes the value.
+        unsafe { &*self.semaphore.value.get() }
+    }
+}
+
+impl<T> Drop for ReadGuard<'_, T> {
     fn drop(&mut self) {
         // SAFETY: Held by the type invariants.
         unsafe { bindings::up_read(self.semaphore.inner.get()) };
@@ -108,12 +137,28 @@ impl Drop for ReadGuard<'_> {
 ///
 /// This task holds `semaphore` for write.
 #[must_use = "the semaphore is released immediately when the guard is unused"]
-pub(crate) struct WriteGuard<'a> {
-    semaphore: &'a RwSemaphore,
+pub(crate) struct WriteGuard<'a, T> {
+    semaphore: &'a RwSemaphore<T>,
     _not_send: NotThreadSafe,
 }
 
-impl Drop for WriteGuard<'_> {
+impl<T> Deref for WriteGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: Held by the type invariants: nobody changes the value.
+        unsafe { &*self.semaphore.value.get() }
+    }
+}
+
+impl<T> DerefMut for WriteGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: Held alone by the type invariants.
+        unsafe { &mut *self.semaphore.value.get() }
+    }
+}
+
+impl<T> Drop for WriteGuard<'_, T> {
     fn drop(&mut self) {
         // SAFETY: Held by the type invariants.
         unsafe { bindings::up_write(self.semaphore.inner.get()) };

@@ -146,6 +146,11 @@ impl<T> Revocable<T> {
         })
     }
 
+    /// Waits until every guard that exists now is dropped. Sleeps; no guard may be held by this task.
+    pub(crate) fn synchronize(&self) {
+        self.srcu.synchronize();
+    }
+
     /// Revokes the value, waits until nobody uses it, and calls `last` with it.
     ///
     /// Does nothing if it was revoked before, but for waiting until that is complete. Sleeps; no

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Read-only attributes of a device in sysfs.
+//! Attributes of a device in sysfs.
 //!
 //! C headers: [`include/linux/sysfs.h`](srctree/include/linux/sysfs.h),
 //! [`include/linux/device.h`](srctree/include/linux/device.h)
@@ -8,22 +8,38 @@
 use super::bindings;
 use core::{
     marker::PhantomData,
-    ptr, //
+    ptr::{
+        self,
+        NonNull, //
+    },
 };
 use kernel::{
-    error::from_result,
+    device::Device,
+    error::{
+        from_result,
+        to_result, //
+    },
     fmt,
     prelude::*,
     str::{
         as_char_ptr_in_const_context,
+        CString,
         Formatter, //
-    }, //
+    },
+    sync::Arc, //
 };
 
 /// How an attribute of a device of type `T` is shown.
 pub(crate) trait Show<T> {
     /// Writes the value and a newline. May sleep.
     fn show(data: &T, out: &mut Formatter<'_>) -> fmt::Result;
+}
+
+/// What is done with what is written to an attribute of a device of type `T`.
+pub(crate) trait Store<T> {
+    /// Takes `text`, without the newline at its end. May sleep. Another device's attributes may be
+    /// removed here, not this one's.
+    fn store(data: &T, text: &[u8]) -> Result;
 }
 
 /// An attribute that is one file.
@@ -55,6 +71,45 @@ impl<T> Attribute<T> {
         }
     }
 
+    /// The same file, that may be written too, to `S`.
+    pub(crate) const fn writable<S: Store<T>>(mut self) -> Self {
+        self.inner.__bindgen_anon_2 = bindings::device_attribute__bindgen_ty_2 {
+            store: Some(Self::store::<S>),
+        };
+        self
+    }
+
+    /// A file `name` with permission bits `mode` that is only written, to `S`.
+    pub(crate) const fn write_only<S: Store<T>>(name: &'static CStr, mode: u16) -> Self {
+        let mut inner: bindings::device_attribute = pin_init::zeroed();
+        inner.attr.name = as_char_ptr_in_const_context(name);
+        inner.attr.mode = mode;
+        let this = Self {
+            inner,
+            _data: PhantomData,
+        };
+        this.writable::<S>()
+    }
+
+    /// # Safety
+    ///
+    /// `dev` is a registered device with this attribute; `buf` has `len` bytes.
+    unsafe extern "C" fn store<S: Store<T>>(
+        dev: *mut bindings::device,
+        _attr: *mut bindings::device_attribute,
+        buf: *const c_char,
+        len: usize,
+    ) -> isize {
+        // SAFETY: As in `show()`.
+        let data = unsafe { &*bindings::dev_get_drvdata(dev).cast::<T>() };
+        // SAFETY: By the requirements of this function.
+        let text = unsafe { core::slice::from_raw_parts(buf, len) };
+        from_result(|| {
+            S::store(data, text.strip_suffix(b"\n").unwrap_or(text))?;
+            Ok(len as isize)
+        })
+    }
+
     /// # Safety
     ///
     /// `dev` is a registered device with this attribute; `buf` is a page.
@@ -64,7 +119,8 @@ impl<T> Attribute<T> {
         buf: *mut c_char,
     ) -> isize {
         // SAFETY: The driver data of a device with this attribute points to a `T` (type
-        // invariants), which `cdev::Node` keeps until the device, and so its files, are gone.
+        // invariants), which `cdev::Node`, or `nd::Registration`, keeps until the device, or its binding, and so
+        // its files, are gone.
         let data = unsafe { &*bindings::dev_get_drvdata(dev).cast::<T>() };
         // SAFETY: By the requirements of this function.
         let buf = unsafe { core::slice::from_raw_parts_mut(buf, bindings::PAGE_SIZE) };
@@ -201,5 +257,79 @@ pub(crate) struct GroupList<T> {
 impl<T> GroupList<T> {
     pub(super) fn as_ptr(&self) -> *mut *const bindings::attribute_group {
         self.first
+    }
+}
+
+/// A directory in that of a device, for links.
+///
+/// # Invariants
+///
+/// `kobj` is valid, in sysfs, and ours.
+pub(crate) struct Directory {
+    kobj: NonNull<bindings::kobject>,
+}
+
+// SAFETY: A kobject may be used and put from any thread.
+unsafe impl Send for Directory {}
+// SAFETY: As above.
+unsafe impl Sync for Directory {}
+
+impl Directory {
+    /// Makes `<device>/<name>`. To be dropped before the device goes. Sleeps. Errors: `ENOMEM`.
+    pub(crate) fn new(device: &Device, name: &'static CStr) -> Result<Self> {
+        let dev: *mut bindings::device = ptr::from_ref(device).cast_mut().cast();
+        // SAFETY: The device is valid (CAST: `Device` is transparent), and registered, or it could not
+        // be bound.
+        let kobj =
+            unsafe { bindings::kobject_create_and_add(name.as_char_ptr(), &raw mut (*dev).kobj) };
+        // INVARIANT: Made just above.
+        Ok(Self {
+            kobj: NonNull::new(kobj).ok_or(ENOMEM)?,
+        })
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants. Nothing but links is in it, and they are gone.
+        unsafe { bindings::kobject_put(self.kobj.as_ptr()) };
+    }
+}
+
+/// A link in a [`Directory`].
+pub(crate) struct Link {
+    directory: Arc<Directory>,
+    name: CString,
+}
+
+impl Link {
+    /// Makes a link `name` to the directory of the device whose kobject is `target`, to be dropped before
+    /// that goes. Sleeps.
+    ///
+    /// Errors: `ENOMEM`, `EEXIST`.
+    ///
+    /// # Safety
+    ///
+    /// `target` is the valid kobject of a registered device.
+    pub(super) unsafe fn new(
+        directory: Arc<Directory>,
+        target: *mut bindings::kobject,
+        name: CString,
+    ) -> Result<Self> {
+        // SAFETY: The directory is valid by its invariants, the target by the requirements of this
+        // function.
+        to_result(unsafe {
+            bindings::sysfs_create_link(directory.kobj.as_ptr(), target, name.as_char_ptr())
+        })?;
+        Ok(Self { directory, name })
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // SAFETY: The link was made in this directory.
+        unsafe {
+            bindings::sysfs_remove_link(self.directory.kobj.as_ptr(), self.name.as_char_ptr())
+        };
     }
 }

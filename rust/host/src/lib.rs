@@ -12,6 +12,8 @@
 mod counter;
 #[path = "../../dax/entry.rs"]
 mod entry;
+#[path = "../../dax/extents.rs"]
+mod extents;
 mod kernel_ext;
 #[path = "../../dax/mapping.rs"]
 mod mapping;
@@ -23,5 +25,7 @@ mod params;
 mod range;
 #[path = "../../dax/signature.rs"]
 mod signature;
+#[path = "../../dax/space.rs"]
+mod space;
 
 mod tests;

@@ -20,6 +20,80 @@ pub mod prelude {
 
     pub type Result<T = (), E = Error> = core::result::Result<T, E>;
     pub const ENOMEM: Error = Error(-12);
+    pub const ENOSPC: Error = Error(-28);
+
+    pub use crate::alloc::{KVec, GFP_KERNEL};
+}
+
+pub mod alloc {
+    //! Memory that may run out, when a test says so.
+
+    use crate::error::Error;
+    use std::ops::{Deref, DerefMut};
+
+    pub struct Flags;
+    pub const GFP_KERNEL: Flags = Flags;
+
+    /// A vector that grows only by [`KVec::reserve`] and [`KVec::push`].
+    #[derive(Debug)]
+    pub struct KVec<T> {
+        items: Vec<T>,
+        room: usize,
+    }
+
+    impl<T> KVec<T> {
+        pub const fn new() -> Self {
+            Self {
+                items: Vec::new(),
+                room: 0,
+            }
+        }
+
+        pub fn reserve(&mut self, more: usize, _: Flags) -> Result<(), Error> {
+            self.room = self.room.max(self.items.len() + more);
+            Ok(())
+        }
+
+        pub fn push(&mut self, item: T, flags: Flags) -> Result<(), Error> {
+            self.reserve(1, flags)?;
+            self.items.push(item);
+            Ok(())
+        }
+
+        pub fn push_within_capacity(&mut self, item: T) -> Result<(), T> {
+            self.insert_within_capacity(self.items.len(), item)
+        }
+
+        pub fn insert_within_capacity(&mut self, index: usize, item: T) -> Result<(), T> {
+            if self.items.len() >= self.room {
+                return Err(item);
+            }
+            self.items.insert(index, item);
+            Ok(())
+        }
+
+        pub fn remove(&mut self, index: usize) -> Result<T, Error> {
+            Ok(self.items.remove(index))
+        }
+
+        pub fn truncate(&mut self, len: usize) {
+            self.items.truncate(len);
+        }
+    }
+
+    impl<T> Deref for KVec<T> {
+        type Target = [T];
+
+        fn deref(&self) -> &[T] {
+            &self.items
+        }
+    }
+
+    impl<T> DerefMut for KVec<T> {
+        fn deref_mut(&mut self) -> &mut [T] {
+            &mut self.items
+        }
+    }
 }
 
 pub mod sync {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 mod entry;
+mod extents;
 mod hash;
 mod order;
 mod params;
@@ -9,6 +10,7 @@ mod range;
 #[cfg(not(any(feature = "loom", feature = "shuttle")))]
 mod sequence;
 mod signature;
+mod space;
 
 use crate::order::Order;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use crate::order::Order;
-use crate::params::{align, names};
+use crate::params::{align, minor, names, number};
 
 #[test]
 fn alignments() {
@@ -52,4 +52,43 @@ fn lists_of_names() {
     assert!(!names(b"", b"namespace0.0"));
     assert!(!names(b",", b"namespace0.0"));
     assert!(!names(b"all", b"namespace0.0"));
+}
+
+#[test]
+fn numbers() {
+    for (text, value) in [
+        ("0", Some(0)),
+        ("4096", Some(4096)),
+        ("4K", Some(4096)),
+        ("3m", Some(3 << 20)),
+        ("7G", Some(7 << 30)),
+        ("2T", Some(2 << 40)),
+        ("18446744073709551615", Some(u64::MAX)),
+        ("18446744073709551616", None),
+        ("16777216T", None),
+        ("", None),
+        ("K", None),
+        ("-1", None),
+        ("1 ", None),
+        ("1GiB", None),
+        ("0x10", None),
+    ] {
+        assert_eq!(number(text.as_bytes()), value, "{text:?}");
+    }
+}
+
+#[test]
+fn names_of_devices() {
+    for (text, value) in [
+        ("rdax0", Some(0)),
+        ("rdax255", Some(255)),
+        ("rdax", None),
+        ("rdax01", None),
+        ("rdax+1", None),
+        ("rdax1x", None),
+        ("dax1", None),
+        ("rdax99999999999999999999", None),
+    ] {
+        assert_eq!(minor(text.as_bytes()), value, "{text:?}");
+    }
 }

@@ -8,13 +8,17 @@ const K: u64 = 1 << 10;
 const M: u64 = 1 << 20;
 const G: u64 = 1 << 30;
 
+fn start(range: &Range) -> u64 {
+    (range.first() as u64) << PAGE_SHIFT
+}
+
 #[test]
 fn whole_pages_of_the_alignment() {
     let range = Range::new(5 * G, 3 * M + 4 * K, Order::PMD).unwrap();
-    assert_eq!((range.start(), range.size()), (5 * G, 2 * M));
+    assert_eq!((start(&range), range.size()), (5 * G, 2 * M));
     let range = Range::new(5 * G + 4 * K, 3 * M + 4 * K + 7, Order::PTE).unwrap();
     assert_eq!(
-        (range.start(), range.size()),
+        (start(&range), range.size()),
         (5 * G + 4 * K, 3 * M + 4 * K)
     );
 }
@@ -32,63 +36,15 @@ fn refuses_what_can_be_no_device() {
 }
 
 #[test]
-fn ends_where_it_ends() {
+fn offsets_of_frames() {
     let range = Range::new(G, 4 * M, Order::PTE).unwrap();
-    assert!(range.contains(0, 1024));
-    assert!(range.contains(1023, 1));
-    assert!(range.contains(1024, 0));
-    assert!(!range.contains(0, 1025));
-    assert!(!range.contains(1024, 1));
-    assert!(!range.contains(usize::MAX, 1));
-    assert!(!range.contains(1, usize::MAX));
-}
-
-#[test]
-fn frames_of_leaves() {
-    let first = (G >> PAGE_SHIFT) as usize;
-    let range = Range::new(G, G + 3 * M, Order::PTE).unwrap();
-    assert_eq!(range.pfn(0, Order::PTE), Some(first));
-    assert_eq!(range.pfn(513, Order::PTE), Some(first + 513));
-    // A leaf begins at its first page, wherever in it the fault is.
-    assert_eq!(range.pfn(513, Order::PMD), Some(first + 512));
-    assert_eq!(range.pfn(1023, Order::PMD), Some(first + 512));
-    assert_eq!(range.pfn(262_143, Order::PUD), Some(first));
-    // Only a leaf that is there as a whole.
-    assert_eq!(range.pfn(262_144, Order::PMD), Some(first + 262_144));
-    assert_eq!(range.pfn(262_144 + 512, Order::PMD), None);
-    assert_eq!(
-        range.pfn(262_144 + 767, Order::PTE),
-        Some(first + 262_144 + 767)
-    );
-    assert_eq!(range.pfn(262_144 + 768, Order::PTE), None);
-    assert_eq!(range.pfn(262_144, Order::PUD), None);
-    assert_eq!(range.pfn(usize::MAX, Order::PTE), None);
-}
-
-#[test]
-fn page_offsets_of_frames() {
-    let range = Range::new(G, 4 * M, Order::PTE).unwrap();
-    let (first, last) = range.frames();
-    assert_eq!((first, last), (1 << 18, (1 << 18) + 1023));
-    assert_eq!(range.pgoff(first), Some(0));
-    assert_eq!(range.pgoff(last), Some(1023));
-    assert_eq!(range.pgoff(first - 1), None);
-    assert_eq!(range.pgoff(last + 1), None);
-    assert_eq!(range.pgoff(0), None);
-    assert_eq!(range.pgoff(usize::MAX), None);
-}
-
-#[test]
-fn no_huge_leaf_on_unaligned_media() {
-    let range = Range::new(G + 4 * K, 2 * G, Order::PTE).unwrap();
-    for pgoff in [0, 1, 511, 512, 1024] {
-        assert!(range.pfn(pgoff, Order::PTE).is_some());
-        assert_eq!(range.pfn(pgoff, Order::PMD), None);
-        assert_eq!(range.pfn(pgoff, Order::PUD), None);
-    }
-    let range = Range::new(G + 2 * M, 2 * G, Order::PTE).unwrap();
-    assert!(range.pfn(0, Order::PMD).is_some());
-    assert_eq!(range.pfn(0, Order::PUD), None);
+    let (first, last) = (1 << 18, (1 << 18) + 1023);
+    assert_eq!((range.first(), range.pages()), (first, 1024));
+    assert_eq!(range.offset_of(first), Some(0));
+    assert_eq!(range.offset_of(last), Some(4 * M - 4 * K));
+    assert_eq!(range.offset_of(first - 1), None);
+    assert_eq!(range.offset_of(last + 1), None);
+    assert_eq!(range.offset_of(usize::MAX), None);
 }
 
 #[test]

@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A region: a namespace that is bound, and the devices that it is divided into.
+//!
+//! Thread 004, in the manner of the dax bus (`drivers/dax/bus.c`): devices are made and taken away, grow and
+//! shrink. A device is a list of extents, so that what is free can be used wherever it is. Nothing of
+//! this is kept on the media: after the next bind there is one device, the whole region.
+//!
+//! The lock of [`Region`] comes before all others of this module. It is not held while a node goes: that
+//! waits for attributes of the node, which may wait for it.
+
+use super::{
+    debugfs::View,
+    device::{
+        Attached,
+        Device,
+        Live, //
+    },
+    extents::{
+        Extents,
+        Run, //
+    },
+    order::Order,
+    punch,
+    range::Range,
+    space::Space,
+    sync,
+};
+use crate::kernel_ext::{
+    cdev::{
+        Class,
+        Node, //
+    },
+    memory_failure, nd,
+    srcu::Revocable,
+    sysfs::{
+        Directory,
+        Link, //
+    },
+};
+use kernel::{
+    debugfs::Dir,
+    device,
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
+
+/// What a region is made of.
+pub(crate) struct Geometry {
+    /// Where its media lies.
+    pub(crate) range: Range,
+    /// The alignment of its devices, when they are made.
+    pub(crate) align: Order,
+    /// The node of the machine that it is nearest to; -1 when not known.
+    pub(crate) numa_node: i32,
+    /// Whether `MAP_SYNC` can be kept.
+    pub(crate) synchronous: bool,
+}
+
+/// A device of a region.
+#[pin_data]
+struct Member {
+    // Dropped in this order: no view, no new opens and no attributes, no news of errors, then no media.
+    #[pin]
+    _view: View,
+    link: Option<Link>,
+    node: Node<Device>,
+    frames: KVec<Pin<KBox<memory_failure::Registration<Device>>>>,
+    device: Attached,
+}
+
+struct State {
+    space: Space,
+    members: KVec<Pin<KBox<Member>>>,
+    /// The minor number of the device that was made last.
+    youngest: Option<usize>,
+    /// Where `ndctl` looks for the node of a namespace that it is to disable, and gives up if there is
+    /// none. (It takes it for that of a block device.)
+    block: Option<Arc<Directory>>,
+}
+
+/// A region.
+#[pin_data]
+pub(crate) struct Region {
+    pub(crate) geometry: Geometry,
+    class: Arc<Class<Device>>,
+    debugfs: Dir,
+    live: Arc<Revocable<nd::Live<()>>>,
+    #[pin]
+    state: Mutex<State>,
+}
+
+impl Region {
+    /// The region of a namespace that is being bound, without devices. Sleeps. Errors: `ENOMEM`.
+    pub(crate) fn new(
+        namespace: &nd::Namespace<'_>,
+        geometry: Geometry,
+        class: Arc<Class<Device>>,
+        debugfs: Dir,
+    ) -> Result<Arc<Self>> {
+        let range = geometry.range;
+        let space = Space::new(range.first(), range.pages())?;
+        let block = Directory::new(namespace.device(), c"block")?;
+        Arc::pin_init(
+            try_pin_init!(Self {
+                geometry,
+                class,
+                debugfs,
+                live: namespace.publish(Ok(()))?,
+                state <- new_mutex!(
+                    State {
+                        space,
+                        members: KVec::new(),
+                        youngest: None,
+                        block: Some(Arc::new(block, GFP_KERNEL)?),
+                    },
+                    "rdax_region"
+                ),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// The bytes that no device has.
+    pub(crate) fn available(&self) -> u64 {
+        bytes(self.state.lock().space.available())
+    }
+
+    /// The minor number of the device that was made last, if it is there.
+    pub(crate) fn youngest(&self) -> Option<usize> {
+        self.state.lock().youngest
+    }
+
+    /// Makes a device of `pages` pages, and returns its minor number.
+    ///
+    /// Process context; sleeps. Errors: `ENOSPC`, `ENOMEM`, `ENFILE`; `ENXIO` when the namespace is being
+    /// unbound.
+    pub(crate) fn create(self: &Arc<Self>, pages: usize) -> Result<usize> {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        state.members.reserve(1, GFP_KERNEL)?;
+        let runs = state.space.take_all(pages, self.geometry.align, 0, None)?;
+        match self.make(&runs, state.block.as_ref()) {
+            Ok(member) => {
+                let minor = member.node.minor();
+                state.youngest = Some(minor);
+                // Reserved above.
+                let _ = state.members.push_within_capacity(member);
+                Ok(minor)
+            }
+            Err(error) => {
+                state.space.give_back(&runs);
+                Err(error)
+            }
+        }
+    }
+
+    fn make(
+        self: &Arc<Self>,
+        runs: &[Run],
+        block: Option<&Arc<Directory>>,
+    ) -> Result<Pin<KBox<Member>>> {
+        let live = self.live.try_access().ok_or(ENXIO)?;
+        let mut extents = Extents::new(self.geometry.range.first());
+        for run in runs {
+            extents.push(*run)?;
+        }
+        let device = Device::new(self, &live, extents, self.geometry.align)?;
+        let mut member = self
+            .make_member(&device, live.device())
+            .inspect_err(|_| device.forget(&live))?;
+        // A help for ndctl; without it, unbinding is still there.
+        let link = block.and_then(|block| member.node.link_from(block.clone()).ok());
+        *member.as_mut().project().link = link;
+        Ok(member)
+    }
+
+    fn make_member(&self, new: &Arc<Device>, parent: &device::Device) -> Result<Pin<KBox<Member>>> {
+        let attached = Attached(new.clone());
+        let frames = register(new)?;
+        let minor = self.class.reserve(new)?;
+        let number = minor.number();
+        KBox::pin_init(
+            try_pin_init!(Member {
+                device: attached,
+                frames,
+                _view <- View::new(&self.debugfs, number, new)?,
+                link: None,
+                // Last: nothing may fail once it is there. To take it away waits for its attributes, which
+                // may wait for the region's lock.
+                node: Node::new(minor, parent, new.clone())?,
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Takes the device with that minor number away. What it had is free.
+    ///
+    /// Process context; sleeps. Errors: `ENXIO` when there is none in this region, `EBUSY` when it is
+    /// open or mapped, `ENOMEM`.
+    pub(crate) fn delete(&self, minor: usize) -> Result {
+        let mut state = self.state.lock();
+        let index = state
+            .members
+            .iter()
+            .position(|member| member.node.minor() == minor)
+            .ok_or(ENXIO)?;
+        let member = state.members.get(index).ok_or(ENXIO)?;
+        let device = member.device.0.clone();
+        let runs = runs_behind(&*device.live().ok_or(ENXIO)?, 0)?;
+        let exclusion = device.exclude()?;
+        state.space.promise(runs.len())?;
+        exclusion.forever();
+        let member = state.members.remove(index);
+        if state.youngest == Some(minor) {
+            state.youngest = None;
+        }
+        drop(state);
+
+        drop(member);
+        if let Some(live) = self.live.try_access() {
+            device.forget(&live);
+        }
+        let mut state = self.state.lock();
+        for run in runs.iter() {
+            state.space.give(*run);
+        }
+        Ok(())
+    }
+
+    /// Makes `device` `size` bytes long.
+    ///
+    /// What it grows by is seen by open files at once, and is what was on the media. What is cut off is
+    /// written back and torn down, and then free: faults on it get SIGBUS.
+    ///
+    /// Process context; sleeps. Errors: `EINVAL` when that is no multiple of the device's alignment,
+    /// `ENOSPC`, `ENOMEM`, `ENXIO` when the device is gone, `EIO` when what was cut off could not be made
+    /// durable: it is cut off all the same.
+    pub(crate) fn resize(&self, device: &Device, size: u64) -> Result {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let member = state
+            .members
+            .iter_mut()
+            .find(|member| core::ptr::eq(&*member.device.0, device))
+            .ok_or(ENXIO)?;
+        if size % device.align().bytes() as u64 != 0 {
+            return Err(EINVAL);
+        }
+        let pages = usize::try_from(size / bytes(1))?;
+        let (old, near) = {
+            let live = device.live().ok_or(ENXIO)?;
+            let layout = live.layout.read();
+            let last = layout.as_slice().last();
+            (layout.pages(), last.map(|last| last.first + last.pages))
+        };
+        let result = match pages {
+            _ if pages > old => grow(&mut state.space, device, old, pages - old, near),
+            _ if pages < old => shrink(&mut state.space, device, pages),
+            _ => return Ok(()),
+        };
+        if device.size().is_ok_and(|now| now == size) {
+            member.as_mut().renew_frames();
+            member.node.changed();
+        }
+        result
+    }
+
+    /// Changes the alignment of `device`.
+    ///
+    /// Process context; sleeps. Errors: `EBUSY` when it is open or mapped, `EINVAL` when its pages are
+    /// not aligned so, `ENXIO` when it is gone.
+    pub(crate) fn set_align(&self, device: &Device, align: Order) -> Result {
+        // Excludes a change of the size.
+        let _state = self.state.lock();
+        let live = device.live().ok_or(ENXIO)?;
+        if !live.layout.read().is_aligned(align) {
+            return Err(EINVAL);
+        }
+        let exclusion = device.exclude()?;
+        device.set_align(&exclusion, align);
+        Ok(())
+    }
+
+    /// Calls `f` for each device. Process context; sleeps.
+    pub(crate) fn for_each(&self, f: impl Fn(&Device)) {
+        for member in self.state.lock().members.iter() {
+            f(&member.device.0);
+        }
+    }
+
+    /// Takes all devices away: the namespace is being unbound. Process context; sleeps.
+    pub(crate) fn clear(&self) {
+        let (members, block) = {
+            let mut state = self.state.lock();
+            (core::mem::take(&mut state.members), state.block.take())
+        };
+        // Without the lock: attributes of the nodes may wait for it.
+        drop(members);
+        drop(block);
+    }
+}
+
+impl Member {
+    /// Registers the frames of the device anew, after a change of its size.
+    fn renew_frames(self: Pin<&mut Self>) {
+        let this = self.project();
+        this.frames.clear();
+        match register(&this.device.0) {
+            Ok(frames) => *this.frames = frames,
+            Err(error) => pr_warn!(
+                "rdax{}: memory errors will not be told to who maps them: {error:?}\n",
+                this.node.minor()
+            ),
+        }
+    }
+}
+
+fn register(device: &Arc<Device>) -> Result<KVec<Pin<KBox<memory_failure::Registration<Device>>>>> {
+    let live = device.live().ok_or(ENXIO)?;
+    let layout = live.layout.read();
+    let mut frames = KVec::new();
+    for extent in layout.as_slice() {
+        let (first, last) = layout.frames(extent);
+        let registration = memory_failure::Registration::new(device.clone(), first, last);
+        frames.push(KBox::pin_init(registration, GFP_KERNEL)?, GFP_KERNEL)?;
+    }
+    Ok(frames)
+}
+
+fn bytes(pages: usize) -> u64 {
+    (pages as u64) * Order::PTE.bytes() as u64
+}
+
+/// The pages of the region that a device has behind its first `pages` pages. Errors: `ENOMEM`.
+fn runs_behind(live: &Live, pages: usize) -> Result<KVec<Run>> {
+    let mut runs = KVec::new();
+    for run in live.layout.read().tail(pages) {
+        runs.push(run, GFP_KERNEL)?;
+    }
+    Ok(runs)
+}
+
+fn grow(
+    space: &mut Space,
+    device: &Device,
+    old: usize,
+    pages: usize,
+    near: Option<usize>,
+) -> Result {
+    let live = device.live().ok_or(ENXIO)?;
+    let runs = space.take_all(pages, device.align(), old, near)?;
+    let mut layout = live.layout.write();
+    let added = runs.iter().try_for_each(|run| layout.push(*run));
+    if added.is_err() {
+        layout.truncate(old);
+        space.give_back(&runs);
+    }
+    added
+}
+
+fn shrink(space: &mut Space, device: &Device, pages: usize) -> Result {
+    let runs = runs_behind(&*device.live().ok_or(ENXIO)?, pages)?;
+    space.promise(runs.len())?;
+    let cut = punch::cut(device, pages);
+    // Who looked before the end moved, and still copies there, is done after this.
+    device.synchronize();
+    let flushed = match device.live() {
+        Some(live) => sync::flush(device, &live),
+        None => Err(ENXIO),
+    };
+    for run in runs.iter() {
+        space.give(*run);
+    }
+    cut.and(flushed)
+}

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0
+
+use super::LEAVES;
+use crate::extents::{Extents, Run};
+use crate::order::Order;
+use proptest::prelude::*;
+
+/// The page frame of the region's first page: aligned to 1 GiB.
+const BASE: usize = 5 << 18;
+const K: u64 = 1 << 10;
+
+fn extents(runs: &[(usize, usize)]) -> Extents {
+    let mut extents = Extents::new(BASE);
+    for &(first, pages) in runs {
+        extents.push(Run { first, pages }).unwrap();
+    }
+    extents
+}
+
+/// Three extents, the second of which lies before the first in the region, and is not congruent.
+fn three() -> Extents {
+    extents(&[(1024, 512), (7, 3), (2048, 1024)])
+}
+
+#[test]
+fn none_at_first() {
+    let none = extents(&[]);
+    assert_eq!((none.pages(), none.size()), (0, 0));
+    assert_eq!(none.pfn(0, Order::PTE), None);
+    assert_eq!(none.locate(0, 1), None);
+    assert!(none.contains(0, 0) && !none.contains(0, 1) && !none.contains(usize::MAX, 1));
+    assert!(none.is_aligned(Order::PUD));
+}
+
+#[test]
+fn frames_in_any_order() {
+    let extents = three();
+    assert_eq!(extents.pages(), 512 + 3 + 1024);
+    assert_eq!(extents.pfn(0, Order::PTE), Some(BASE + 1024));
+    assert_eq!(extents.pfn(511, Order::PTE), Some(BASE + 1535));
+    assert_eq!(extents.pfn(512, Order::PTE), Some(BASE + 7));
+    assert_eq!(extents.pfn(514, Order::PTE), Some(BASE + 9));
+    assert_eq!(extents.pfn(515, Order::PTE), Some(BASE + 2048));
+    assert_eq!(extents.pfn(1538, Order::PTE), Some(BASE + 3071));
+    assert_eq!(extents.pfn(1539, Order::PTE), None);
+    assert_eq!(extents.pfn(usize::MAX, Order::PTE), None);
+}
+
+#[test]
+fn large_leaves_inside_of_one_congruent_extent_only() {
+    let extents = three();
+    assert_eq!(extents.pfn(100, Order::PMD), Some(BASE + 1024));
+    // Part of it lies in another extent; that extent is not congruent; the end.
+    for page in [512, 600, 1023, 1024, 1500] {
+        assert_eq!(extents.pfn(page, Order::PMD), None, "{page}");
+    }
+    let extents = self::extents(&[(1024, 512), (4096, 1024)]);
+    assert_eq!(extents.pfn(1000, Order::PMD), Some(BASE + 4096));
+    assert_eq!(extents.pfn(0, Order::PUD), None);
+}
+
+#[test]
+fn neighbours_are_one_extent() {
+    let extents = extents(&[(0, 10), (10, 5), (20, 1)]);
+    let list: Vec<_> = extents
+        .as_slice()
+        .iter()
+        .map(|e| (e.pgoff, e.first, e.pages))
+        .collect();
+    assert_eq!(list, [(0, 0, 15), (15, 20, 1)]);
+}
+
+#[test]
+fn bytes_of_the_region() {
+    let extents = three();
+    assert_eq!(extents.locate(5, 10), Some((4096 * K + 5, 10)));
+    // Up to the end of the extent.
+    assert_eq!(extents.locate(2048 * K - 1, 10), Some((6144 * K - 1, 1)));
+    assert_eq!(extents.locate(2048 * K, usize::MAX), Some((28 * K, 12288)));
+    assert_eq!(
+        extents.locate(extents.size() - 1, 1),
+        Some((3072 * 4 * K - 1, 1))
+    );
+    assert_eq!(extents.locate(extents.size(), 1), None);
+    assert_eq!(extents.locate(u64::MAX, 1), None);
+}
+
+#[test]
+fn the_tail_is_what_a_cut_takes_away() {
+    let mut extents = three();
+    let tail = |extents: &Extents, pages| {
+        extents
+            .tail(pages)
+            .map(|run| (run.first, run.pages))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(tail(&extents, 1539), []);
+    assert_eq!(tail(&extents, 513), [(8, 2), (2048, 1024)]);
+    assert_eq!(tail(&extents, 0), [(1024, 512), (7, 3), (2048, 1024)]);
+    extents.truncate(513);
+    assert_eq!(extents.pages(), 513);
+    assert_eq!(extents.pfn(512, Order::PTE), Some(BASE + 7));
+    assert_eq!(extents.pfn(513, Order::PTE), None);
+    extents.truncate(512);
+    assert_eq!(extents.as_slice().len(), 1);
+    extents.truncate(0);
+    assert_eq!(extents.pages(), 0);
+}
+
+#[test]
+fn alignment_is_that_of_all_extents() {
+    assert!(!three().is_aligned(Order::PMD));
+    assert!(extents(&[(1024, 512), (4096, 1024)]).is_aligned(Order::PMD));
+    assert!(!extents(&[(1024, 512), (4096, 1024)]).is_aligned(Order::PUD));
+    assert!(!extents(&[(1024, 512), (4096, 1000)]).is_aligned(Order::PMD));
+    assert!(extents(&[(1 << 18, 1 << 18)]).is_aligned(Order::PUD));
+}
+
+proptest! {
+    /// Each page of a device is where a plain list of pages says, by every way to ask.
+    #[test]
+    fn agree_with_a_list(
+        runs in prop::collection::vec((0..3000usize, 1..700usize), 1..6),
+        cut in 0..3000usize,
+    ) {
+        let mut extents = extents(&runs);
+        let mut pages: Vec<_> = runs.iter().flat_map(|&(first, n)| first..first + n).collect();
+        let tail: Vec<_> = extents.tail(cut).flat_map(|run| run.first..run.first + run.pages).collect();
+        prop_assert_eq!(tail, pages.get(cut..).unwrap_or(&[]));
+        extents.truncate(cut);
+        pages.truncate(cut);
+        prop_assert_eq!(extents.pages(), pages.len());
+        for pgoff in 0..pages.len() + 1 {
+            let page = pages.get(pgoff);
+            prop_assert_eq!(extents.pfn(pgoff, Order::PTE), page.map(|page| BASE + page));
+            let found = extents.locate((pgoff * 4096 + 5) as u64, 9000);
+            prop_assert_eq!(found.map(|found| found.0), page.map(|page| (page * 4096 + 5) as u64));
+            for order in LEAVES {
+                if let Some(pfn) = extents.pfn(pgoff, order) {
+                    let start = order.align_down(pgoff);
+                    let all: Vec<_> = (pfn - BASE..pfn - BASE + order.pages()).collect();
+                    prop_assert!(order.is_aligned(pfn));
+                    prop_assert_eq!(&pages[start..start + order.pages()], &all[..]);
+                }
+            }
+        }
+        for extent in extents.as_slice() {
+            let bytes = extents.bytes_behind(extent, 0).unwrap();
+            prop_assert_eq!(bytes.end - bytes.start, extent.pages as u64 * 4096);
+            let device = extents.device_bytes(extent, bytes);
+            prop_assert_eq!(device.start, extent.pgoff as u64 * 4096);
+            prop_assert_eq!(extents.bytes_behind(extent, device.end), None);
+            let behind = extents.bytes_behind(extent, device.start + 100).unwrap();
+            prop_assert_eq!(extents.device_bytes(extent, behind).start, device.start + 100);
+            let (first, last) = extents.frames(extent);
+            prop_assert_eq!(last - first + 1, extent.pages);
+            prop_assert_eq!(extents.offset_of(first), extent.first as u64 * 4096);
+        }
+    }
+}
+
+#[test]
+fn page_offsets_of_frames() {
+    let extents = three();
+    assert_eq!(extents.pgoff(BASE + 1024), Some(0));
+    assert_eq!(extents.pgoff(BASE + 9), Some(514));
+    assert_eq!(extents.pgoff(BASE + 3071), Some(1538));
+    for frame in [0, BASE, BASE + 10, BASE + 3072, usize::MAX] {
+        assert_eq!(extents.pgoff(frame), None);
+    }
+    assert_eq!(extents.start(), (BASE as u64 + 1024) * 4096);
+}
