@@ -573,7 +573,7 @@ FIXTURE_TEARDOWN(itself)
 {
 }
 
-TEST_F(itself, copied)
+TEST_F_TIMEOUT(itself, copied, 120)
 {
 	struct same *s = rdax_shared(sizeof(*s));
 

@@ -792,6 +792,33 @@ TEST_F(file, on_the_media)
 	EXPECT_EQ(sizeof(got), bytes_right(got, 4000, sizeof(got), 9));
 }
 
+/* The alignment of mappings is none of reads and writes. */
+TEST_F(file, larger_align)
+{
+	static const char *const aligns[] = { "2M", "1G" };
+	char buf[301], got[301];
+
+	for (size_t i = 0; i < ARRAY_SIZE(aligns); i++) {
+		off_t size;
+		int fd;
+
+		if (!rdax_fits(i ? SZ_1G : SZ_2M))
+			SKIP(return, "not aligned");
+		ASSERT_EQ(0, rdax_fresh(aligns[i]));
+		fd = rdax_open();
+		size = lseek(fd, 0, SEEK_END);
+		EXPECT_EQ(0, size % (off_t)(i ? SZ_1G : SZ_2M));
+		bytes_make(buf, 4001, sizeof(buf), i + 3);
+		EXPECT_EQ(sizeof(buf), pwrite(fd, buf, sizeof(buf), 4001));
+		EXPECT_EQ(sizeof(got), pread(fd, got, sizeof(got), 4001));
+		EXPECT_EQ(sizeof(got), bytes_right(got, 4001, sizeof(got), i + 3));
+		EXPECT_EQ(7, pread(fd, got, sizeof(got), size - 7));
+		EXPECT_EQ(7, pwrite(fd, got, sizeof(got), size - 7));
+		EXPECT_EQ(0, fsync(fd));
+		close(fd);
+	}
+}
+
 /*
  * Buffers that end in memory which isn't there
  */
