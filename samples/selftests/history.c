@@ -31,6 +31,11 @@ int history_store(struct history_log *log, char *map, uint64_t offset, uint64_t 
 	return sig;
 }
 
+bool history_full(const struct history *h)
+{
+	return __atomic_load_n(&h->calls_count, __ATOMIC_RELAXED) > HISTORY_CALLS - 100;
+}
+
 struct history_call *history_begin(struct history *h, enum history_what what,
 				   uint64_t first, uint64_t behind)
 {

@@ -19,7 +19,7 @@
 
 #define HISTORY_LOGS	8
 #define HISTORY_STORES	(1 << 16)	/* in each log */
-#define HISTORY_CALLS	(1 << 14)
+#define HISTORY_CALLS	(1 << 16)
 
 /* A store of one byte; ended by a signal, it may have made its page dirty. */
 struct history_store {
@@ -57,7 +57,8 @@ struct history {
  */
 int history_store(struct history_log *log, char *map, uint64_t offset, uint64_t at);
 
-/* Before and behind a call. */
+/* Before and behind a call. Few more can be kept when it is full. */
+bool history_full(const struct history *h);
 struct history_call *history_begin(struct history *h, enum history_what what,
 				   uint64_t first, uint64_t behind);
 void history_end(struct history_call *call, bool ok);

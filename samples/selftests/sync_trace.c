@@ -582,10 +582,13 @@ static unsigned int some(struct worker *w, unsigned int below)
 	return (w->seed >> 8) % below;
 }
 
-static void pause_a_little(struct worker *w, unsigned int most)
+/* By the clock: on a fast machine there is no more to record than on a slow one. */
+static void pause_a_little(struct worker *w, unsigned int most_us)
 {
-	for (unsigned int i = some(w, most); i; i--)
-		__asm__ __volatile__("" : : : "memory");
+	uint64_t end = trace_now() + some(w, most_us * 1000);
+
+	while (trace_now() < end)
+		;
 }
 
 static void note_failure(struct run *r, bool failed)
@@ -670,13 +673,13 @@ static void *write_all(void *arg)
 	int ret = map == MAP_FAILED ? -2 : 0;
 
 	spread_out(w->me);
-	while (!ret && !stopped(r)) {
+	while (!ret && !stopped(r) && !history_full(r->history)) {
 		ret = visit(w, map);
 		if (r->plan->one_page)
 			ret = ret ?: do_fsync(r);
 		if (!ret && r->plan->stores_and_syncs && !some(w, 12))
 			ret = some(w, 3) ? do_msync(w, map) : do_fsync(r);
-		pause_a_little(w, r->plan->one_page ? 150000 : 4000);
+		pause_a_little(w, r->plan->one_page ? 300 : 10);
 		/* Let those who only sync have a CPU. */
 		if (!some(w, 30))
 			usleep(some(w, 500));
@@ -693,9 +696,9 @@ static void *sync_all(void *arg)
 	bool whole = w->me < r->plan->fsyncs;
 	int ret = 0;
 
-	while (!ret && !stopped(r)) {
+	while (!ret && !stopped(r) && !history_full(r->history)) {
 		ret = whole ? do_fsync(r) : do_msync(w, r->map);
-		pause_a_little(w, 20000);
+		pause_a_little(w, 50);
 	}
 	note_failure(r, ret && !(r->plan->unbind && ret == ENXIO));
 	return NULL;
@@ -716,14 +719,14 @@ static void *punch_all(void *arg)
 	struct run *r = w->run;
 	int ret = 0;
 
-	while (!ret && !stopped(r)) {
+	while (!ret && !stopped(r) && !history_full(r->history)) {
 		unsigned int i = some(w, ARRAY_SIZE(ranges));
 		struct history_call *call = history_begin(r->history, HISTORY_PUNCH, ranges[i].at,
 							  ranges[i].at + ranges[i].len);
 
 		ret = rdax_punch(r->fd, ranges[i].at, ranges[i].len);
 		history_end(call, !ret);
-		pause_a_little(w, 200000);
+		pause_a_little(w, 500);
 	}
 	note_failure(r, ret);
 	return NULL;
@@ -744,7 +747,7 @@ static void *fork_all(void *arg)
 				status = visit(w, r->map);
 				if (status)
 					break;
-				pause_a_little(w, 4000);
+				pause_a_little(w, 10);
 			}
 			_exit(status > 0);
 		}
