@@ -209,7 +209,13 @@ int rdax_fresh(const char *align)
 	return ret ?: rdax_bind();
 }
 
-static void load_module(void)
+/* What earlier tests left at the head might look like a file system. */
+static void force(void)
+{
+	rdax_write_file(RDAX_PARAMS "/force", rdax_ns());
+}
+
+void rdax_load_module(void)
 {
 	const char *ko = getenv("RDAX_KO") ?: "../../rdax.ko";
 	int fd = open(ko, O_RDONLY | O_CLOEXEC);
@@ -223,6 +229,19 @@ static void load_module(void)
 		ksft_exit_fail_msg("loading %s: %s\n", ko, strerror(errno));
 	}
 	close(fd);
+	force();
+}
+
+static int unload(void *arg)
+{
+	return syscall(SYS_delete_module, "rdax", O_NONBLOCK) ? errno : 0;
+}
+
+int rdax_unload_module(void)
+{
+	int ret = rdax_bounded(unload, NULL, RDAX_PATIENCE);
+
+	return ret > 0 ? -ret : ret;
 }
 
 static pid_t main_pid;
@@ -260,10 +279,10 @@ void rdax_begin(void)
 	if (!rdax_bound() && !driver_of_ns(link, sizeof(link)))
 		skip_all("the namespace has another driver");
 
-	if (!module_loaded())
-		load_module();
-	/* What earlier tests left at the head might look like a file system. */
-	rdax_write_file(RDAX_PARAMS "/force", rdax_ns());
+	if (module_loaded())
+		force();
+	else
+		rdax_load_module();
 	main_pid = getpid();
 	atexit(rdax_end);
 }
@@ -379,6 +398,24 @@ bool rdax_goes_bad(void *p)
 		usleep(1000);
 	}
 	return false;
+}
+
+int rdax_get(const uint64_t *p, uint64_t *word)
+{
+	int sig = sigsetjmp(on_signal, 0);
+
+	if (!sig)
+		*word = __atomic_load_n(p, __ATOMIC_RELAXED);
+	return sig;
+}
+
+int rdax_store_word(uint64_t *p, uint64_t word)
+{
+	int sig = sigsetjmp(on_signal, 0);
+
+	if (!sig)
+		__atomic_store_n(p, word, __ATOMIC_RELAXED);
+	return sig;
 }
 
 /* splitmix64: neighbouring offsets give unrelated words. */
@@ -502,6 +539,57 @@ int rdax_punch(int fd, uint64_t offset, uint64_t len)
 int rdax_zero(int fd, uint64_t offset, uint64_t len)
 {
 	return range_ioctl(fd, RDAX_IOC_ZERO, offset, len);
+}
+
+/*
+ * What is left of a device that is gone
+ */
+
+const char *rdax_file_alive(int fd)
+{
+	struct rdax_range range = { .size = sizeof(range), .length = SZ_4K };
+	struct rdax_prefault prefault = { .size = sizeof(prefault), .length = SZ_4K };
+	char buf[16] = "";
+
+#define GONE(call)						\
+	do {							\
+		errno = 0;					\
+		if ((call) != -1 || errno != ENXIO)		\
+			return #call;				\
+	} while (0)
+	GONE(read(fd, buf, 1));
+	GONE(pread(fd, buf, sizeof(buf), SZ_2M - 1));
+	GONE(write(fd, buf, 1));
+	GONE(pwrite(fd, buf, sizeof(buf), SZ_2M - 1));
+	GONE(lseek(fd, 0, SEEK_SET));
+	GONE(lseek(fd, 0, SEEK_END));
+	GONE(fsync(fd));
+	GONE(fdatasync(fd));
+	GONE(ioctl(fd, RDAX_IOC_PUNCH, &range));
+	GONE(ioctl(fd, RDAX_IOC_ZERO, &range));
+	GONE(ioctl(fd, RDAX_IOC_PREFAULT, &prefault));
+	GONE((intptr_t)mmap(NULL, SZ_4K, PROT_READ, MAP_SHARED, fd, 0));
+	GONE((intptr_t)rdax_map(fd, SZ_2M, SZ_2M));
+#undef GONE
+	return NULL;
+}
+
+const char *rdax_map_alive(char *map, uint64_t len)
+{
+	uint64_t step = len / 4 ?: 1;
+
+	for (uint64_t at = 0; at < len; at += step) {
+		if (rdax_load(map + at) != SIGBUS)
+			return "a load";
+		if (rdax_store(map + at) != SIGBUS)
+			return "a store";
+	}
+	if (rdax_store(map + len - 1) != SIGBUS)
+		return "a store at the end";
+	errno = 0;
+	if (msync(map, len, MS_SYNC) != -1 || errno != ENXIO)
+		return "msync";
+	return NULL;
 }
 
 #define DEBUGFS	"/sys/kernel/debug"

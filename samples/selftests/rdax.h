@@ -45,6 +45,13 @@ const char *rdax_ns(void);
 void rdax_begin(void);
 
 /*
+ * For tests that take the module away, as rdax_begin() does it; unloading returns
+ * 0, or -errno at once when it is in use.
+ */
+void rdax_load_module(void);
+int rdax_unload_module(void);
+
+/*
  * Bind the namespace anew with that `align` parameter ("4K", "2M", "1G"): no
  * index entries, all counters 0. These return 0, -errno, or -ETIMEDOUT when the
  * kernel hasn't come back after RDAX_PATIENCE.
@@ -72,6 +79,9 @@ uint64_t rdax_sigbus(const struct rdax_counts *c);
 /* One access; 0, or the number of the signal that it raised. */
 int rdax_load(const void *p);
 int rdax_store(void *p);
+/* Of a word, which is there if it raised none. */
+int rdax_get(const uint64_t *p, uint64_t *word);
+int rdax_store_word(uint64_t *p, uint64_t word);
 
 /* What the kernel told about the last of these. */
 const siginfo_t *rdax_signal(void);
@@ -85,6 +95,13 @@ bool rdax_goes_bad(void *p);
 
 /* What is in a file, or why it can't be read: valid until the next call. */
 const char *rdax_text(const char *path);
+
+/*
+ * Does every call on this open file, and every access to this mapping of it, find
+ * the device gone (ENXIO, SIGBUS)? NULL, or the first that does not.
+ */
+const char *rdax_file_alive(int fd);
+const char *rdax_map_alive(char *map, uint64_t len);
 
 /*
  * Words that say which offset and which seed they belong to, one in each `step`

@@ -106,6 +106,42 @@ TEST(hundred_times)
 		TH_LOG("%" PRIu64 " nodes early on", nodes);
 }
 
+#define HELD	30
+
+/* Each device that was keeps its own file and mapping, which reach none of its successors. */
+TEST(old_files_pile_up)
+{
+	int fds[HELD];
+	char *maps[HELD];
+	uint64_t nodes = 0;
+
+	for (int i = 0; i < HELD; i++) {
+		ASSERT_EQ(0, rdax_fresh("4K"));
+		ASSERT_EQ(1, devices_in_class());
+		fds[i] = rdax_open();
+		maps[i] = rdax_map(fds[i], 0, SZ_2M);
+		ASSERT_NE(MAP_FAILED, maps[i]);
+		ASSERT_EQ(0, i ? rdax_wrong(maps[i], 0, SZ_2M, SZ_4K, i - 1) : 0);
+		rdax_fill(maps[i], 0, SZ_2M, SZ_4K, i);
+		if (i)
+			EXPECT_EQ(NULL, rdax_file_alive(fds[i - 1]))
+				TH_LOG("%s", rdax_file_alive(fds[i - 1]));
+		if (i == HELD / 3)
+			nodes = objects_of("radix_tree_node");
+	}
+	ASSERT_EQ(0, rdax_fresh("4K"));
+	for (int i = 0; i < HELD; i++) {
+		EXPECT_EQ(NULL, rdax_file_alive(fds[i]));
+		EXPECT_EQ(NULL, rdax_map_alive(maps[i], SZ_2M));
+	}
+	/* The index of each was freed when it went, not when the last file is closed. */
+	EXPECT_LT(objects_of("radix_tree_node"), nodes + 20 * TOUCHED);
+	for (int i = 0; i < HELD; i++) {
+		munmap(maps[i], SZ_2M);
+		close(fds[i]);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	rdax_begin();

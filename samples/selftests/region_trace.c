@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What is cut off, or deleted, is made durable first, and what a sync writes back
+ * is where the extents of the device are: from the kernel's own record of that.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "regions.h"
+#include "trace.h"
+
+/* Pages of the region that were written back, and how many flushes came behind. */
+static const char *recorded(void)
+{
+	const struct trace_call *calls;
+	size_t count = trace_stop(&calls), n = 0;
+	static char text[1 << 12];
+	int flushes = 0;
+
+	text[0] = '\0';
+	for (size_t i = 0; i < count && n < sizeof(text) - 100; i++) {
+		flushes++;
+		if (calls[i].what != TRACE_WB)
+			continue;
+		flushes = 0;
+		n += snprintf(text + n, sizeof(text) - n, "%#" PRIx64 "+%#" PRIx64 " ",
+			      calls[i].first / SZ_4K, (calls[i].behind - calls[i].first) / SZ_4K);
+	}
+	snprintf(text + n, sizeof(text) - n, "%s", flushes ? "flushed" : "not flushed");
+	return text;
+}
+
+/* The first extent is at the head of the region, where the record begins to count. */
+static const struct region_part parts[] = {
+	{ 0, 0x400 }, { 0x1801, 0x200 }, { 0x800, 0x200 },
+};
+
+#define SIZE	(0x800 * SZ_4K)
+
+FIXTURE(trace)
+{
+	int fd;
+	char *small, *large;
+};
+
+FIXTURE_SETUP(trace)
+{
+	ASSERT_EQ(0, rdax_fresh("4K"));
+	if (!rdax_fits(SZ_2M) || rdax_size() < 64 * SZ_2M || !rdax_has_cache())
+		SKIP(return, "namespace too small or not aligned, or no cache to write back");
+	ASSERT_EQ(0, region_arrange(parts, ARRAY_SIZE(parts)));
+	self->fd = rdax_open();
+	ASSERT_GE(self->fd, 0);
+	trace_find_media(self->fd);
+	self->small = rdax_map(self->fd, 0, SIZE);
+	self->large = rdax_map(self->fd, 0, SIZE);
+	ASSERT_NE(MAP_FAILED, self->small);
+	ASSERT_NE(MAP_FAILED, self->large);
+	ASSERT_EQ(0, madvise(self->small, SIZE, MADV_NOHUGEPAGE));
+	ASSERT_EQ(0, fsync(self->fd));
+}
+
+FIXTURE_TEARDOWN(trace)
+{
+	close(self->fd);
+}
+
+static void dirty(char *map, uint64_t page)
+{
+	rdax_store(map + page * SZ_4K);
+}
+
+TEST_F(trace, sync)
+{
+	dirty(self->small, 0x10);
+	dirty(self->small, 0x401);
+	dirty(self->small, 0x5ff);
+	dirty(self->small, 0x600);
+	dirty(self->large, 0x200);
+	trace_start();
+	ASSERT_EQ(0, fsync(self->fd));
+	EXPECT_STREQ("0x10+0x1 0x200+0x200 0x1802+0x1 0x1a00+0x1 0x800+0x1 flushed", recorded());
+	trace_start();
+	ASSERT_EQ(0, fsync(self->fd));
+	EXPECT_STREQ("flushed", recorded());
+}
+
+TEST_F(trace, cut)
+{
+	for (uint64_t page = 0x100; page < 0x800; page += 0x100)
+		dirty(self->small, page);
+	dirty(self->large, 0x600);
+	trace_start();
+	ASSERT_EQ(0, dev_resize(0, 0x300 * SZ_4K));
+	EXPECT_STREQ("0x300+0x1 0x1801+0x1 0x1901+0x1 0x800+0x200 flushed", recorded());
+	/* What is left is as dirty as it was. */
+	trace_start();
+	ASSERT_EQ(0, fsync(self->fd));
+	EXPECT_STREQ("0x100+0x1 0x200+0x1 flushed", recorded());
+}
+
+/* A leaf over the new end goes as a whole; nobody would know that its rest is dirty. */
+TEST_F(trace, cut_leaf)
+{
+	dirty(self->large, 0x3ff);
+	trace_start();
+	ASSERT_EQ(0, dev_resize(0, 0x3fe * SZ_4K));
+	EXPECT_STREQ("0x200+0x200 flushed", recorded());
+	trace_start();
+	ASSERT_EQ(0, fsync(self->fd));
+	EXPECT_STREQ("flushed", recorded());
+}
+
+TEST_F(trace, cut_holes)
+{
+	ASSERT_EQ(0, rdax_punch(self->fd, SZ_2M, 3 * SZ_2M));
+	trace_start();
+	ASSERT_EQ(0, dev_resize(0, 0x300 * SZ_4K));
+	EXPECT_STREQ("flushed", recorded());
+}
+
+TEST_F(trace, deleted)
+{
+	dirty(self->small, 0x2);
+	dirty(self->small, 0x402);
+	dirty(self->large, 0x7ff);
+	munmap(self->small, SIZE);
+	munmap(self->large, SIZE);
+	close(self->fd);
+	self->fd = -1;
+	trace_start();
+	ASSERT_EQ(0, region_delete(0));
+	EXPECT_STREQ("0x2+0x1 0x1803+0x1 0x800+0x200 flushed", recorded());
+}
+
+/* Of several devices. */
+TEST_F(trace, unbound)
+{
+	char *map;
+	int other = region_holder(0x400), holder;
+
+	ASSERT_LT(0, other);
+	holder = dev_open(other);
+	map = rdax_map(holder, 0, SZ_2M);
+	ASSERT_NE(MAP_FAILED, map);
+	dirty(map, 0);
+	dirty(self->small, 0x402);
+	trace_start();
+	ASSERT_EQ(0, rdax_unbind());
+	EXPECT_STREQ("0x1803+0x1 0x400+0x200 flushed", recorded());
+	close(holder);
+}
+
+int main(int argc, char **argv)
+{
+	rdax_begin();
+	trace_begin();
+	return test_harness_run(argc, argv);
+}

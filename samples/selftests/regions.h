@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Regions with more than one device: their files in sysfs, the places of their
+ * extents, and how to get a device whose extents lie where a test wants them.
+ * What rdax.h has is about rdax0, which is the device under test here too.
+ */
+#ifndef RDAX_SELFTEST_REGIONS_H
+#define RDAX_SELFTEST_REGIONS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "rdax.h"
+
+/* A part of a region, in pages. */
+struct region_part {
+	uint64_t first, pages;
+};
+
+/* Another namespace, $RDAX_NS2 or namespace1.0: its data is lost too. */
+const char *region_other(void);
+
+/* rdax_region/NAME of a namespace. Numbers end the test program when they can't be read. */
+uint64_t region_number(const char *ns, const char *name);
+int region_write(const char *ns, const char *name, const char *text);
+
+/* The minor number of a new device of rdax_ns(), or -errno. */
+int region_create(void);
+int region_delete(int minor);
+
+/* /sys/class/dax/rdaxN/NAME. */
+uint64_t dev_number(int minor, const char *name);
+int dev_write(int minor, const char *name, const char *text);
+int dev_resize(int minor, uint64_t bytes);
+
+int dev_open(int minor);
+
+/* Its extents: how many, of which at most `max` are noted. */
+size_t dev_parts(int minor, struct region_part *parts, size_t max);
+
+/* As rdax_text(), without the end of the last line. */
+const char *text_of(const char *path);
+
+/*
+ * Bind the namespace anew, and make rdax0 of these parts in this order. Whatever
+ * else the region has, between them and behind, belongs to other devices, one
+ * for each gap, so that nothing is free. Returns 0, or -errno.
+ */
+int region_arrange(const struct region_part *parts, size_t n);
+/* The device that has this page of the region, or -ENOENT. */
+int region_holder(uint64_t page);
+
+/*
+ * As rdax_fill() and rdax_wrong() of all of a device, at its own offsets, through a
+ * mapping made for that. The second also of what was one, whose parts are found in
+ * rdax0 now, which is the whole region.
+ */
+int dev_fill(int minor, uint64_t seed);
+uint64_t dev_wrong(int minor, uint64_t seed);
+uint64_t region_wrong(const struct region_part *parts, size_t n, uint64_t seed);
+
+#endif /* RDAX_SELFTEST_REGIONS_H */
