@@ -1,0 +1,212 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# scripts/rdax on real namespaces: it takes one from nd_pmem only if nobody loses
+# by that, gives back what it could not take, says who uses what, makes and takes
+# devices, and shows what was done to them. Each end has its exit status, and none
+# a trace of Python.
+
+# shellcheck source=lib.sh
+. "$(dirname "$0")/lib.sh"
+TOOL=${RDAX_TOOL:-${KO%/*}/scripts/rdax}
+[ -x "$TOOL" ] || skip_all "there is no $TOOL: set RDAX_TOOL"
+command -v python3 >/dev/null || skip_all "python3 isn't there"
+[ -e "$DEVICES/$NS2" ] || skip_all "there is no $NS2"
+modprobe -q nd_pmem || skip_all "no nd_pmem to take namespaces from"
+ktap_set_plan 76
+
+work=$(mktemp -d) || exit 1
+mkdir "$work/mnt"
+
+tool_cleanup() {
+	[ -z "${sleeper:-}" ] || kill "$sleeper" 2>/dev/null
+	swapoff "$disk" 2>/dev/null
+	umount "$work/mnt" 2>/dev/null
+	cleanup
+	modprobe -q -r nd_pmem
+	rm -rf "$work"
+}
+trap tool_cleanup EXIT
+
+AS_NOBODY=(setpriv --reuid=65534 --regid=65534 --clear-groups)
+
+# One test: ends NAME STATUS PATTERN [ARGUMENTS]: how the tool ends, and a line of what it says.
+# $RUN stands before it.
+RUN=()
+ends() {
+	local name=$1 status=$2 pattern=$3 got
+	shift 3
+	"${RUN[@]}" "$TOOL" "$@" >"$work/out" 2>&1 </dev/null
+	got=$?
+	if [ $got = "$status" ] && { [ -z "$pattern" ] || grep -qE -- "$pattern" "$work/out"; } &&
+	   ! grep -q Traceback "$work/out"; then
+		ktap_test_pass "$name"
+	else
+		ktap_print_msg "rdax $*: status $got instead of $status, or not '$pattern':"
+		sed 's/^/# /' "$work/out"
+		ktap_test_fail "$name"
+	fi
+}
+
+# One more test of what the last call said.
+says() {
+	check "$1" grep -qE -- "$2" "$work/out"
+}
+
+# What the last call printed, as JSON: is EXPRESSION, of d, true?
+json() {
+	python3 -c 'import json, sys
+d = json.load(open(sys.argv[1]))
+region = [r for r in d["regions"] if r["namespace"] == sys.argv[2]]
+devices = {v["name"]: v for r in region for v in r["devices"]}
+other = [n for n in d["unbound"] if n["namespace"] == sys.argv[2]]
+sys.exit(not eval(sys.argv[3]))' "$work/out" "$NS2" "$1"
+}
+
+pmem() {
+	disk=/dev/$(ls "$DEVICES/$NS2/block")
+}
+
+size_of() {
+	cat "$CLASS/$1/size"
+}
+
+wipe() {
+	dd if=/dev/zero of="$disk" bs=1M count=1 conv=fsync status=none
+}
+
+# A driver may have been there before: what it has is nd_pmem's from now on.
+driver_of "$NS2" >/dev/null || echo "$NS2" >"$PMEM_DRIVER/bind"
+pmem
+wipe
+bytes=$(cat "$DEVICES/$NS2/size")
+mib=$((bytes >> 20))
+
+# Not bound; the module isn't loaded.
+held="nd_pmem \(${disk##*/}\)"
+ends "list, without the module" 0 "^$NS2 .* raw .* $held +yes$" list
+cp "$work/out" "$work/before"
+ends "bind of what isn't there" 4 "there is no namespace77.0" bind namespace77.0
+RUN=("${AS_NOBODY[@]}")
+ends "nobody can't load the module" 3 "load a module \(CAP_SYS_MODULE\)" bind "$NS2"
+RUN=()
+check "and it isn't" test ! -d /sys/module/rdax
+ends "no module of that name" 1 "can't be loaded: .*nothing.ko" bind "$NS2" --module "$work/nothing.ko"
+
+# What somebody uses.
+mkfs.ext4 -q -F "$disk" 64M
+mount "$disk" "$work/mnt"
+echo "somebody's data" >"$work/mnt/file"
+ends "mounted" 5 "refused: ${disk##*/} is mounted at $work/mnt " bind "$NS2" --module "$KO"
+expect "still of nd_pmem" nd_pmem driver_of "$NS2"
+check "still writable" cp "$work/mnt/file" "$work/mnt/copy"
+ends "list says that it is mounted" 0 "^$NS2 .* no; ${disk##*/} is mounted at $work/mnt$" list
+umount "$work/mnt"
+sleep 1000 3<"$disk" &
+sleeper=$!
+ends "open" 5 "refused: ${disk##*/} is open in $sleeper sleep" bind "$NS2"
+kill "$sleeper"
+wait "$sleeper"
+sleeper=
+ends "a file system" 1 "may hold data: ext2, ext3 or ext4 at byte 0x438 \(--force" bind "$NS2"
+says "given back, it says" "given back to nd_pmem$"
+expect "given back" nd_pmem driver_of "$NS2"
+pmem
+mount "$disk" "$work/mnt"
+expect "as it was" "somebody's data" cat "$work/mnt/copy"
+ends "mounted, by force" 0 "by force, although ${disk##*/} is mounted" bind "$NS2" --force
+check "bound" bound "$NS2"
+umount "$work/mnt"
+ends "unbind, to nd_pmem" 0 "^$NS2: unbound, now of nd_pmem$" unbind "$NS2" --to nd_pmem
+expect "of nd_pmem" nd_pmem driver_of "$NS2"
+pmem
+mkswap "$disk" >/dev/null && swapon "$disk"
+ends "swapped on, by force" 5 "is swapped on \(swapoff" bind "$NS2" --force
+swapoff "$disk"
+# A claim is gone only when ndctl has made it raw: with the command that the tool names.
+ndctl create-namespace -f -e "$NS2" -m sector >/dev/null 2>&1
+ends "claimed, by force" 1 "in sector mode, for btt.*; that gives up all data" bind "$NS2" --force
+eval "$(sed -n "s/.*'\(ndctl [^']*\)'.*/\1/p" "$work/out")" >/dev/null 2>&1
+! bound "$NS2" || unbind "$NS2" >/dev/null
+driver_of "$NS2" >/dev/null || echo "$NS2" >"$PMEM_DRIVER/bind"
+pmem
+mkfs.ext4 -q -F "$disk" 64M
+
+# Bound.
+ends "bound by force" 0 "^$NS2: bound: rdax0, ${mib}M; align 2M$" bind "$NS2" --force --align 2M
+check "by rdax" bound "$NS2"
+expect "the parameter align is as before" 4K cat "$PARAMS/align"
+expect "the parameter force is as before" "" cat "$PARAMS/force"
+ends "bound already" 0 "bound already: rdax0" bind "$NS2"
+ends "bound already, otherwise" 1 "already, with align 2M" bind "$NS2" --align 4K
+ends "nothing is left" 1 "$NS2 has 0 left, and 4K are wanted" create "$NS2" --size 4K
+ends "smaller, not confirmed" 1 "--yes is needed" resize rdax0 64M
+says "what is lost, it says" "rdax0 loses its last $((mib - 64))M"
+expect "nothing was done" "$bytes" size_of rdax0
+ends "smaller" 0 "^rdax0: 64M, was ${mib}M$" resize rdax0 64M --yes
+expect "by so much" $((64 << 20)) size_of rdax0
+ends "create" 0 "^rdax1: 32M of $NS2, align 4K$" create "$NS2" --size 32M --align 4K
+expect "that size" $((32 << 20)) size_of rdax1
+expect "that alignment" 4096 cat "$CLASS/rdax1/align"
+check "a node" test -c /dev/rdax1
+ends "not a multiple of align" 1 "size 1048576 refused: not a multiple of align" create "$NS2" --size 1M
+expect "no device of it" "rdax0 rdax1" nodes
+ends "larger than there is" 1 "refused: the region has not so much left" resize rdax1 1T
+ends "larger" 0 "^rdax1: 48M, was 32M$" resize rdax1 48M
+
+# In use.
+hold map /dev/rdax1
+holder=$(pgrep -P "$HOLDER_PID" -x poke)
+ends "list says by whom" 0 "^$NS2 +rdax1 +48M .* $holder poke$" list
+says "and what is free" "^$NS2 +\(free\) +$((mib - 112))M$"
+ends "list --json" 0 '"users_complete": true' list --json
+check "devices" json "list(devices) == ['rdax0', 'rdax1'] and devices['rdax1']['size'] == 48 << 20"
+check "users" json "devices['rdax1']['users'] == [{'pid': $holder, 'command': 'poke', 'how': ['mapped'], 'stale': False}] and not devices['rdax0']['users']"
+check "faults" json "sum(devices['rdax1']['faults'][n] for n in ('pte_mapped', 'pmd_mapped')) >= 1"
+check "what is free, and whose it is" json "region[0]['available_size'] == ($mib - 112) << 20 and not other"
+ends "destroy, in use" 5 "refused: rdax1 is in use by $holder poke" destroy rdax1 --yes
+ends "unbind, in use" 5 "refused: rdax1 is in use by $holder poke \(--force" unbind "$NS2" --yes
+expect "nothing was done" "rdax0 rdax1" nodes
+
+# A picture: of the 2 MiB that are mapped and dirty, then synced, then with a hole.
+ends "map, dirty" 0 "^M 2M dirty: 2M$" map rdax1 --ascii
+says "the rest" "^\. not mapped: 46M$"
+says "where it lies" "^extent: 48M at 0, from 64M of the region on$"
+ends "sync" 0 "^rdax1: durable, 1 entries written back$" sync rdax1
+ends "map, clean" 0 "^m 2M: 2M$" map rdax1 --ascii
+let_go
+yes | dd of=/dev/rdax1 bs=4K count=4 conv=notrunc status=none
+ends "punch, not confirmed" 1 "--yes is needed" punch rdax1 --offset 4K --length 8K
+check "nothing was done" cmp -s -n 16384 /dev/rdax1 <(yes)
+ends "punch" 0 "^rdax1: 8K from 4K on are zeroes$" punch rdax1 --offset 4K --length 8K -y
+check "zeroes, and nothing else" cmp -s -n 16384 /dev/rdax1 \
+	<({ yes | head -c 4096; head -c 8192 /dev/zero; yes; } 2>/dev/null)
+ends "map, with a hole" 0 "^ +0 \.oo\.{13}$" map rdax1 --ascii --length 64K
+ends "map --svg" 0 "" map rdax1 --svg "$work/map.svg"
+check "is XML, with the hole" python3 -c 'import sys, xml.etree.ElementTree as tree
+titles = [node.text for node in tree.parse(sys.argv[1]).iter("{http://www.w3.org/2000/svg}title")]
+sys.exit("hole: 8K at 4K" not in titles)' "$work/map.svg"
+
+# Without rights.
+RUN=("${AS_NOBODY[@]}")
+ends "nobody: list" 0 "^IN USE BY: only processes that this user may" list
+ends "nobody: map" 3 "the right to enter /sys/kernel/debug " map rdax1
+ends "nobody: resize" 3 "the right to write .*/rdax1/size " resize rdax1 4K --yes
+ends "nobody: punch" 3 "the right to read and write /dev/rdax1 " punch rdax1 --offset 0 --length 4K -y
+ends "nobody: unbind" 3 "the right to write .*/drivers/rdax/unbind " unbind "$NS2" --yes
+RUN=()
+
+# Wrong usage.
+ends "no such command" 2 "^usage: rdax" frobnicate
+ends "no such size" 2 "'5X' is not a number of bytes" resize rdax1 5X
+ends "no such device" 4 "there is no rdax77" destroy rdax77 --yes
+
+# And back.
+ends "destroy" 0 "^rdax1: destroyed, $((mib - 64))M of $NS2 are free$" destroy rdax1 --yes
+expect "destroyed" rdax0 nodes
+ends "unbind of a divided one, not confirmed" 1 "--yes is needed" unbind "$NS2"
+ends "unbind" 0 "now of nd_pmem" unbind "$NS2" --yes --to nd_pmem
+expect "no node" "" nodes
+"$TOOL" list >"$work/out" 2>&1
+check "list, as before" cmp "$work/before" "$work/out"
+ktap_finished

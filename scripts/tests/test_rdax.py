@@ -1,0 +1,541 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The tool scripts/rdax, on files made for the purpose: numbers, pictures, listings, refusals."""
+
+import argparse
+import contextlib
+import errno
+import importlib.machinery
+import importlib.util
+import io
+import json
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+import unittest
+import xml.etree.ElementTree
+from pathlib import Path
+from unittest import mock
+
+SCRIPTS = Path(__file__).resolve().parent.parent
+LOADER = importlib.machinery.SourceFileLoader("rdax", str(SCRIPTS / "rdax"))
+SPEC = importlib.util.spec_from_loader("rdax", LOADER)
+assert SPEC
+rdax = importlib.util.module_from_spec(SPEC)
+sys.modules["rdax"] = rdax
+LOADER.exec_module(rdax)
+
+ENTRIES = """\
+0x0 1 order 9 mapped dirty
+0x200 1 order 9 mapped
+0x400 3 order 0 zero
+0x403 1 order 0 mapped locked dirty
+0x404 2 order 0 mapped
+0x406 1 order 0 empty locked
+"""
+
+
+class Numbers(unittest.TestCase):
+    def test_sizes(self) -> None:
+        for text, number in (("0", 0), ("4096", 4096), ("4K", 4096), ("4k", 4096), ("2M", 2 << 20),
+                             ("1GiB", 1 << 30), ("3T", 3 << 40), ("0x1000", 4096),
+                             ("0XfF", 255), ("18446744073709551615", (1 << 64) - 1)):
+            self.assertEqual(rdax.parse_size(text), number, text)
+
+    def test_not_sizes(self) -> None:
+        for text in ("", "K", "-1", "+1", "1.5G", "1B", "4 K", "4KK", "0x10K", "1E", "٣", "1_000",
+                     "18446744073709551616", "16777216T", "4K\n"):
+            with self.assertRaises(argparse.ArgumentTypeError, msg=text):
+                rdax.parse_size(text)
+
+    def test_text_is_exact(self) -> None:
+        for number, text in ((0, "0"), (1, "1"), (1023, "1023"), (1024, "1K"), (4097, "4097"),
+                             (16376 << 10, "16376K"), (2 << 20, "2M"), (4 << 30, "4G"),
+                             (1 << 40, "1T"), (1 << 50, "1024T")):
+            self.assertEqual(rdax.size_text(number), text)
+            self.assertEqual(rdax.parse_size(text), number)
+
+    def test_names(self) -> None:
+        self.assertEqual(rdax.parse_device("/dev/rdax12"), "rdax12")
+        self.assertEqual(rdax.parse_namespace("namespace0.1"), "namespace0.1")
+        for text in ("rdax", "rdax01", "rdax0/..", "dax0.0", "/dev/../rdax0", "rdax0\n"):
+            with self.assertRaises(argparse.ArgumentTypeError, msg=text):
+                rdax.parse_device(text)
+        for text in ("namespace0", "btt0.0", "namespace0.0/..", "namespace0.0,x"):
+            with self.assertRaises(argparse.ArgumentTypeError, msg=text):
+                rdax.parse_namespace(text)
+
+    def test_aligns(self) -> None:
+        self.assertEqual(rdax.parse_align("2048K"), 2 << 20)
+        with self.assertRaises(argparse.ArgumentTypeError):
+            rdax.parse_align("8K")
+
+    def test_the_ioctl(self) -> None:
+        # as the C compiler has it, of rust/uapi/rdax.h
+        self.assertEqual(rdax.IOC_PUNCH, 0x4018DA01)
+
+
+class Pictures(unittest.TestCase):
+    def layout(self, pages: int = 2048, first: int = 0,
+               bad: tuple[tuple[int, int], ...] = ()) -> "rdax.Layout":
+        return rdax.Layout("rdax0", "namespace0.0", 4096, first, pages,
+                           rdax.parse_entries(ENTRIES) + rdax.bad_parts(bad),
+                           rdax.parse_extents("0x0 0x400 0x400\n0x400 0x0 0x400\n"))
+
+    def test_entries(self) -> None:
+        self.assertEqual(
+            [(part.first, part.pages, part.state.label) for part in rdax.parse_entries(ENTRIES)],
+            [(0, 512, "2M dirty"), (512, 512, "2M"), (1024, 3, "hole"), (1027, 1, "4K dirty"),
+             (1028, 2, "4K"), (1030, 1, "not mapped")])
+        self.assertEqual(rdax.parse_entries("0x0 1 order 18 mapped dirty\n")[0].state.label,
+                         "1G dirty")
+        self.assertEqual(rdax.parse_entries("of a later version\n"), [])
+
+    def test_ascii(self) -> None:
+        # A cell of 32 pages shows the dirty one of the 7 that are something.
+        self.assertEqual(rdax.picture(self.layout(), 20, True, False), [
+            "rdax0: 8M of namespace0.0, align 4K; 64K a cell",
+            *(f"{where:>10} MMMMMMMM" for where in ("0", "512K", "1M", "1536K")),
+            *(f"{where:>10} mmmmmmmm" for where in ("2M", "2560K", "3M", "3584K")),
+            "        4M K.......",
+            *(f"{where:>10} ........" for where in (
+                "4608K", "5M", "5632K", "6M", "6656K", "7M", "7680K")),
+            "k 4K: 8K",
+            "m 2M: 2M",
+            "K 4K dirty: 4K",
+            "M 2M dirty: 2M",
+            "o hole: 12K",
+            ". not mapped: 4072K",
+            "extent: 4M at 0, from 4M of the region on",
+            "extent: 4M at 4M, from 0 of the region on",
+        ])
+
+    def test_part_with_every_page(self) -> None:
+        lines = rdax.picture(self.layout(9, 1023, ((1028 * 4096 + 512, 512),)), 28, False, False)
+        self.assertEqual(lines[0], "rdax0: 36K from 4092K on of namespace0.0, align 4K; 4K a cell")
+        self.assertEqual(lines[1], "     4092K ▒□□□▂▚░··")
+        self.assertIn("▚ bad: 4K", lines)
+
+    def test_width(self) -> None:
+        for width in (20, 79, 80, 300):
+            lines = rdax.picture(self.layout(), width, False, False)
+            rows = [line for line in lines[1:] if line.startswith(" ")]
+            self.assertEqual(len({len(row) for row in rows}), 1)
+            self.assertLessEqual(len(rows[0]), width)
+            self.assertLessEqual(len(rows), rdax.ROWS)
+
+    def test_colours_add_nothing_else(self) -> None:
+        plain = rdax.picture(self.layout(), 80, False, False)
+        coloured = "\n".join(rdax.picture(self.layout(), 80, False, True))
+        self.assertIn("\x1b[33m▅", coloured)
+        for state in rdax.STATES:
+            coloured = coloured.replace(f"\x1b[{state.colour}m", "")
+        self.assertEqual(coloured.replace("\x1b[0m", ""), "\n".join(plain))
+
+    def test_more_than_the_device_is_cut(self) -> None:
+        layout = rdax.Layout("rdax0", "namespace0.0", 4096, 0, 4,
+                             rdax.parse_entries("0x2 1 order 9 mapped\n"), [])
+        self.assertEqual(rdax.tally(layout), [(rdax.CLEAN[1], 2), (rdax.UNUSED, 2)])
+        self.assertEqual(len(rdax.grid(layout, 1)), 4)
+
+    def test_of_equal_rank_the_most_pages(self) -> None:
+        # In the one cell: 3 pages of a 2 MiB entry, of which more are before it, and 5 of 4 KiB.
+        parts = rdax.parse_entries("0x200 1 order 9 mapped\n0x400 5 order 0 mapped\n")
+        layout = rdax.Layout("rdax0", "namespace0.0", 4096, 0x3fd, 8, parts, [])
+        self.assertEqual(rdax.grid(layout, 8), [rdax.CLEAN[0]])
+
+    def test_small_svg(self) -> None:
+        layout = rdax.Layout("rdax0", "namespace0.0", 4096, 0, 3,
+                             rdax.parse_entries("0x1 1 order 0 mapped\n"), [])
+        self.assertIn('<rect x="346" y="40" width="256" height="20" fill="#a8d8a0">',
+                      rdax.svg(layout))
+
+    def test_size_zero(self) -> None:
+        layout = rdax.Layout("rdax1", "namespace0.0", 4096, 0, 0, [], [])
+        self.assertEqual(rdax.picture(layout, 80, True, False),
+                         ["rdax1: 0 of namespace0.0, align 4K; 4K a cell"])
+        xml.etree.ElementTree.fromstring(rdax.svg(layout).encode())
+
+    def test_svg(self) -> None:
+        text = rdax.svg(self.layout(2048, 0, ((6 << 20, 512),)))
+        root = xml.etree.ElementTree.fromstring(text.encode())
+        name = "{http://www.w3.org/2000/svg}"
+        rects = [(rect[0].text, rect.get("x"), rect.get("width"), rect.get("fill"))
+                 for rect in root.iter(f"{name}rect") if len(rect)]
+        self.assertEqual(rects[:7], [
+            ("2M dirty: 2M at 0", "90", "512", "#e5a823"),
+            ("2M: 2M at 2M", "602", "512", "#5cb552"),
+            ("hole: 12K at 4M", "90", "3", "#7fd4d4"),
+            ("4K dirty: 4K at 4108K", "93", "1", "#f2cf74"),
+            ("4K: 8K at 4112K", "94", "2", "#a8d8a0"),
+            ("not mapped: 2024K at 4120K", "96", "506", "#e8e8e8"),
+            ("bad: 4K at 6M", "602", "1", "#d01c1c"),
+        ])
+        self.assertEqual(len(list(root.iter(f"{name}line"))), 1)
+        self.assertIn("bad: 4K", [text.text for text in root.iter(f"{name}text")])
+
+
+class Fake(unittest.TestCase):
+    """Two namespaces: namespace0.0 is bound and has two devices, nd_pmem has namespace1.0."""
+
+    def setUp(self) -> None:
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.top = Path(directory.name).resolve()
+        self.machine = rdax.Machine(self.top)
+        # Only root could make nodes: files, told apart by their inodes.
+        patch = mock.patch.object(rdax, "node_number", lambda found: (0, found.st_ino))
+        patch.start()
+        self.addCleanup(patch.stop)
+        self.files({
+            "sys/bus/nd/drivers/rdax/bind": "", "sys/bus/nd/drivers/rdax/unbind": "",
+            "sys/bus/nd/drivers/nd_pmem/bind": "", "sys/bus/nd/drivers/nd_pmem/unbind": "",
+            "sys/module/rdax/parameters/align": "4K", "sys/module/rdax/parameters/force": "",
+            "sys/bus/nd/devices/namespace0.0/size": "4294967296",
+            "sys/bus/nd/devices/namespace0.0/numa_node": "1",
+            "sys/bus/nd/devices/namespace0.0/rdax_region/size": "4294967296",
+            "sys/bus/nd/devices/namespace0.0/rdax_region/align": "4096",
+            "sys/bus/nd/devices/namespace0.0/rdax_region/available_size": "1073741824",
+            "sys/bus/nd/devices/namespace1.0/size": "536870912",
+            "sys/bus/nd/devices/namespace1.0/mode": "raw",
+            "sys/bus/nd/devices/namespace1.0/holder": "",
+            "sys/bus/nd/devices/namespace1.0/numa_node": "-1",
+            "sys/bus/nd/devices/namespace1.0/block/pmem1/dev": "259:0",
+            "sys/bus/nd/devices/namespace1.0/block/pmem1/pmem1p1/partition": "1",
+            "sys/bus/nd/devices/namespace1.0/block/pmem1/pmem1p1/dev": "259:1",
+            # the seed of a region: nothing that could be bound
+            "sys/bus/nd/devices/namespace1.1/size": "0",
+            "dev/pmem1": "", "dev/pmem1p1": "",
+            "proc/self/mountinfo": "", "proc/swaps": "Filename Type Size Used Priority\n",
+        })
+        for name, size in (("rdax10", 1 << 30), ("rdax2", 2 << 30)):
+            self.files({f"sys/class/dax/{name}/size": str(size),
+                        f"sys/class/dax/{name}/align": "4096",
+                        f"sys/class/dax/{name}/numa_node": "1",
+                        f"sys/class/dax/{name}/badblocks": "8 2\n1024 1\n",
+                        f"sys/class/dax/{name}/faults/pte_mapped": "7",
+                        f"sys/class/dax/{name}/faults/pmd_mapped": "3",
+                        f"sys/class/dax/{name}/faults/pud_mapped": "1",
+                        f"sys/class/dax/{name}/entries/writebacks": "5", f"dev/{name}": ""})
+            self.link(f"sys/class/dax/{name}/device", "../../../bus/nd/devices/namespace0.0")
+        self.link("sys/bus/nd/devices/namespace0.0/driver", "../../drivers/rdax")
+        self.link("sys/bus/nd/devices/namespace1.0/driver", "../../drivers/nd_pmem")
+        self.process(41, "fio", ["/dev/null", str(self.top / "dev/rdax2")])
+        self.process(42, "old", [str(self.top / "dev/rdax2") + " (deleted)"])
+
+    def files(self, texts: dict[str, str]) -> None:
+        for name, text in texts.items():
+            path = self.top / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    def link(self, name: str, target: str) -> None:
+        (self.top / name).unlink(missing_ok=True)
+        (self.top / name).symlink_to(target)
+
+    def process(self, pid: int, name: str, targets: list[str], maps: str = "") -> None:
+        self.files({f"proc/{pid}/comm": f"{name}\n", f"proc/{pid}/maps": maps})
+        (self.top / f"proc/{pid}/fd").mkdir(exist_ok=True)
+        for number, target in enumerate(targets):
+            self.link(f"proc/{pid}/fd/{number}", target)
+
+    def map_line(self, name: str, suffix: str = "") -> str:
+        found = (self.top / "dev" / name).stat()
+        inode = 0 if suffix else found.st_ino
+        return (f"7f0000000000-7f0000200000 rw-s 00000000 {os.major(found.st_dev):02x}:"
+                f"{os.minor(found.st_dev):02x} {inode}   {self.top}/dev/{name}{suffix}\n")
+
+    def run_tool(self, *argv: str) -> tuple[int, str, str]:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), \
+                mock.patch.object(sys, "stdin", io.StringIO()):
+            try:
+                status = rdax.main(argv, self.machine)
+            except SystemExit as end:
+                status = end.code
+        return status, out.getvalue(), err.getvalue()
+
+
+class Lists(Fake):
+    def test_json(self) -> None:
+        self.process(43, "mapper", [], self.map_line("rdax10"))
+        status, out, err = self.run_tool("list", "--json")
+        self.assertEqual((status, err), (0, ""))
+        found = json.loads(out)
+        self.assertEqual(set(found), {"regions", "unbound", "users_complete"})
+        region, = found["regions"]
+        self.assertEqual({key: value for key, value in region.items() if key != "devices"}, {
+            "namespace": "namespace0.0", "size": 4 << 30, "align": 4096,
+            "available_size": 1 << 30, "numa_node": 1})
+        self.assertEqual(region["devices"][0], {
+            "name": "rdax2", "size": 2 << 30, "align": 4096, "numa_node": 1, "bad_bytes": 1536,
+            "faults": {"pmd_mapped": 3, "pte_mapped": 7, "pud_mapped": 1},
+            "entries": {"writebacks": 5},
+            "users": [
+                {"pid": 41, "command": "fio", "how": ["open"], "stale": False},
+                {"pid": 42, "command": "old", "how": ["open"], "stale": True}]})
+        self.assertEqual(region["devices"][1]["name"], "rdax10")
+        self.assertEqual(region["devices"][1]["users"],
+                         [{"pid": 43, "command": "mapper", "how": ["mapped"], "stale": False}])
+        self.assertEqual(found["unbound"], [{
+            "namespace": "namespace1.0", "size": 512 << 20, "mode": "raw", "numa_node": -1,
+            "driver": "nd_pmem", "claimed_by": None, "block": ["pmem1"], "uses": [],
+            "bindable": True}])
+        self.assertIs(found["users_complete"], True)
+
+    def test_table(self) -> None:
+        self.process(44, "e\x1b[31mvil", [], self.map_line("rdax10", " (deleted)"))
+        status, out, _ = self.run_tool("list")
+        self.assertEqual(status, 0)
+        self.assertEqual(out, """\
+REGION        DEVICE  SIZE  ALIGN  NODE  4K  2M  1G  IN USE BY
+namespace0.0  rdax2     2G     4K     1   7   3   1  41 fio, 42 old (of a device that has gone)
+namespace0.0  rdax10    1G     4K     1   7   3   1  44 e?[31mvil (of a device that has gone)
+namespace0.0  (free)    1G
+rdax2: 1536 bytes are bad ('rdax map')
+rdax10: 1536 bytes are bad ('rdax map')
+
+NOT BOUND     SIZE  MODE  NODE  HELD BY          CAN BE BOUND
+namespace1.0  512M  raw     -1  nd_pmem (pmem1)  yes
+""")
+
+    def test_mounted(self) -> None:
+        self.files({"proc/self/mountinfo":
+                    "30 1 259:1 / /mnt/a\\040b rw - ext4 /dev/pmem1p1 rw\n"
+                    "31 1 0:42 / /srv rw shared:1 - btrfs " + f"{self.top}/dev/pmem1 rw\n"})
+        self.files({"proc/swaps": "Filename Type\n/dev/pmem1 partition 1 2 3\n"})
+        (self.top / "sys/bus/nd/devices/namespace1.0/block/pmem1/holders/dm-0").mkdir(parents=True)
+        _, out, _ = self.run_tool("list", "--json")
+        other, = json.loads(out)["unbound"]
+        self.assertEqual(other["uses"], [
+            "pmem1p1 is mounted at /mnt/a b", "pmem1 is mounted at /srv", "pmem1 is swapped on",
+            "pmem1 is part of dm-0"])
+        self.assertIs(other["bindable"], False)
+
+    def test_claimed(self) -> None:
+        self.files({"sys/bus/nd/devices/namespace1.0/holder": "pfn1.0\n",
+                    "sys/bus/nd/devices/namespace1.0/mode": "memory\n"})
+        _, out, _ = self.run_tool("list")
+        self.assertRegex(out, r"namespace1\.0  512M  fsdax +-1  pfn1\.0 \(pmem1\)  no, it is cl")
+
+    def test_no_nvdimms(self) -> None:
+        self.machine = rdax.Machine(self.top / "nothing")
+        self.assertEqual(self.run_tool("list")[:2], (0, "no namespace is bound\n"))
+
+
+class Kernel:
+    """Stands for the kernel's side of writes to sysfs."""
+
+    def __init__(self, fake: Fake, answer: int) -> None:
+        self.fake, self.answer, self.log = fake, answer, list[str]()
+
+    def write(self, path: Path, text: str) -> None:
+        self.log.append(f"{path.parent.name}/{path.name} {text}")
+        driver = f"sys/bus/nd/devices/{text}/driver"
+        if path.parent.name == "parameters":
+            path.write_text(text)
+        elif path.name == "unbind":
+            (self.fake.top / driver).unlink()
+        elif self.answer and path.parent.name == "rdax":
+            raise OSError(self.answer, os.strerror(self.answer))
+        elif path.name == "bind":
+            self.fake.link(driver, f"../../drivers/{path.parent.name}")
+            if path.parent.name == "rdax":
+                self.fake.files({f"sys/bus/nd/devices/{text}/rdax_region/align": "4096"})
+
+
+class Binds(Fake):
+    def with_kernel(self, answer: int, *argv: str) -> tuple[int, str, list[str]]:
+        kernel = Kernel(self, answer)
+        with mock.patch.object(rdax, "write", kernel.write):
+            status, out, err = self.run_tool(*argv)
+        return status, out + err, kernel.log
+
+    def test_taken_and_parameters_as_before(self) -> None:
+        self.files({"sys/module/rdax/parameters/force": "other"})
+        status, text, log = self.with_kernel(0, "bind", "namespace1.0", "--force", "--align", "4K")
+        self.assertEqual(status, 0, text)
+        self.assertEqual(log, [
+            "nd_pmem/unbind namespace1.0", "parameters/align 4K",
+            "parameters/force other,namespace1.0", "rdax/bind namespace1.0",
+            "parameters/align 4K", "parameters/force other"])
+
+    def test_given_back(self) -> None:
+        status, text, log = self.with_kernel(errno.EEXIST, "bind", "namespace1.0")
+        self.assertEqual((status, text), (1, (
+            "rdax: namespace1.0: it may hold data: something known is at its head (--force "
+            "overrides); it was given back to nd_pmem\n")))
+        self.assertEqual(log[-1], "nd_pmem/bind namespace1.0")
+
+    def test_given_back_when_interrupted(self) -> None:
+        with mock.patch.object(rdax, "take", side_effect=KeyboardInterrupt):
+            status, text, log = self.with_kernel(0, "bind", "namespace1.0")
+        self.assertEqual(status, 130, text)
+        self.assertEqual(log[-1], "nd_pmem/bind namespace1.0")
+
+    def refused(self, text: str, *options: str) -> None:
+        status, got, log = self.with_kernel(0, "bind", "namespace1.0", *options)
+        self.assertEqual((status, log), (5, []), got)
+        self.assertIn(text, got)
+
+    def test_in_use(self) -> None:
+        self.files({"proc/self/mountinfo": "30 1 259:1 / /mnt rw - ext4 /dev/pmem1p1 rw\n"})
+        self.refused("pmem1p1 is mounted at /mnt")
+        status, text, _ = self.with_kernel(0, "bind", "namespace1.0", "--force")
+        self.assertEqual(status, 0, text)
+        self.assertIn("by force, although pmem1p1 is mounted at /mnt", text)
+
+    def test_swap_is_never_taken(self) -> None:
+        self.files({"proc/swaps": f"Filename\n{self.top}/dev/pmem1 partition 1 2 3\n"})
+        self.refused("pmem1 is swapped on")
+        self.refused("pmem1 is swapped on", "--force")
+
+    def test_open(self) -> None:
+        self.process(77, "dd", [str(self.top / "dev/pmem1")])
+        self.refused("pmem1 is open in 77 dd")
+
+    def test_open_for_a_moment(self) -> None:
+        self.process(77, "(udev-worker)", [str(self.top / "dev/pmem1")])
+
+        def closed(_seconds: float) -> None:
+            (self.top / "proc/77/fd/0").unlink()
+
+        with mock.patch.object(rdax.time, "sleep", closed):
+            status, text, _ = self.with_kernel(0, "bind", "namespace1.0")
+        self.assertEqual(status, 0, text)
+
+    def test_open_exclusively(self) -> None:
+        original = os.open
+
+        def busy(path: Path, flags: int, *args: int) -> int:
+            if flags & os.O_EXCL:
+                raise OSError(errno.EBUSY, "busy")
+            return original(path, flags, *args)
+
+        with mock.patch.object(os, "open", busy):
+            self.refused("pmem1 is open exclusively")
+
+    def test_claimed(self) -> None:
+        self.files({"sys/bus/nd/devices/namespace1.0/holder": "btt1.0\n",
+                    "sys/bus/nd/devices/namespace1.0/mode": "safe\n"})
+        status, text, log = self.with_kernel(0, "bind", "namespace1.0", "--force")
+        self.assertEqual((status, log), (1, []))
+        self.assertIn("sector mode, for btt1.0. 'ndctl create-namespace -f -e namespace1.0 -m raw'",
+                      text)
+
+    def test_unbind(self) -> None:
+        status, text, log = self.with_kernel(0, "unbind", "namespace0.0")
+        self.assertEqual((status, log), (5, []))
+        self.assertIn("rdax2 is in use by 41 fio (", text)
+        status, text, log = self.with_kernel(0, "unbind", "namespace0.0", "--force")
+        self.assertEqual((status, log), (1, []))
+        self.assertIn("--yes is needed", text)
+        status, text, log = self.with_kernel(0, "unbind", "namespace0.0", "--force", "-y",
+                                             "--to", "nd_pmem")
+        self.assertEqual(status, 0, text)
+        self.assertEqual(log, ["rdax/unbind namespace0.0", "nd_pmem/bind namespace0.0"])
+
+
+class CommandLine(Fake):
+    def test_usage(self) -> None:
+        for argv in ((), ("frobnicate",), ("bind",), ("bind", "pmem0"), ("destroy", "rdax"),
+                     ("resize", "rdax2", "5X"), ("resize", "rdax2"), ("create", "namespace0.0"),
+                     ("create", "namespace0.0", "--size", "1G", "--align", "3M"),
+                     ("punch", "rdax2", "--offset", "0", "--length", "0"),
+                     ("list", "--js"), ("map", "rdax2", "--width", "x")):
+            status, out, err = self.run_tool(*argv)
+            self.assertEqual((status, out), (2, ""), argv)
+            self.assertIn("usage: rdax", err)
+            self.assertNotIn("Traceback", err)
+
+    def test_help_and_version(self) -> None:
+        for command in ("list", "bind", "unbind", "create", "destroy", "resize", "punch", "sync",
+                        "map"):
+            status, out, _ = self.run_tool(command, "--help")
+            self.assertEqual(status, 0)
+            self.assertIn("exit status: 0 done;", out)
+        self.assertEqual(self.run_tool("--version")[:2], (0, f"rdax {rdax.VERSION}\n"))
+
+    def test_missing(self) -> None:
+        for argv in (("destroy", "rdax7", "-y"), ("map", "rdax7"), ("sync", "rdax7"),
+                     ("bind", "namespace7.0"), ("create", "namespace1.0", "--size", "4K")):
+            status, _, err = self.run_tool(*argv)
+            self.assertEqual(status, 4, argv)
+            self.assertRegex(err, r"^rdax: .*\n$")
+
+    def test_shrinking_needs_a_yes(self) -> None:
+        size = self.top / "sys/class/dax/rdax2/size"
+        status, _, err = self.run_tool("resize", "rdax2", "1G")
+        self.assertEqual((status, size.read_text()), (1, str(2 << 30)))
+        self.assertIn("loses its last 1G", err)
+        status, _, err = self.run_tool("resize", "rdax2", "3G")
+        self.assertEqual((status, err), (0, ""))
+        self.assertEqual(size.read_text(), f"{3 << 30}\n")
+
+    def test_answer_at_a_terminal(self) -> None:
+        for answer, agreed in (("y\n", True), ("YES\n", True), ("\n", False), ("", False)):
+            stdin = io.StringIO(answer)
+            stdin.isatty = lambda: True  # type: ignore[method-assign]
+            with mock.patch.object(sys, "stdin", stdin), \
+                    contextlib.redirect_stderr(io.StringIO()):
+                if agreed:
+                    rdax.agree("x", False)
+                else:
+                    with self.assertRaises(rdax.Failure):
+                        rdax.agree("x", False)
+
+    def test_no_trace_of_an_error_in_it(self) -> None:
+        with mock.patch.object(rdax, "inventory", side_effect=ZeroDivisionError("oh")):
+            self.assertEqual(self.run_tool("list"),
+                             (1, "", "rdax: an error in rdax itself: ZeroDivisionError: oh\n"))
+
+    @unittest.skipIf(os.geteuid() == 0, "root may do everything")
+    def test_forbidden(self) -> None:
+        path = self.top / "sys/class/dax/rdax2/size"
+        path.chmod(0o444)
+        status, _, err = self.run_tool("resize", "rdax2", "1G", "--yes")
+        self.assertEqual(status, 3)
+        self.assertIn(f"the right to write {path} (", err)
+
+    def test_reader_goes(self) -> None:
+        with subprocess.Popen([sys.executable, "-B", str(SCRIPTS / "rdax"), "list", "--json"],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            assert process.stdout and process.stderr
+            process.stdout.close()
+            self.assertEqual(process.stderr.read(), b"")
+
+    def test_executable(self) -> None:
+        self.assertTrue((SCRIPTS / "rdax").stat().st_mode & stat.S_IXUSR)
+
+
+class Completion(Fake):
+    def complete(self, *words: str) -> list[str]:
+        script = (f". {SCRIPTS}/completion/rdax; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); "
+                  "_rdax; printf '%s\\n' \"${COMPREPLY[@]}\"")
+        env = os.environ | {"_RDAX_SYS": f"{self.top}/sys"}
+        done = subprocess.run(["bash", "-c", script, "bash", "rdax", *words], check=True,
+                              text=True, capture_output=True, env=env)
+        self.assertEqual(done.stderr, "")
+        return done.stdout.split()
+
+    def test_words(self) -> None:
+        self.assertEqual(self.complete("un"), ["unbind"])
+        self.assertEqual(self.complete("bind", "n"), ["namespace1.0", "namespace1.1"])
+        self.assertEqual(self.complete("unbind", "n"), ["namespace0.0"])
+        self.assertEqual(sorted(self.complete("destroy", "r")), ["rdax10", "rdax2"])
+        self.assertEqual(self.complete("create", "namespace0.0", "--align", ""), ["4K", "2M", "1G"])
+        self.assertEqual(self.complete("resize", "rdax2", "--y"), ["--yes"])
+
+    def test_every_command_and_option(self) -> None:
+        commands = [word for word in self.complete("") if not word.startswith("-")]
+        actions = rdax.parser()._subparsers._group_actions[0].choices
+        self.assertEqual(commands, list(actions))
+        for name, command in actions.items():
+            options = {option for option in command._option_string_actions
+                       if option.startswith("--")}
+            self.assertEqual(set(self.complete(name, "--")), options, name)
+
+
+if __name__ == "__main__":
+    unittest.main()
