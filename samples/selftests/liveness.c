@@ -731,7 +731,7 @@ static bool map_place(struct user *u)
 }
 
 STATE(mid_sync, .begin = map_place,
-      .turns = { turn_sync, turn_store, turn_store, turn_sync, turn_store })
+	.turns = { turn_sync, turn_store, turn_store, turn_sync, turn_store })
 
 static int turn_punch(struct user *u, int thread)
 {
@@ -739,7 +739,7 @@ static int turn_punch(struct user *u, int thread)
 }
 
 STATE(mid_punch, .begin = map_place,
-      .turns = { turn_punch, turn_fault, turn_punch, turn_store })
+	.turns = { turn_punch, turn_fault, turn_punch, turn_store })
 
 static int turn_prefault(struct user *u, int thread)
 {
@@ -854,8 +854,8 @@ static int turn_one_page(struct user *u, int thread)
 }
 
 STATE(on_one_page, .ready = some_wait,
-      .turns = { turn_one_page, turn_one_page, turn_one_page, turn_one_page, turn_one_page,
-		 turn_one_page, turn_one_page, turn_one_page, turn_sync, turn_sync })
+	.turns = { turn_one_page, turn_one_page, turn_one_page, turn_one_page, turn_one_page,
+		   turn_one_page, turn_one_page, turn_one_page, turn_sync, turn_sync })
 
 static bool map_gigabyte(struct user *u)
 {
@@ -877,8 +877,8 @@ static bool locked_now(struct user *u)
 }
 
 STATE(on_one_gigabyte, .begin = map_gigabyte, .ready = locked_now,
-      .turns = { turn_sync, turn_store, turn_store, turn_store, turn_store, turn_store,
-		 turn_store, turn_store })
+	.turns = { turn_sync, turn_store, turn_store, turn_store, turn_store, turn_store,
+		   turn_store, turn_store })
 
 /*
  * Waiting for memory that somebody else would have to serve

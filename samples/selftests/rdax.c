@@ -210,7 +210,7 @@ int rdax_fresh(const char *align)
 }
 
 /* What earlier tests left at the head might look like a file system. */
-static void force(void)
+static void allow_any_head(void)
 {
 	rdax_write_file(RDAX_PARAMS "/force", rdax_ns());
 }
@@ -229,7 +229,7 @@ void rdax_load_module(void)
 		ksft_exit_fail_msg("loading %s: %s\n", ko, strerror(errno));
 	}
 	close(fd);
-	force();
+	allow_any_head();
 }
 
 static int unload(void *arg)
@@ -280,7 +280,7 @@ void rdax_begin(void)
 		skip_all("the namespace has another driver");
 
 	if (module_loaded())
-		force();
+		allow_any_head();
 	else
 		rdax_load_module();
 	main_pid = getpid();
@@ -551,26 +551,22 @@ const char *rdax_file_alive(int fd)
 	struct rdax_prefault prefault = { .size = sizeof(prefault), .length = SZ_4K };
 	char buf[16] = "";
 
-#define GONE(call)						\
-	do {							\
-		errno = 0;					\
-		if ((call) != -1 || errno != ENXIO)		\
-			return #call;				\
-	} while (0)
-	GONE(read(fd, buf, 1));
-	GONE(pread(fd, buf, sizeof(buf), SZ_2M - 1));
-	GONE(write(fd, buf, 1));
-	GONE(pwrite(fd, buf, sizeof(buf), SZ_2M - 1));
-	GONE(lseek(fd, 0, SEEK_SET));
-	GONE(lseek(fd, 0, SEEK_END));
-	GONE(fsync(fd));
-	GONE(fdatasync(fd));
-	GONE(ioctl(fd, RDAX_IOC_PUNCH, &range));
-	GONE(ioctl(fd, RDAX_IOC_ZERO, &range));
-	GONE(ioctl(fd, RDAX_IOC_PREFAULT, &prefault));
-	GONE((intptr_t)mmap(NULL, SZ_4K, PROT_READ, MAP_SHARED, fd, 0));
-	GONE((intptr_t)rdax_map(fd, SZ_2M, SZ_2M));
-#undef GONE
+#define ALIVE(call) (errno = 0, (call) != -1 || errno != ENXIO)
+	if (ALIVE(read(fd, buf, 1)) || ALIVE(pread(fd, buf, sizeof(buf), SZ_2M - 1)))
+		return "read";
+	if (ALIVE(write(fd, buf, 1)) || ALIVE(pwrite(fd, buf, sizeof(buf), SZ_2M - 1)))
+		return "write";
+	if (ALIVE(lseek(fd, 0, SEEK_SET)) || ALIVE(lseek(fd, 0, SEEK_END)))
+		return "lseek";
+	if (ALIVE(fsync(fd)) || ALIVE(fdatasync(fd)))
+		return "fsync";
+	if (ALIVE(ioctl(fd, RDAX_IOC_PUNCH, &range)) || ALIVE(ioctl(fd, RDAX_IOC_ZERO, &range)) ||
+	    ALIVE(ioctl(fd, RDAX_IOC_PREFAULT, &prefault)))
+		return "ioctl";
+	if (ALIVE((intptr_t)mmap(NULL, SZ_4K, PROT_READ, MAP_SHARED, fd, 0)) ||
+	    ALIVE((intptr_t)rdax_map(fd, SZ_2M, SZ_2M)))
+		return "mmap";
+#undef ALIVE
 	return NULL;
 }
 
