@@ -320,12 +320,19 @@ impl Member {
     }
 }
 
+/// Registers the frames of a device, whose size does not change meanwhile.
 fn register(device: &Arc<Device>) -> Result<KVec<Pin<KBox<memory_failure::Registration<Device>>>>> {
-    let live = device.live().ok_or(ENXIO)?;
-    let layout = live.layout.read();
+    // Not with the layout held: to unregister may wait for a work that takes it.
+    let mut runs = KVec::new();
+    {
+        let live = device.live().ok_or(ENXIO)?;
+        let layout = live.layout.read();
+        for extent in layout.as_slice() {
+            runs.push(layout.frames(extent), GFP_KERNEL)?;
+        }
+    }
     let mut frames = KVec::new();
-    for extent in layout.as_slice() {
-        let (first, last) = layout.frames(extent);
+    for &(first, last) in runs.iter() {
         let registration = memory_failure::Registration::new(device.clone(), first, last);
         frames.push(KBox::pin_init(registration, GFP_KERNEL)?, GFP_KERNEL)?;
     }
