@@ -109,65 +109,11 @@ static int give_module(void)
 	return 0;
 }
 
-FIXTURE(gone)
-{
-	pid_t user;
-};
-
-FIXTURE_VARIANT(gone)
-{
+struct way {
 	int (*take)(void);
 	int (*give)(void);
-	const char *needs;
 	bool refused;	/* while a file is open */
 };
-
-FIXTURE_VARIANT_ADD(gone, unbind)
-{
-	.take = rdax_unbind,
-	.give = give_namespace,
-};
-
-FIXTURE_VARIANT_ADD(gone, region)
-{
-	.take = take_region,
-	.give = give_region,
-};
-
-FIXTURE_VARIANT_ADD(gone, bus)
-{
-	.take = take_bus,
-	.give = give_bus,
-	.needs = PROVIDER_DRIVER "/" PROVIDER,
-};
-
-FIXTURE_VARIANT_ADD(gone, rmmod)
-{
-	.take = rdax_unload_module,
-	.give = give_module,
-	.refused = true,
-};
-
-FIXTURE_SETUP(gone)
-{
-	if (variant->needs && access(variant->needs, F_OK))
-		SKIP(return, "no %s", variant->needs);
-	/* Also after a test that failed half-way. */
-	if (access("/sys/module/rdax", F_OK))
-		rdax_load_module();
-	if (!region_of_ns())
-		ASSERT_EQ(0, give_region());
-	ASSERT_EQ(0, rdax_fresh("4K"));
-	if (!rdax_fits(SZ_1G) || rdax_size() < PLACE + SZ_1G)
-		SKIP(return, "needs 2 GiB at a multiple of 1 GiB");
-}
-
-/* Who is still there after a test that has failed may be what the kernel waits for. */
-FIXTURE_TEARDOWN(gone)
-{
-	if (self->user > 0)
-		kill(self->user, SIGKILL);
-}
 
 /*
  * The user: a process that the test can do without, should it hang
@@ -243,13 +189,8 @@ static bool wrong(struct user *u, int line, int error)
 	return false;
 }
 
-/* In functions that return whether all is well. */
-#define CHECK(what)					\
-	do {						\
-		errno = 0;				\
-		if (!(what))				\
-			return wrong(u, __LINE__, errno);	\
-	} while (0)
+/* Is that true? Otherwise the test will say where it was not. */
+#define WELL(what)	(errno = 0, (what) || wrong(u, __LINE__, errno))
 
 struct worker {
 	struct user *u;
@@ -309,14 +250,16 @@ static bool still_dead(struct user *u)
 
 static bool let_go_of_file(struct user *u)
 {
-	CHECK(!close(my.fd));
+	if (!WELL(!close(my.fd)))
+		return false;
 	my.fd = -1;
 	return true;
 }
 
 static bool let_go_of_map(struct user *u)
 {
-	CHECK(!munmap(my.map, HEAD));
+	if (!WELL(!munmap(my.map, HEAD)))
+		return false;
 	my.map = NULL;
 	return true;
 }
@@ -329,22 +272,26 @@ static bool live_through(struct user *u, const struct state *s)
 	int n;
 
 	my.fd = rdax_open();
-	CHECK(my.fd >= 0);
+	if (!WELL(my.fd >= 0))
+		return false;
 	my.map = rdax_map(my.fd, 0, HEAD);
-	CHECK(my.map != MAP_FAILED);
+	if (!WELL(my.map != MAP_FAILED))
+		return false;
 	rdax_fill(my.map, 0, SZ_2M, STEP, SEED);
 	if (s->begin && !s->begin(u))
 		return false;
 
 	for (n = 0; n < THREADS && s->turns[n]; n++) {
 		workers[n] = (struct worker){ u, s->turns[n], n };
-		CHECK(!pthread_create(&threads[n], NULL, work, &workers[n]));
+		if (!WELL(!pthread_create(&threads[n], NULL, work, &workers[n])))
+			return false;
 	}
 	if (!n)
 		__atomic_store_n(&u->turns, ENOUGH, __ATOMIC_SEQ_CST);
 	phase = wait_while(u, BUSY);
 	while (n--)
-		CHECK(!pthread_join(threads[n], NULL));
+		if (!WELL(!pthread_join(threads[n], NULL)))
+			return false;
 	if (u->line)
 		return false;
 	for (;;) {
@@ -416,11 +363,11 @@ static bool wait_until_seen(struct user *u, enum phase phase)
  * The test
  */
 
-static void take_from(struct __test_metadata *_metadata, FIXTURE_DATA(gone) *self,
-		      const FIXTURE_VARIANT(gone) *variant, const struct state *s)
+static void take_from(struct __test_metadata *_metadata, pid_t *user, const struct way *way,
+		      const struct state *s)
 {
 	struct user *u = rdax_shared(sizeof(*u));
-	bool refused = variant->refused && !s->idle;
+	bool refused = way->refused && !s->idle;
 	char *map;
 	pid_t pid;
 	int fd, ret;
@@ -428,19 +375,19 @@ static void take_from(struct __test_metadata *_metadata, FIXTURE_DATA(gone) *sel
 #define FAILED	TH_LOG("line %d: %d %s", u->line, u->error, u->what)
 	pid = start(u, s);
 	ASSERT_LT(0, pid);
-	self->user = pid;
+	*user = pid;
 	ASSERT_TRUE(wait_until_at_it(u, s, ENOUGH)) FAILED;
 
-	ASSERT_EQ(refused ? -EAGAIN : 0, variant->take());
+	ASSERT_EQ(refused ? -EAGAIN : 0, way->take());
 	if (refused) {
 		/* As if nothing had been. */
 		if (s->turns[0])
 			EXPECT_TRUE(wait_until_at_it(u, s, turns_of(u) + ENOUGH)) FAILED;
 		set_phase(u, STOP);
 		EXPECT_EQ(0, end_of(pid)) FAILED;
-		self->user = 0;
+		*user = 0;
 		/* What the kernel lets go of for a task that has ended, it does by and by. */
-		for (int i = 0; (ret = variant->take()) == -EAGAIN && i < 100; i++)
+		for (int i = 0; (ret = way->take()) == -EAGAIN && i < 100; i++)
 			usleep(20000);
 		ASSERT_EQ(0, ret);
 	}
@@ -453,7 +400,7 @@ static void take_from(struct __test_metadata *_metadata, FIXTURE_DATA(gone) *sel
 	}
 
 	/* Another is there, and knows all that was written to the first. */
-	ASSERT_EQ(0, variant->give());
+	ASSERT_EQ(0, way->give());
 	ASSERT_EQ(0, rdax_bind());
 	fd = rdax_open();
 	ASSERT_LE(0, fd);
@@ -472,20 +419,41 @@ static void take_from(struct __test_metadata *_metadata, FIXTURE_DATA(gone) *sel
 	if (!refused) {
 		set_phase(u, BACK);
 		EXPECT_EQ(0, end_of(pid)) FAILED;
-		self->user = 0;
+		*user = 0;
 	}
 	EXPECT_EQ(0, rdax_wrong(map, 0, SZ_2M, STEP, SEED + 1));
 	munmap(map, rdax_size());
 	close(fd);
 }
 
-#define STATE(name, ...)						\
-	TEST_F_TIMEOUT(gone, name, 60)					\
-	{								\
-		static const struct state state = { __VA_ARGS__ };	\
-									\
-		take_from(_metadata, self, variant, &state);			\
-	}
+FIXTURE(used)
+{
+	pid_t user;
+};
+
+FIXTURE_VARIANT(used)
+{
+	struct state state;
+};
+
+FIXTURE_SETUP(used)
+{
+	/* Also after a test that failed half-way. */
+	if (access("/sys/module/rdax", F_OK))
+		rdax_load_module();
+	if (!region_of_ns())
+		ASSERT_EQ(0, give_region());
+	ASSERT_EQ(0, rdax_fresh("4K"));
+	if (!rdax_fits(SZ_1G) || rdax_size() < PLACE + SZ_1G)
+		SKIP(return, "needs 2 GiB at a multiple of 1 GiB");
+}
+
+/* Who is still there after a test that has failed may be what the kernel waits for. */
+FIXTURE_TEARDOWN(used)
+{
+	if (self->user > 0)
+		kill(self->user, SIGKILL);
+}
 
 /*
  * Held, and nothing done
@@ -496,11 +464,21 @@ static bool hold_nothing(struct user *u)
 	return let_go_of_map(u) && let_go_of_file(u);
 }
 
-STATE(idle, .begin = hold_nothing, .idle = true)
+FIXTURE_VARIANT_ADD(used, idle)
+{
+	.state.begin = hold_nothing,
+	.state.idle = true,
+};
 
-STATE(open, .begin = let_go_of_map)
+FIXTURE_VARIANT_ADD(used, open)
+{
+	.state.begin = let_go_of_map,
+};
 
-STATE(mapped, .begin = let_go_of_file)
+FIXTURE_VARIANT_ADD(used, mapped)
+{
+	.state.begin = let_go_of_file,
+};
 
 static pid_t child;
 
@@ -508,7 +486,8 @@ static pid_t child;
 static bool fork_one(struct user *u)
 {
 	child = fork();
-	CHECK(child >= 0);
+	if (!WELL(child >= 0))
+		return false;
 	if (!child) {
 		if (rdax_store(my.map + SZ_2M) || rdax_load(my.map))
 			_exit(1);
@@ -523,7 +502,8 @@ static bool fork_one(struct user *u)
 	/* The child alone has touched the second half, and the parent has let go of all. */
 	while (!turns_of(u) && !waitpid(child, NULL, WNOHANG))
 		usleep(1000);
-	CHECK(turns_of(u));
+	if (!WELL(turns_of(u)))
+		return false;
 	return let_go_of_map(u) && let_go_of_file(u);
 }
 
@@ -533,11 +513,16 @@ static bool end_fork(struct user *u, enum phase phase)
 
 	if (phase == GONE)
 		return true;
-	CHECK(waitpid(child, &status, 0) == child);
+	if (!WELL(waitpid(child, &status, 0) == child))
+		return false;
 	return !status || wrong(u, __LINE__, status);
 }
 
-STATE(forked, .begin = fork_one, .end = end_fork)
+FIXTURE_VARIANT_ADD(used, forked)
+{
+	.state.begin = fork_one,
+	.state.end = end_fork,
+};
 
 static char *moved;
 
@@ -546,16 +531,23 @@ static bool remap(struct user *u)
 {
 	char *room = mmap(NULL, SZ_2M, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-	CHECK(room != MAP_FAILED);
-	CHECK(!rdax_store(my.map + SZ_2M));
+	if (!WELL(room != MAP_FAILED))
+		return false;
+	if (!WELL(!rdax_store(my.map + SZ_2M)))
+		return false;
 	moved = mremap(my.map + SZ_2M + 5 * SZ_4K, 9 * SZ_4K, 9 * SZ_4K,
 		       MREMAP_MAYMOVE | MREMAP_FIXED, room + SZ_4K);
-	CHECK(moved == room + SZ_4K);
+	if (!WELL(moved == room + SZ_4K))
+		return false;
 	/* Touched in part, there and where it was. */
-	CHECK(!rdax_store(moved) && !rdax_load(moved + 3 * SZ_4K));
-	CHECK(!rdax_load(my.map + SZ_2M + 4 * SZ_4K));
-	CHECK(rdax_load(my.map + SZ_2M + 5 * SZ_4K) == SIGSEGV);
-	CHECK(!munmap(my.map + SZ_2M, SZ_2M));
+	if (!WELL(!rdax_store(moved) && !rdax_load(moved + 3 * SZ_4K)))
+		return false;
+	if (!WELL(!rdax_load(my.map + SZ_2M + 4 * SZ_4K)))
+		return false;
+	if (!WELL(rdax_load(my.map + SZ_2M + 5 * SZ_4K) == SIGSEGV))
+		return false;
+	if (!WELL(!munmap(my.map + SZ_2M, SZ_2M)))
+		return false;
 	my.map = NULL;
 	return let_go_of_file(u);
 }
@@ -565,20 +557,29 @@ static bool end_remap(struct user *u, enum phase phase)
 	char *room;
 
 	if (phase == STOP) {
-		CHECK(!rdax_load(moved + 8 * SZ_4K) && !rdax_store(moved));
+		if (!WELL(!rdax_load(moved + 8 * SZ_4K) && !rdax_store(moved)))
+			return false;
 		return true;
 	}
-	CHECK(!rdax_map_alive(moved, 9 * SZ_4K));
+	if (!WELL(!rdax_map_alive(moved, 9 * SZ_4K)))
+		return false;
 	/* What is dead can be moved, and stays so. */
 	room = mmap(NULL, SZ_2M, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	CHECK(room != MAP_FAILED);
+	if (!WELL(room != MAP_FAILED))
+		return false;
 	moved = mremap(moved, 9 * SZ_4K, 9 * SZ_4K, MREMAP_MAYMOVE | MREMAP_FIXED, room);
-	CHECK(moved == room);
-	CHECK(!rdax_map_alive(moved, 9 * SZ_4K));
+	if (!WELL(moved == room))
+		return false;
+	if (!WELL(!rdax_map_alive(moved, 9 * SZ_4K)))
+		return false;
 	return true;
 }
 
-STATE(mremapped, .begin = remap, .end = end_remap)
+FIXTURE_VARIANT_ADD(used, mremapped)
+{
+	.state.begin = remap,
+	.state.end = end_remap,
+};
 
 static int sockets[2];
 
@@ -599,8 +600,10 @@ static bool send_file(struct user *u)
 	cmsg->cmsg_type = SCM_RIGHTS;
 	cmsg->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(cmsg), &my.fd, sizeof(int));
-	CHECK(!socketpair(AF_UNIX, SOCK_DGRAM, 0, sockets));
-	CHECK(sendmsg(sockets[0], &msg, 0) == 1);
+	if (!WELL(!socketpair(AF_UNIX, SOCK_DGRAM, 0, sockets)))
+		return false;
+	if (!WELL(sendmsg(sockets[0], &msg, 0) == 1))
+		return false;
 	return let_go_of_map(u) && let_go_of_file(u);
 }
 
@@ -618,18 +621,22 @@ static bool receive_file(struct user *u, enum phase phase)
 
 	if (phase == GONE)
 		return true;
-	CHECK(recvmsg(sockets[1], &msg, 0) == 1);
+	if (!WELL(recvmsg(sockets[1], &msg, 0) == 1))
+		return false;
 	cmsg = CMSG_FIRSTHDR(&msg);
-	CHECK(cmsg && cmsg->cmsg_type == SCM_RIGHTS);
+	if (!WELL(cmsg && cmsg->cmsg_type == SCM_RIGHTS))
+		return false;
 	memcpy(&my.fd, CMSG_DATA(cmsg), sizeof(int));
-	if (phase == STOP)
-		CHECK(read(my.fd, &byte, 1) == 1);
-	else
+	if (phase != STOP)
 		return still_dead(u);
-	return true;
+	return WELL(read(my.fd, &byte, 1) == 1);
 }
 
-STATE(in_a_socket, .begin = send_file, .end = receive_file)
+FIXTURE_VARIANT_ADD(used, in_a_socket)
+{
+	.state.begin = send_file,
+	.state.end = receive_file,
+};
 
 /*
  * In the middle of something, again and again
@@ -664,7 +671,10 @@ static int turn_fault(struct user *u, int thread)
 	return ret;
 }
 
-STATE(mid_fault, .turns = { turn_fault, turn_fault, turn_fault, turn_fault })
+FIXTURE_VARIANT_ADD(used, mid_fault)
+{
+	.state.turns = { turn_fault, turn_fault, turn_fault, turn_fault },
+};
 
 /* Of one 2 MiB page, or of small ones. */
 static uint64_t length_of_turn(struct user *u)
@@ -686,7 +696,10 @@ static int turn_read(struct user *u, int thread)
 	return ret;
 }
 
-STATE(mid_read, .turns = { turn_read, turn_read, turn_read, turn_read })
+FIXTURE_VARIANT_ADD(used, mid_read)
+{
+	.state.turns = { turn_read, turn_read, turn_read, turn_read },
+};
 
 static int turn_write(struct user *u, int thread)
 {
@@ -701,7 +714,10 @@ static int turn_write(struct user *u, int thread)
 	return ret;
 }
 
-STATE(mid_write, .turns = { turn_write, turn_write, turn_write, turn_write })
+FIXTURE_VARIANT_ADD(used, mid_write)
+{
+	.state.turns = { turn_write, turn_write, turn_write, turn_write },
+};
 
 static int turn_sync(struct user *u, int thread)
 {
@@ -726,20 +742,27 @@ static int turn_store(struct user *u, int thread)
 static bool map_place(struct user *u)
 {
 	my.place = rdax_map(my.fd, PLACE, THREADS * SZ_2M);
-	CHECK(my.place != MAP_FAILED);
+	if (!WELL(my.place != MAP_FAILED))
+		return false;
 	return true;
 }
 
-STATE(mid_sync, .begin = map_place,
-	.turns = { turn_sync, turn_store, turn_store, turn_sync, turn_store })
+FIXTURE_VARIANT_ADD(used, mid_sync)
+{
+	.state.begin = map_place,
+	.state.turns = { turn_sync, turn_store, turn_store, turn_sync, turn_store },
+};
 
 static int turn_punch(struct user *u, int thread)
 {
 	return rdax_punch(my.fd, PLACE + SZ_1G / 2 + 123, 8 * SZ_2M);
 }
 
-STATE(mid_punch, .begin = map_place,
-	.turns = { turn_punch, turn_fault, turn_punch, turn_store })
+FIXTURE_VARIANT_ADD(used, mid_punch)
+{
+	.state.begin = map_place,
+	.state.turns = { turn_punch, turn_fault, turn_punch, turn_store },
+};
 
 static int turn_prefault(struct user *u, int thread)
 {
@@ -760,7 +783,10 @@ static int turn_prefault(struct user *u, int thread)
 	return ret;
 }
 
-STATE(mid_prefault, .turns = { turn_prefault, turn_prefault, turn_prefault })
+FIXTURE_VARIANT_ADD(used, mid_prefault)
+{
+	.state.turns = { turn_prefault, turn_prefault, turn_prefault },
+};
 
 static int write_text(const char *path, const char *text)
 {
@@ -828,7 +854,10 @@ static int turn_look(struct user *u, int thread)
 	return 0;
 }
 
-STATE(mid_resize, .turns = { turn_resize, turn_create, turn_look, turn_fault })
+FIXTURE_VARIANT_ADD(used, mid_resize)
+{
+	.state.turns = { turn_resize, turn_create, turn_look, turn_fault },
+};
 
 /*
  * Waiting for an entry lock
@@ -853,16 +882,21 @@ static int turn_one_page(struct user *u, int thread)
 	return ret;
 }
 
-STATE(on_one_page, .ready = some_wait,
-	.turns = { turn_one_page, turn_one_page, turn_one_page, turn_one_page, turn_one_page,
-		   turn_one_page, turn_one_page, turn_one_page, turn_sync, turn_sync })
+FIXTURE_VARIANT_ADD(used, on_one_page)
+{
+	.state.ready = some_wait,
+	.state.turns = { [0 ... 7] = turn_one_page, turn_sync, turn_sync },
+};
 
 static bool map_gigabyte(struct user *u)
 {
 	my.place = rdax_map(my.fd, PLACE, SZ_1G);
-	CHECK(my.place != MAP_FAILED);
-	CHECK(!rdax_store(my.place));
-	CHECK(strstr(rdax_entries(), "order 18 mapped dirty"));
+	if (!WELL(my.place != MAP_FAILED))
+		return false;
+	if (!WELL(!rdax_store(my.place)))
+		return false;
+	if (!WELL(strstr(rdax_entries(), "order 18 mapped dirty")))
+		return false;
 	return true;
 }
 
@@ -876,9 +910,12 @@ static bool locked_now(struct user *u)
 	return strstr(rdax_entries(), "order 18 mapped locked");
 }
 
-STATE(on_one_gigabyte, .begin = map_gigabyte, .ready = locked_now,
-	.turns = { turn_sync, turn_store, turn_store, turn_store, turn_store, turn_store,
-		   turn_store, turn_store })
+FIXTURE_VARIANT_ADD(used, on_one_gigabyte)
+{
+	.state.begin = map_gigabyte,
+	.state.ready = locked_now,
+	.state.turns = { turn_sync, [1 ... 7] = turn_store },
+};
 
 /*
  * Waiting for memory that somebody else would have to serve
@@ -935,10 +972,13 @@ static bool unserved_memory(struct user *u)
 
 	served.buf = mmap(NULL, SERVED, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	served.uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
-	CHECK(served.buf != MAP_FAILED && served.uffd >= 0);
-	CHECK(!ioctl(served.uffd, UFFDIO_API, &api));
+	if (!WELL(served.buf != MAP_FAILED && served.uffd >= 0))
+		return false;
+	if (!WELL(!ioctl(served.uffd, UFFDIO_API, &api)))
+		return false;
 	reg.range.start = (uintptr_t)served.buf;
-	CHECK(!ioctl(served.uffd, UFFDIO_REGISTER, &reg));
+	if (!WELL(!ioctl(served.uffd, UFFDIO_REGISTER, &reg)))
+		return false;
 	return true;
 }
 
@@ -947,9 +987,12 @@ static bool wait_for_fault(struct user *u)
 	struct pollfd waits = { .fd = served.uffd, .events = POLLIN };
 	struct uffd_msg msg;
 
-	CHECK(poll(&waits, 1, RDAX_PATIENCE * 1000) == 1);
-	CHECK(read(served.uffd, &msg, sizeof(msg)) == sizeof(msg));
-	CHECK(msg.event == UFFD_EVENT_PAGEFAULT);
+	if (!WELL(poll(&waits, 1, RDAX_PATIENCE * 1000) == 1))
+		return false;
+	if (!WELL(read(served.uffd, &msg, sizeof(msg)) == sizeof(msg)))
+		return false;
+	if (!WELL(msg.event == UFFD_EVENT_PAGEFAULT))
+		return false;
 	return true;
 }
 
@@ -973,8 +1016,10 @@ static bool serve(struct user *u)
 		from.prefault = (struct rdax_prefault){
 			sizeof(from.prefault), 0, (uintptr_t)my.map, SZ_4K, 0
 		};
-	CHECK(!ioctl(served.uffd, UFFDIO_COPY, &copy));
-	CHECK(!close(served.uffd));
+	if (!WELL(!ioctl(served.uffd, UFFDIO_COPY, &copy)))
+		return false;
+	if (!WELL(!close(served.uffd)))
+		return false;
 	return true;
 }
 
@@ -983,7 +1028,8 @@ static bool begin_call(struct user *u, long (*call)(struct user *u))
 	served.call = call;
 	if (!unserved_memory(u))
 		return false;
-	CHECK(!pthread_create(&served.thread, NULL, call_served, u));
+	if (!WELL(!pthread_create(&served.thread, NULL, call_served, u)))
+		return false;
 	return wait_for_fault(u);
 }
 
@@ -1013,24 +1059,42 @@ static bool end_call(struct user *u, enum phase phase)
 	long want = served.call == served_read || served.call == served_write ? SERVED : 0;
 
 	if (phase == GONE) {
-		CHECK(!__atomic_load_n(&served.done, __ATOMIC_SEQ_CST));
+		if (!WELL(!__atomic_load_n(&served.done, __ATOMIC_SEQ_CST)))
+			return false;
 		return true;
 	}
 	if (!serve(u))
 		return false;
-	CHECK(!pthread_join(served.thread, NULL));
+	if (!WELL(!pthread_join(served.thread, NULL)))
+		return false;
 	if (served.ret != (phase == BACK ? -ENXIO : want))
 		return wrong(u, __LINE__, served.ret);
 	return true;
 }
 
-STATE(unserved_read, .begin = begin_read, .end = end_call)
+FIXTURE_VARIANT_ADD(used, unserved_read)
+{
+	.state.begin = begin_read,
+	.state.end = end_call,
+};
 
-STATE(unserved_write, .begin = begin_write, .end = end_call)
+FIXTURE_VARIANT_ADD(used, unserved_write)
+{
+	.state.begin = begin_write,
+	.state.end = end_call,
+};
 
-STATE(unserved_punch, .begin = begin_punch, .end = end_call)
+FIXTURE_VARIANT_ADD(used, unserved_punch)
+{
+	.state.begin = begin_punch,
+	.state.end = end_call,
+};
 
-STATE(unserved_prefault, .begin = begin_prefault, .end = end_call)
+FIXTURE_VARIANT_ADD(used, unserved_prefault)
+{
+	.state.begin = begin_prefault,
+	.state.end = end_call,
+};
 
 /*
  * Held by a ring
@@ -1042,7 +1106,8 @@ static bool register_file(struct user *u, unsigned int flags)
 
 	if (ret)
 		return wrong(u, __LINE__, ret);
-	CHECK(!syscall(SYS_io_uring_register, served.ring.fd, IORING_REGISTER_FILES, &my.fd, 1));
+	if (!WELL(!syscall(SYS_io_uring_register, served.ring.fd, IORING_REGISTER_FILES, &my.fd, 1)))
+		return false;
 	return let_go_of_map(u) && let_go_of_file(u);
 }
 
@@ -1073,14 +1138,19 @@ static bool end_ring(struct user *u, enum phase phase)
 
 		r->sqes[at].flags = IOSQE_FIXED_FILE | (i > 2 ? IOSQE_ASYNC : 0);
 	}
-	CHECK(!ring_run(r, results, ARRAY_SIZE(results)));
+	if (!WELL(!ring_run(r, results, ARRAY_SIZE(results))))
+		return false;
 	for (unsigned int i = 0; i < ARRAY_SIZE(results); i++)
 		if (results[i] != (phase != STOP ? -ENXIO : i == 2 ? 0 : (int)sizeof(buf)))
 			return wrong(u, __LINE__, results[i]);
 	return true;
 }
 
-STATE(ring, .begin = begin_ring, .end = end_ring)
+FIXTURE_VARIANT_ADD(used, ring)
+{
+	.state.begin = begin_ring,
+	.state.end = end_ring,
+};
 
 /* A request that waits for its buffer. */
 static bool begin_request(struct user *u, unsigned int flags)
@@ -1091,7 +1161,8 @@ static bool begin_request(struct user *u, unsigned int flags)
 		return false;
 	sqe = ring_queue(&served.ring, IORING_OP_READ, 0, served.buf, SERVED, PLACE, 0);
 	sqe->flags = IOSQE_FIXED_FILE;
-	CHECK(!ring_submit(&served.ring, 0));
+	if (!WELL(!ring_submit(&served.ring, 0)))
+		return false;
 	return wait_for_fault(u);
 }
 
@@ -1111,21 +1182,74 @@ static bool end_request(struct user *u, enum phase phase)
 	int res;
 
 	if (phase == GONE) {
-		CHECK(!ring_take(&served.ring, &number, &res));
+		if (!WELL(!ring_take(&served.ring, &number, &res)))
+			return false;
 		return true;
 	}
-	CHECK(!close(served.uffd));
-	CHECK(!ring_run(&served.ring, &res, 1));
+	if (!WELL(!close(served.uffd)))
+		return false;
+	if (!WELL(!ring_run(&served.ring, &res, 1)))
+		return false;
 	if (res != (phase == BACK ? -ENXIO : SERVED))
 		return wrong(u, __LINE__, res);
 	return end_ring(u, phase);
 }
 
-STATE(ring_request, .begin = begin_ring_request, .end = end_request)
+FIXTURE_VARIANT_ADD(used, ring_request)
+{
+	.state.begin = begin_ring_request,
+	.state.end = end_request,
+};
 
-STATE(polled_ring, .begin = begin_polled_ring, .end = end_ring)
+FIXTURE_VARIANT_ADD(used, polled_ring)
+{
+	.state.begin = begin_polled_ring,
+	.state.end = end_ring,
+};
 
-STATE(polled_ring_request, .begin = begin_polled_request, .end = end_request)
+FIXTURE_VARIANT_ADD(used, polled_ring_request)
+{
+	.state.begin = begin_polled_request,
+	.state.end = end_request,
+};
+
+/*
+ * Each of them, in each way
+ */
+
+TEST_F_TIMEOUT(used, unbind, 60)
+{
+	static const struct way way = { .take = rdax_unbind, .give = give_namespace };
+
+	take_from(_metadata, &self->user, &way, &variant->state);
+}
+
+TEST_F_TIMEOUT(used, region, 60)
+{
+	static const struct way way = { .take = take_region, .give = give_region };
+
+	take_from(_metadata, &self->user, &way, &variant->state);
+}
+
+TEST_F_TIMEOUT(used, bus, 60)
+{
+	static const struct way way = { .take = take_bus, .give = give_bus };
+
+	if (access(PROVIDER_DRIVER "/" PROVIDER, F_OK))
+		SKIP(return, "the provider is not ACPI's NFIT");
+	take_from(_metadata, &self->user, &way, &variant->state);
+}
+
+TEST_F_TIMEOUT(used, rmmod, 60)
+{
+	static const struct way way = {
+		.take = rdax_unload_module,
+		.give = give_module,
+		.refused = true,
+	};
+
+	take_from(_metadata, &self->user, &way, &variant->state);
+}
 
 int main(int argc, char **argv)
 {

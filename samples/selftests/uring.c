@@ -22,115 +22,7 @@
 #include "kselftest_harness.h"
 #include "bytes.h"
 #include "rdax.h"
-
-/*
- * A ring, without a library
- */
-
-#define ENTRIES	64
-
-struct ring {
-	int fd;
-	uint32_t *sq_tail, *sq_mask, *sq_array;
-	uint32_t *cq_head, *cq_tail, *cq_mask;
-	struct io_uring_sqe *sqes;
-	struct io_uring_cqe *cqes;
-	unsigned int queued;	/* not submitted yet */
-};
-
-static int ring_setup(struct ring *r)
-{
-	struct io_uring_params p = { };
-	char *rings;
-
-	memset(r, 0, sizeof(*r));
-	r->fd = syscall(SYS_io_uring_setup, ENTRIES, &p);
-	if (r->fd < 0)
-		return -errno;
-	rings = mmap(NULL, p.cq_off.cqes + p.cq_entries * sizeof(struct io_uring_cqe),
-		     PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, r->fd, IORING_OFF_SQ_RING);
-	r->sqes = mmap(NULL, p.sq_entries * sizeof(struct io_uring_sqe), PROT_READ | PROT_WRITE,
-		       MAP_SHARED | MAP_POPULATE, r->fd, IORING_OFF_SQES);
-	if (rings == MAP_FAILED || r->sqes == MAP_FAILED)
-		return -errno;
-	r->sq_tail = (uint32_t *)(rings + p.sq_off.tail);
-	r->sq_mask = (uint32_t *)(rings + p.sq_off.ring_mask);
-	r->sq_array = (uint32_t *)(rings + p.sq_off.array);
-	r->cq_head = (uint32_t *)(rings + p.cq_off.head);
-	r->cq_tail = (uint32_t *)(rings + p.cq_off.tail);
-	r->cq_mask = (uint32_t *)(rings + p.cq_off.ring_mask);
-	r->cqes = (struct io_uring_cqe *)(rings + p.cq_off.cqes);
-	return 0;
-}
-
-/* The next request, to be filled; its number comes back with the answer. */
-static struct io_uring_sqe *queue(struct ring *r, int op, int fd, const void *addr,
-				  unsigned int len, uint64_t offset, uint64_t number)
-{
-	uint32_t tail = *r->sq_tail, at = tail & *r->sq_mask;
-	struct io_uring_sqe *sqe = &r->sqes[at];
-
-	*sqe = (struct io_uring_sqe){
-		.opcode = op,
-		.fd = fd,
-		.addr = (uintptr_t)addr,
-		.len = len,
-		.off = offset,
-		.user_data = number,
-	};
-	r->sq_array[at] = at;
-	__atomic_store_n(r->sq_tail, tail + 1, __ATOMIC_RELEASE);
-	r->queued++;
-	return sqe;
-}
-
-/* 0, or -errno. One that is refused at once ends the submission: the rest is left. */
-static int submit(struct ring *r, unsigned int wait_for)
-{
-	int ret = syscall(SYS_io_uring_enter, r->fd, r->queued, wait_for, IORING_ENTER_GETEVENTS,
-			  NULL, 0);
-
-	if (ret < 0)
-		return -errno;
-	r->queued -= ret;
-	return 0;
-}
-
-/* One that has ended: false if there is none. */
-static bool take(struct ring *r, uint64_t *number, int *res)
-{
-	uint32_t head = *r->cq_head;
-	struct io_uring_cqe *cqe;
-
-	if (head == __atomic_load_n(r->cq_tail, __ATOMIC_ACQUIRE))
-		return false;
-	cqe = &r->cqes[head & *r->cq_mask];
-	*number = cqe->user_data;
-	*res = cqe->res;
-	__atomic_store_n(r->cq_head, head + 1, __ATOMIC_RELEASE);
-	return true;
-}
-
-/* Submit all, wait for all, and keep what each returned. */
-static int run(struct ring *r, int *results, unsigned int count)
-{
-	unsigned int ended = 0;
-	uint64_t number;
-	int res, ret;
-
-	while (ended < count) {
-		ret = submit(r, 1);
-		if (ret)
-			return ret;
-		while (take(r, &number, &res)) {
-			if (number >= count)
-				return -ERANGE;
-			results[number] = res;
-			ended++;
-		}
-	}
-	return 0;
-}
+#include "ring.h"
 
 /*
  * Requests
@@ -169,7 +61,7 @@ FIXTURE_SETUP(uring)
 	self->fd = rdax_open();
 	ASSERT_GE(self->fd, 0);
 	ASSERT_LE(WINDOW, rdax_size());
-	ASSERT_EQ(0, ring_setup(&self->ring));
+	ASSERT_EQ(0, ring_setup(&self->ring, 0));
 	self->map = rdax_map(self->fd, 0, WINDOW);
 	ASSERT_NE(MAP_FAILED, self->map);
 	bytes_make(self->map, 0, WINDOW, 1);
@@ -207,12 +99,12 @@ static int move(struct ring *r, int fd, bool write, enum how how, unsigned int f
 
 		iov[i][0] = (struct iovec){ to, 777 };
 		iov[i][1] = (struct iovec){ to + 777, LEN - 777 };
-		sqe = queue(r, ops[write][how], fd, how == VECTORS ? (void *)iov[i] : to,
+		sqe = ring_queue(r, ops[write][how], fd, how == VECTORS ? (void *)iov[i] : to,
 			    how == VECTORS ? 2 : LEN, place(i), i);
 		sqe->flags = flags;
 	}
 	memset(results, 0, REQUESTS * sizeof(*results));
-	return run(r, results, REQUESTS);
+	return ring_run(r, results, REQUESTS);
 }
 
 static void move_both_ways(struct __test_metadata *_metadata, struct ring *r, int fd, char *map,
@@ -322,11 +214,11 @@ TEST_F(uring, long_request)
 	memset(buf, 1, len);
 	for (int round = 0; round < 5; round++) {
 		for (i = 0; i < REQUESTS - 1; i++)
-			queue(&self->ring, IORING_OP_READ, self->fd, self->buf + i * LEN, LEN,
+			ring_queue(&self->ring, IORING_OP_READ, self->fd, self->buf + i * LEN, LEN,
 			      place(i), i)->flags = IOSQE_ASYNC;
-		queue(&self->ring, round % 2 ? IORING_OP_WRITE : IORING_OP_READ, self->fd, buf, len,
+		ring_queue(&self->ring, round % 2 ? IORING_OP_WRITE : IORING_OP_READ, self->fd, buf, len,
 		      0, i)->flags = variant->flags;
-		ASSERT_EQ(0, run(&self->ring, results, REQUESTS));
+		ASSERT_EQ(0, ring_run(&self->ring, results, REQUESTS));
 		EXPECT_EQ(len, results[i]);
 		EXPECT_EQ(WINDOW, bytes_right(buf, 0, WINDOW, 1));
 	}
@@ -340,17 +232,17 @@ TEST_F(uring, fsync)
 	int results[4];
 
 	bytes_make(self->buf, 5000, LEN, 9);
-	sqe = queue(&self->ring, IORING_OP_WRITE, self->fd, self->buf, LEN, 5000, 0);
+	sqe = ring_queue(&self->ring, IORING_OP_WRITE, self->fd, self->buf, LEN, 5000, 0);
 	sqe->flags = variant->flags | IOSQE_IO_LINK;
-	sqe = queue(&self->ring, IORING_OP_FSYNC, self->fd, NULL, 0, 0, 1);
+	sqe = ring_queue(&self->ring, IORING_OP_FSYNC, self->fd, NULL, 0, 0, 1);
 	sqe->flags = variant->flags;
-	sqe = queue(&self->ring, IORING_OP_FSYNC, self->fd, NULL, 8192, 4096, 2);
+	sqe = ring_queue(&self->ring, IORING_OP_FSYNC, self->fd, NULL, 8192, 4096, 2);
 	sqe->flags = variant->flags;
 	sqe->fsync_flags = IORING_FSYNC_DATASYNC;
-	sqe = queue(&self->ring, IORING_OP_WRITE, self->fd, self->buf + 1, 10, 5001, 3);
+	sqe = ring_queue(&self->ring, IORING_OP_WRITE, self->fd, self->buf + 1, 10, 5001, 3);
 	sqe->flags = variant->flags;
 	sqe->rw_flags = RWF_DSYNC;
-	ASSERT_EQ(0, run(&self->ring, results, 4));
+	ASSERT_EQ(0, ring_run(&self->ring, results, 4));
 	EXPECT_EQ(LEN, results[0]);
 	EXPECT_EQ(0, results[1]);
 	EXPECT_EQ(0, results[2]);
@@ -364,16 +256,16 @@ TEST_F(uring, ends)
 	uint64_t size = rdax_size();
 	int results[7];
 
-	queue(&self->ring, IORING_OP_READ, self->fd, self->buf, 100, size, 0);
-	queue(&self->ring, IORING_OP_READ, self->fd, self->buf, 100, size - 7, 1);
-	queue(&self->ring, IORING_OP_WRITE, self->fd, self->buf, 100, size, 2);
-	queue(&self->ring, IORING_OP_WRITE, self->fd, self->buf, 100, size - 7, 3);
-	queue(&self->ring, IORING_OP_READ, self->fd, (void *)-SZ_4K, 100, 0, 4);
-	queue(&self->ring, IORING_OP_WRITE, self->fd, NULL, 100, 0, 5);
-	queue(&self->ring, IORING_OP_READ, self->fd, NULL, 100, 0, 6);
+	ring_queue(&self->ring, IORING_OP_READ, self->fd, self->buf, 100, size, 0);
+	ring_queue(&self->ring, IORING_OP_READ, self->fd, self->buf, 100, size - 7, 1);
+	ring_queue(&self->ring, IORING_OP_WRITE, self->fd, self->buf, 100, size, 2);
+	ring_queue(&self->ring, IORING_OP_WRITE, self->fd, self->buf, 100, size - 7, 3);
+	ring_queue(&self->ring, IORING_OP_READ, self->fd, (void *)-SZ_4K, 100, 0, 4);
+	ring_queue(&self->ring, IORING_OP_WRITE, self->fd, NULL, 100, 0, 5);
+	ring_queue(&self->ring, IORING_OP_READ, self->fd, NULL, 100, 0, 6);
 	for (unsigned int i = 0; i < ARRAY_SIZE(results); i++)
 		self->ring.sqes[i].flags = variant->flags;
-	ASSERT_EQ(0, run(&self->ring, results, ARRAY_SIZE(results)));
+	ASSERT_EQ(0, ring_run(&self->ring, results, ARRAY_SIZE(results)));
 	EXPECT_EQ(0, results[0]);
 	EXPECT_EQ(7, results[1]);
 	EXPECT_EQ(-ENOSPC, results[2]);
@@ -390,9 +282,9 @@ TEST_F(uring, position)
 
 	ASSERT_EQ(5, lseek(self->fd, 5, SEEK_SET));
 	for (int i = 0; i < 3; i++) {
-		queue(&self->ring, IORING_OP_READ, self->fd, self->buf, 1000, -1, 0)->flags =
+		ring_queue(&self->ring, IORING_OP_READ, self->fd, self->buf, 1000, -1, 0)->flags =
 			variant->flags;
-		ASSERT_EQ(0, run(&self->ring, results, 1));
+		ASSERT_EQ(0, ring_run(&self->ring, results, 1));
 		EXPECT_EQ(1000, results[0]);
 		EXPECT_EQ(1000, bytes_right(self->buf, 5 + 1000 * i, 1000, 1));
 	}
@@ -423,15 +315,15 @@ static int flood(void *arg)
 	uint64_t number;
 
 	memset(buf, 1, SZ_2M);
-	if (ring_setup(&r))
+	if (ring_setup(&r, 0))
 		return 1;
 	while (!gone || flying) {
-		for (; !gone && flying < ENTRIES; flying++)
-			queue(&r, u->write ? IORING_OP_WRITE : IORING_OP_READ, fd, buf, SZ_2M,
+		for (; !gone && flying < RING_ENTRIES; flying++)
+			ring_queue(&r, u->write ? IORING_OP_WRITE : IORING_OP_READ, fd, buf, SZ_2M,
 			      flying % 8 * SZ_2M, 0)->flags = u->flags;
-		if (submit(&r, 1))
+		if (ring_submit(&r, 1))
 			return 2;
-		while (take(&r, &number, &res)) {
+		while (ring_take(&r, &number, &res)) {
 			flying--;
 			gone += res == -ENXIO;
 			__atomic_fetch_add(&u->moved, res > 0, __ATOMIC_SEQ_CST);
@@ -442,8 +334,8 @@ static int flood(void *arg)
 	}
 	u->gone = gone;
 	for (int i = 0; i < 10; i++) {
-		queue(&r, IORING_OP_READ, fd, buf, 100, i, 0)->flags = u->flags;
-		if (run(&r, &res, 1) || res != -ENXIO)
+		ring_queue(&r, IORING_OP_READ, fd, buf, 100, i, 0)->flags = u->flags;
+		if (ring_run(&r, &res, 1) || res != -ENXIO)
 			return 3;
 	}
 	return 0;
@@ -487,11 +379,11 @@ static int leave_requests(void *arg)
 	struct ring r;
 
 	memset(buf, 1, SZ_2M);
-	if (ring_setup(&r))
+	if (ring_setup(&r, 0))
 		return 1;
-	for (int i = 0; i < ENTRIES; i++)
-		queue(&r, IORING_OP_WRITE, fd, buf, SZ_2M, i % 8 * SZ_2M, 0)->flags = IOSQE_ASYNC;
-	return submit(&r, 0) || r.queued ? 2 : 0;
+	for (int i = 0; i < RING_ENTRIES; i++)
+		ring_queue(&r, IORING_OP_WRITE, fd, buf, SZ_2M, i % 8 * SZ_2M, 0)->flags = IOSQE_ASYNC;
+	return ring_submit(&r, 0) || r.queued ? 2 : 0;
 }
 
 TEST_F(uring, process_gone)
