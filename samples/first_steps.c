@@ -5,10 +5,11 @@
  *	first_steps write  /dev/rdax0	leave a greeting and some data
  *	first_steps verify /dev/rdax0	look, after a reboot, whether they are there
  *
- * The device is persistent memory. There is no read() and no write(): a program
- * maps a part of it with mmap() and then uses it like any memory. The first
- * access to each page is a fault, which rdax answers with the largest page that
- * fits: 4 KiB, 2 MiB or 1 GiB. How often it did so it counts in sysfs.
+ * The device is persistent memory. It can be read and written like a file, but what
+ * it is for is this: a program maps a part of it with mmap() and then uses it like
+ * any memory. The first access to each page is a fault, which rdax answers with the
+ * largest page that fits: 4 KiB, 2 MiB or 1 GiB. How often it did so it counts in
+ * sysfs. msync() makes durable what was stored.
  *
  * What this program makes of the device (all of its old content is fair game):
  *
@@ -153,22 +154,11 @@ static void *map_part(int fd, const struct part *part)
 	return p;
 }
 
-/* From the CPU's caches to the media; a crash from here on loses nothing. */
-static void make_durable(const void *start, uint64_t length, uint64_t step)
+/* From the CPU's caches to the media: what is there from here on outlives a power failure. */
+static void make_durable(void *start, uint64_t length)
 {
-	const char *p = start;
-
-#if defined(__x86_64__)
-	for (uint64_t at = 0; at < length; at += step < 64 ? 64 : step)
-		__builtin_ia32_clflush(p + at);
-	__builtin_ia32_mfence();
-#elif defined(__aarch64__)
-	for (uint64_t at = 0; at < length; at += step < 64 ? 64 : step)
-		__asm__ volatile("dc cvac, %0" : : "r"(p + at) : "memory");
-	__asm__ volatile("dsb sy" : : : "memory");
-#else
-#error How does one write back a cache line here?
-#endif
+	if (msync(start, length, MS_SYNC))
+		err(1, "can't make %" PRIu64 " bytes durable", length);
 }
 
 static void print_faults(const struct faults *before, double since)
@@ -233,7 +223,7 @@ static void write_part(int fd, const struct part *part, uint64_t seed)
 
 	for (uint64_t at = 0; at < part->length; at += part->step)
 		*(uint64_t *)(p + at) = word(seed, part->offset + at);
-	make_durable(p, part->length, part->step);
+	make_durable(p, part->length);
 	printf("%s mapping: wrote %" PRIu64 " words", part->name,
 	       part->length / part->step);
 	print_faults(&before, start);
@@ -258,7 +248,7 @@ static void write_all(int fd, uint64_t size)
 	snprintf(header->greeting, sizeof(header->greeting),
 		 "Hello from %s, seed %016" PRIx64 ". This is memory, and it stays.",
 		 text, header->seed);
-	make_durable(header, sizeof(*header), 0);
+	make_durable(header, sizeof(*header));
 	printf("4 KiB mapping: wrote a greeting");
 	print_faults(&before, start);
 
