@@ -69,7 +69,8 @@ int main(int argc, char **argv)
 		rdax_counts(&before);
 		if (write) {
 			rdax_fill(map, p->offset, p->len, p->step, seed);
-			rdax_write_back(map, p->offset, p->len, p->step);
+			if (msync(map, p->len, MS_SYNC))
+				ksft_exit_fail_perror("msync");
 		}
 		wrong = rdax_wrong(map, p->offset, p->len, p->step, seed);
 		rdax_delta(&before, &d);

@@ -445,18 +445,6 @@ void rdax_fill(void *map, uint64_t offset, uint64_t len, uint64_t step,
 	}
 }
 
-void rdax_write_back(void *map, uint64_t offset, uint64_t len, uint64_t step)
-{
-#ifdef __x86_64__
-	for (uint64_t done = 0; done < len; done += step)
-		__builtin_ia32_clflush((char *)map + done +
-				       place(offset + done, step));
-	__builtin_ia32_mfence();
-#else
-#error write the cache lines back here
-#endif
-}
-
 uint64_t rdax_wrong(const void *map, uint64_t offset, uint64_t len,
 		    uint64_t step, uint64_t seed)
 {

@@ -113,9 +113,6 @@ void rdax_fill(void *map, uint64_t offset, uint64_t len, uint64_t step,
 uint64_t rdax_wrong(const void *map, uint64_t offset, uint64_t len,
 		    uint64_t step, uint64_t seed);
 
-/* Write the words' cache lines back, as long as the device has no fsync. */
-void rdax_write_back(void *map, uint64_t offset, uint64_t len, uint64_t step);
-
 /*
  * Run fn in a child with no ties to our output, so that a task which the kernel
  * never wakes up again can't hold up the test run. Returns what fn returned
