@@ -57,6 +57,7 @@ static const char *region_of_ns(void)
 }
 
 #define REGION_DRIVER	"/sys/bus/nd/drivers/nd_region"
+#define NDCTL		"/usr/bin/ndctl"
 #define PROVIDER_DRIVER	"/sys/bus/platform/drivers/acpi-nfit"
 #define PROVIDER	"ACPI0012:00"
 
@@ -76,12 +77,38 @@ static int wait_for_ns(void)
 	return -ETIMEDOUT;
 }
 
-/* As `ndctl disable-region` does it, once it has looked for block devices. */
-static int take_region(void)
+static int ndctl(void *command)
 {
-	return rdax_write_file(REGION_DRIVER "/unbind", region);
+	const char *of = strstr(command, "region") ? region : rdax_ns();
+
+	execl(NDCTL, "ndctl", command, of, NULL);
+	return 127;
 }
 
+static int take_by_ndctl(char *command)
+{
+	int ret;
+
+	/* It opens what node it finds first, which another may have deleted. */
+	for (int i = 0; i < 20; i++) {
+		ret = rdax_bounded(ndctl, command, RDAX_PATIENCE);
+		if (ret == -ETIMEDOUT || !rdax_bound())
+			return ret;
+	}
+	return -EBUSY;
+}
+
+static int take_namespace(void)
+{
+	return take_by_ndctl("disable-namespace");
+}
+
+static int take_region(void)
+{
+	return take_by_ndctl("disable-region");
+}
+
+/* `ndctl enable-region` does no more than that. */
 static int give_region(void)
 {
 	return rdax_write_file(REGION_DRIVER "/bind", region) ?: wait_for_ns();
@@ -441,6 +468,9 @@ FIXTURE_SETUP(used)
 	/* Also after a test that failed half-way. */
 	if (access("/sys/module/rdax", F_OK))
 		rdax_load_module();
+	if (!region_of_ns() && !access(PROVIDER_DRIVER, F_OK) &&
+	    access(PROVIDER_DRIVER "/" PROVIDER, F_OK))
+		ASSERT_EQ(0, give_bus());
 	if (!region_of_ns())
 		ASSERT_EQ(0, give_region());
 	ASSERT_EQ(0, rdax_fresh("4K"));
@@ -829,7 +859,9 @@ static int turn_create(struct user *u, int thread)
 	if (ret)
 		return as_a_call(ret);
 	snprintf(path, sizeof(path), ND_DEVICES "/%s/rdax_region/delete", rdax_ns());
-	return as_a_call(write_text(path, name));
+	ret = as_a_call(write_text(path, name));
+	/* ndctl has it open. */
+	return ret == -EBUSY ? 0 : ret;
 }
 
 static int turn_look(struct user *u, int thread)
@@ -1224,10 +1256,21 @@ TEST_F_TIMEOUT(used, unbind, 60)
 	take_from(_metadata, &self->user, &way, &variant->state);
 }
 
-TEST_F_TIMEOUT(used, region, 60)
+TEST_F_TIMEOUT(used, disable_namespace, 60)
+{
+	static const struct way way = { .take = take_namespace, .give = give_namespace };
+
+	if (access(NDCTL, X_OK))
+		SKIP(return, "no ndctl");
+	take_from(_metadata, &self->user, &way, &variant->state);
+}
+
+TEST_F_TIMEOUT(used, disable_region, 60)
 {
 	static const struct way way = { .take = take_region, .give = give_region };
 
+	if (access(NDCTL, X_OK))
+		SKIP(return, "no ndctl");
 	take_from(_metadata, &self->user, &way, &variant->state);
 }
 

@@ -1,15 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Taking away what rdax has with the tools of libnvdimm, while a mapping is held:
-# the namespace, its region, the bus and its provider. Afterwards the namespace is
-# there under its old name, with its data. liveness.c has the states in which a
-# user can be.
+# Taking away what rdax has with the tools of libnvdimm, while a node is mapped:
+# ndctl says that it has, the node is gone, and afterwards the namespace is there
+# under its old name, with its data. The dead mapping is all that holds the module.
+# liveness.c has the other states in which a user can be.
 
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
 command -v ndctl >/dev/null || skip_all "no ndctl"
-ktap_set_plan 28
+ktap_set_plan 29
 
 PROVIDER=/sys/bus/platform/drivers/acpi-nfit
 REGION=$(basename "$(readlink -f "$DEVICES/$NS/..")")
@@ -18,6 +18,10 @@ STAMP="liveness $$"
 # What ndctl says at the end: how many it has disabled or enabled.
 ndctl_says() {
 	ndctl "$@" 2>&1 | tail -n 1
+}
+
+listed() {
+	ndctl list -n "$NS" | sed -n 's/.*"dev":"\([^"]*\)".*/\1/p'
 }
 
 put_stamp() {
@@ -52,11 +56,11 @@ bind "$NS" >/dev/null
 put_stamp
 check "hold a node" hold map /dev/rdax0
 
+expect "ndctl list shows it" "$NS" listed
 expect "ndctl disable-namespace" "disabled 1 namespace" ndctl_says disable-namespace "$NS"
 expect "$NS has no driver" "" driver_of "$NS"
-expect "and there is no node" "" nodes
-expect "ndctl disable-namespace of one that is disabled" "disabled 1 namespace" \
-	ndctl_says disable-namespace "$NS"
+expect "and no node" "" nodes
+expect "once more: nothing to do" "disabled 1 namespace" ndctl_says disable-namespace "$NS"
 works_again "disable-namespace"
 
 expect "ndctl disable-region" "disabled 1 region" ndctl_says disable-region "$REGION"
