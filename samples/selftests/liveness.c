@@ -1166,7 +1166,7 @@ static bool end_ring(struct user *u, enum phase phase)
 	ring_queue(r, IORING_OP_READ, 0, buf, sizeof(buf), PLACE, 3);
 	ring_queue(r, IORING_OP_WRITE, 0, buf, sizeof(buf), PLACE, 4);
 	for (unsigned int i = 0; i < ARRAY_SIZE(results); i++) {
-		uint32_t at = (*r->sq_tail - ARRAY_SIZE(results) + i) & *r->sq_mask;
+		uint32_t at = (*r->sq_tail + i) & *r->sq_mask;
 
 		r->sqes[at].flags = IOSQE_FIXED_FILE | (i > 2 ? IOSQE_ASYNC : 0);
 	}

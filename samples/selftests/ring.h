@@ -25,6 +25,7 @@ struct ring {
 	uint32_t *cq_head, *cq_tail, *cq_mask;
 	struct io_uring_sqe *sqes;
 	struct io_uring_cqe *cqes;
+	unsigned int unseen;	/* by the kernel, whose thread may look at any time */
 	unsigned int queued;	/* not submitted yet */
 };
 
@@ -54,11 +55,14 @@ static inline int ring_setup(struct ring *r, unsigned int flags)
 	return 0;
 }
 
-/* The next request, to be filled; its number comes back with the answer. */
+/*
+ * The next request; its number comes back with the answer. It may be changed until
+ * it is submitted.
+ */
 static inline struct io_uring_sqe *ring_queue(struct ring *r, int op, int fd, const void *addr,
 					      unsigned int len, uint64_t offset, uint64_t number)
 {
-	uint32_t tail = *r->sq_tail, at = tail & *r->sq_mask;
+	uint32_t at = (*r->sq_tail + r->unseen) & *r->sq_mask;
 	struct io_uring_sqe *sqe = &r->sqes[at];
 
 	*sqe = (struct io_uring_sqe){
@@ -70,7 +74,7 @@ static inline struct io_uring_sqe *ring_queue(struct ring *r, int op, int fd, co
 		.user_data = number,
 	};
 	r->sq_array[at] = at;
-	__atomic_store_n(r->sq_tail, tail + 1, __ATOMIC_RELEASE);
+	r->unseen++;
 	r->queued++;
 	return sqe;
 }
@@ -81,6 +85,8 @@ static inline int ring_submit(struct ring *r, unsigned int wait_for)
 	unsigned int flags = IORING_ENTER_GETEVENTS;
 	int ret;
 
+	__atomic_store_n(r->sq_tail, *r->sq_tail + r->unseen, __ATOMIC_RELEASE);
+	r->unseen = 0;
 	if (r->flags & IORING_SETUP_SQPOLL)
 		flags |= IORING_ENTER_SQ_WAKEUP;
 	ret = syscall(SYS_io_uring_enter, r->fd, r->queued, wait_for, flags, NULL, 0);
