@@ -27,3 +27,4 @@ mod signature;
 mod space;
 mod stats;
 mod sync;
+mod unmap;

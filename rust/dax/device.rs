@@ -67,8 +67,8 @@ pub(crate) type Live = nd::Live<Contents>;
 struct Users {
     /// Files that are open, or mapped.
     files: usize,
-    /// It is to go, or its alignment to change: no file may be opened.
-    excluded: bool,
+    /// It is to go: no file may be opened.
+    retired: bool,
 }
 
 /// A device.
@@ -103,7 +103,7 @@ impl Device {
                 region: region.clone(),
                 inode: AnonInode::new(c"[rdax]")?,
                 align: Atomic::new(align.get()),
-                users <- new_mutex!(Users { files: 0, excluded: false }, "rdax_users"),
+                users <- new_mutex!(Users { files: 0, retired: false }, "rdax_users"),
                 faults: Faults::new(),
                 unmap_poison <- new_work!("rdax_unmap_poison"),
                 // Last: what it makes outlives a failure.
@@ -153,15 +153,21 @@ impl Device {
         Order::new(self.align.load(Relaxed)).unwrap_or(Order::PTE)
     }
 
-    /// To be called with an [`Exclusion`], so that whoever opens a file next sees it.
-    pub(crate) fn set_align(&self, _: &Exclusion<'_>, align: Order) {
+    /// Errors: `EBUSY` when a file is open: its mappings rely on what it is.
+    pub(crate) fn set_align(&self, align: Order) -> Result {
+        // Whoever opens a file next has the lock after this.
+        let users = self.users.lock();
+        if users.files != 0 {
+            return Err(EBUSY);
+        }
         self.align.store(align.get(), Relaxed);
+        Ok(())
     }
 
     /// A file is being opened. Errors: `ENXIO` when the device is going.
     pub(crate) fn add_user(&self) -> Result {
         let mut users = self.users.lock();
-        if users.excluded {
+        if users.retired {
             return Err(ENXIO);
         }
         users.files += 1;
@@ -174,32 +180,14 @@ impl Device {
         users.files = users.files.saturating_sub(1);
     }
 
-    /// Keeps files from being opened. Errors: `EBUSY` when one is.
-    pub(crate) fn exclude(&self) -> Result<Exclusion<'_>> {
+    /// From now on no file can be opened: the device is to go. Errors: `EBUSY` when one is.
+    pub(crate) fn retire(&self) -> Result {
         let mut users = self.users.lock();
-        if users.files != 0 || users.excluded {
+        if users.files != 0 {
             return Err(EBUSY);
         }
-        users.excluded = true;
-        Ok(Exclusion { device: self })
-    }
-}
-
-/// No file of the device is open, and none can be opened.
-pub(crate) struct Exclusion<'a> {
-    device: &'a Device,
-}
-
-impl Exclusion<'_> {
-    /// For good: the device goes.
-    pub(crate) fn forever(self) {
-        core::mem::forget(self);
-    }
-}
-
-impl Drop for Exclusion<'_> {
-    fn drop(&mut self) {
-        self.device.users.lock().excluded = false;
+        users.retired = true;
+        Ok(())
     }
 }
 

@@ -137,7 +137,8 @@ impl nd::Driver for Driver {
     }
 
     fn poisoned(bound: &Bound) {
-        bound.region.for_each(poison::update);
+        bound.region.update_bad();
+        bound.region.for_each(poison::unmap_poison);
     }
 }
 

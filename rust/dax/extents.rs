@@ -3,16 +3,12 @@
 //! What a device consists of: runs of pages of its region, in any order.
 
 use super::order::{
+    bytes,
     Order,
     PAGE_SHIFT, //
 };
 use core::ops::Range;
 use kernel::prelude::*;
-
-/// The bytes of `pages` pages.
-const fn bytes(pages: usize) -> u64 {
-    (pages as u64) << PAGE_SHIFT
-}
 
 /// A run of pages of a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

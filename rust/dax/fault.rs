@@ -17,7 +17,8 @@ use super::{
         Order,
         PAGE_SHIFT, //
     },
-    range::leaf_fits, //
+    range::leaf_fits,
+    unmap::unmap_entry, //
 };
 use crate::kernel_ext::{
     fs::AnonInode,
@@ -157,14 +158,14 @@ fn upgrade<'a>(
     let entry = live
         .mapping
         .upgrade(pgoff, Order::PMD, Kind::Mapped { pfn })?;
-    inode.unmap_pages(entry.start(), entry.order().pages());
+    unmap_entry(inode, &entry);
     Ok(entry)
 }
 
 /// Tears down the zeroes that are mapped for a hole.
 fn unmap_zero(inode: &AnonInode, entry: &LockedEntry<'_>) {
     if entry.kind() == Kind::Zero {
-        inode.unmap_pages(entry.start(), entry.order().pages());
+        unmap_entry(inode, entry);
     }
 }
 

@@ -12,9 +12,11 @@ use super::{
     },
     order::{
         Order,
-        PAGE_SHIFT, //
+        PAGE_SHIFT,
+        PAGE_SIZE, //
     },
     sync,
+    unmap::unmap_entry, //
 };
 use crate::kernel_ext::{
     iov,
@@ -192,14 +194,12 @@ fn step(device: &Device, kiocb: &mut Kiocb<'_>, copy: &mut impl Transfer) -> Res
 /// did both before this looks, or zeroes what was written.
 fn fill_holes(device: &Device, live: &Live, offset: u64, len: usize) {
     let mut from = (offset >> PAGE_SHIFT) as usize;
-    let end = ((offset + len as u64).div_ceil(Order::PTE.bytes() as u64)) as usize;
+    let end = ((offset + len as u64).div_ceil(PAGE_SIZE)) as usize;
     let _layout = live.layout.read();
     while let Some(entry) = live.mapping.lock_next_hole(from, end) {
         from = entry.start() + entry.order().pages();
         if entry.is_hole() {
-            device
-                .inode()
-                .unmap_pages(entry.start(), entry.order().pages());
+            unmap_entry(device.inode(), &entry);
             entry.delete();
         }
     }

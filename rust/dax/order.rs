@@ -4,6 +4,13 @@
 
 /// The base page, 4 KiB on x86-64.
 pub(crate) const PAGE_SHIFT: u32 = 12;
+/// Its size in bytes.
+pub(crate) const PAGE_SIZE: u64 = 1 << PAGE_SHIFT;
+
+/// The bytes of `pages` pages.
+pub(crate) const fn bytes(pages: usize) -> u64 {
+    (pages as u64) << PAGE_SHIFT
+}
 
 /// How many pages something spans, as a power of two.
 ///

@@ -12,8 +12,8 @@ use super::{
         Live, //
     },
     extents::Extents,
-    order::Order,
-    punch::unmap, //
+    order::PAGE_SIZE,
+    unmap::unmap, //
 };
 use crate::kernel_ext::memory_failure;
 use core::ops::Range;
@@ -31,8 +31,6 @@ use kernel::{
     },
 };
 
-const PAGE_SIZE: u64 = Order::PTE.bytes() as u64;
-
 impl_has_work! {
     impl HasWork<Self> for Device { self.unmap_poison }
 }
@@ -41,9 +39,7 @@ impl WorkItem for Device {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
-        if let Some(live) = this.live() {
-            unmap_poison(&this, &live);
-        }
+        unmap_poison(&this);
     }
 }
 
@@ -68,16 +64,6 @@ impl memory_failure::Operations for Device {
     }
 }
 
-/// Takes over what libnvdimm knows, and tears down the mappings of what is bad.
-///
-/// Process context; sleeps.
-pub(crate) fn update(device: &Device) {
-    if let Some(live) = device.live() {
-        live.media().update_bad();
-        unmap_poison(device, &live);
-    }
-}
-
 /// The first run of bad bytes that reaches into the bytes `from..size` of the device, and lies in one
 /// extent.
 pub(crate) fn first_bad(live: &Live, layout: &Extents, from: u64) -> Option<Range<u64>> {
@@ -95,14 +81,19 @@ pub(crate) fn is_bad(live: &Live, layout: &Extents, first: u64, last: u64) -> bo
     first_bad(live, layout, first).is_some_and(|bad| bad.start < last)
 }
 
+/// Tears down the mappings of what is bad. Process context; sleeps.
+///
 /// With the layout held alone: a fault that did not see a bad block, which it looks for with the layout
 /// held shared, has mapped it by now.
-fn unmap_poison(device: &Device, live: &Live) {
+pub(crate) fn unmap_poison(device: &Device) {
+    let Some(live) = device.live() else {
+        return;
+    };
     let layout = live.layout.write();
     let mut from = 0;
-    while let Some(bad) = first_bad(live, &layout, from) {
+    while let Some(bad) = first_bad(&live, &layout, from) {
         unmap(
-            live,
+            &live,
             device.inode(),
             (bad.start / PAGE_SIZE) as usize,
             bad.end.div_ceil(PAGE_SIZE) as usize,

@@ -13,9 +13,14 @@ use super::{
     extents::Extents,
     order::{
         Order,
-        PAGE_SHIFT, //
+        PAGE_SHIFT,
+        PAGE_SIZE, //
     },
     poison, sync,
+    unmap::{
+        unmap,
+        unmap_entry, //
+    },
 };
 use crate::kernel_ext::{
     fs::AnonInode,
@@ -23,8 +28,6 @@ use crate::kernel_ext::{
     uapi::Range, //
 };
 use kernel::prelude::*;
-
-const PAGE_SIZE: u64 = Order::PTE.bytes() as u64;
 
 /// The bytes of one step, between which the call can be interrupted and faults are let in.
 const STEP: u64 = Order::PMD.bytes() as u64;
@@ -86,9 +89,7 @@ pub(crate) fn cut(device: &Device, pages: usize) -> Result {
                 return result;
             };
             // As a whole, also one that begins before: see `unmap()`.
-            device
-                .inode()
-                .unmap_pages(entry.start(), entry.order().pages());
+            unmap_entry(device.inode(), &entry);
             result = result.and(sync::write_back_dirty(&live, &layout, &entry));
             entry.delete();
         }
@@ -163,21 +164,4 @@ fn delete(live: &Live, layout: &Extents, inode: &AnonInode, first: u64, last: u6
         }
     }
     Ok(())
-}
-
-/// Tears down the mappings of `pgoff..behind`, and of all that is in one entry with a part of it: a
-/// leaf goes as a whole, and to cut a PUD leaf needs the mmap lock (`zap_pud_range()`).
-///
-/// With the layout held alone, so that no other entry comes in. Sleeps.
-pub(crate) fn unmap(live: &Live, inode: &AnonInode, pgoff: usize, behind: usize) {
-    let (mut first, mut end) = (pgoff, behind);
-    if let Some((start, _, _)) = live.mapping.peek(pgoff) {
-        first = first.min(start);
-    }
-    if let Some((start, entry, _)) = live.mapping.peek(behind - 1) {
-        if start < behind {
-            end = entry.behind(start).unwrap_or(behind);
-        }
-    }
-    inode.unmap_pages(first, end - first);
 }

@@ -20,7 +20,11 @@ use super::{
         Extents,
         Run, //
     },
-    order::Order,
+    order::{
+        bytes,
+        Order,
+        PAGE_SIZE, //
+    },
     punch,
     range::Range,
     space::Space,
@@ -212,9 +216,11 @@ impl Region {
         let member = state.members.get(index).ok_or(ENXIO)?;
         let device = member.device.0.clone();
         let runs = runs_behind(&*device.live().ok_or(ENXIO)?, 0)?;
-        let exclusion = device.exclude()?;
         state.space.promise(runs.len())?;
-        exclusion.forever();
+        if let Err(error) = device.retire() {
+            state.space.unpromise(runs.len());
+            return Err(error);
+        }
         let member = state.members.remove(index);
         if state.youngest == Some(minor) {
             state.youngest = None;
@@ -251,7 +257,7 @@ impl Region {
         if size % device.align().bytes() as u64 != 0 {
             return Err(EINVAL);
         }
-        let pages = usize::try_from(size / bytes(1))?;
+        let pages = usize::try_from(size / PAGE_SIZE)?;
         let (old, near) = {
             let live = device.live().ok_or(ENXIO)?;
             let layout = live.layout.read();
@@ -281,9 +287,14 @@ impl Region {
         if !live.layout.read().is_aligned(align) {
             return Err(EINVAL);
         }
-        let exclusion = device.exclude()?;
-        device.set_align(&exclusion, align);
-        Ok(())
+        device.set_align(align)
+    }
+
+    /// Takes over what libnvdimm knows of bad blocks. Process context; sleeps.
+    pub(crate) fn update_bad(&self) {
+        if let Some(live) = self.live.try_access() {
+            live.media().update_bad();
+        }
     }
 
     /// Calls `f` for each device. Process context; sleeps.
@@ -337,10 +348,6 @@ fn register(device: &Arc<Device>) -> Result<KVec<Pin<KBox<memory_failure::Regist
         frames.push(KBox::pin_init(registration, GFP_KERNEL)?, GFP_KERNEL)?;
     }
     Ok(frames)
-}
-
-fn bytes(pages: usize) -> u64 {
-    (pages as u64) * Order::PTE.bytes() as u64
 }
 
 /// The pages of the region that a device has behind its first `pages` pages. Errors: `ENOMEM`.

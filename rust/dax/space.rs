@@ -167,6 +167,11 @@ impl Space {
         Ok(())
     }
 
+    /// Takes a promise of `runs` calls back.
+    pub(crate) fn unpromise(&mut self, runs: usize) {
+        self.promised = self.promised.saturating_sub(runs);
+    }
+
     /// Gives back a run, or a part of one, as was [promised](Space::promise).
     pub(crate) fn give(&mut self, given: Run) {
         self.promised = self.promised.saturating_sub(1);

@@ -17,6 +17,7 @@ use super::{
         Order,
         PAGE_SHIFT, //
     },
+    unmap::unmap_entry, //
 };
 use crate::kernel_ext::{
     fs::AnonInode,
@@ -116,12 +117,11 @@ fn write_back(live: &Live, layout: &Extents, entry: &mut LockedEntry<'_>) -> Res
 
 /// Takes care that the next write through any mapping of the entry faults.
 fn write_protect(inode: &AnonInode, entry: &LockedEntry<'_>) {
-    let pages = entry.order().pages();
     match entry.pfn() {
         Some(pfn) if entry.order() <= Order::PMD => {
-            inode.write_protect_pages(entry.start(), pfn, pages);
+            inode.write_protect_pages(entry.start(), pfn, entry.order().pages());
         }
         // What write-protects can't go through a PUD leaf.
-        _ => inode.unmap_pages(entry.start(), pages),
+        _ => unmap_entry(inode, entry),
     }
 }
