@@ -30,7 +30,7 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// `inner` is initialised by `init_srcu_struct()`.
+/// `inner` is initialised by `init_srcu_struct_fast()`.
 #[pin_data(PinnedDrop)]
 struct Srcu {
     #[pin]
@@ -48,7 +48,7 @@ impl Srcu {
             // INVARIANT: Initialised here, or construction fails.
             inner <- Opaque::try_ffi_init(|slot| {
                 // SAFETY: `slot` is valid for writes, and pinned until `drop()`.
-                to_result(unsafe { bindings::init_srcu_struct(slot) })
+                to_result(unsafe { bindings::init_srcu_struct_fast(slot) })
             }),
         })
     }
@@ -56,11 +56,11 @@ impl Srcu {
     /// Begins a read-side section, which ends when the guard is dropped. Readers may sleep.
     fn read(&self) -> ReadGuard<'_> {
         // SAFETY: `inner` is initialised by the type invariants.
-        let idx = unsafe { bindings::srcu_read_lock(self.inner.get()) };
+        let counter = unsafe { bindings::srcu_read_lock_fast(self.inner.get()) };
         // INVARIANT: Entered just above.
         ReadGuard {
             srcu: self,
-            idx,
+            counter,
             _not_send: NotThreadSafe,
         }
     }
@@ -85,17 +85,17 @@ impl PinnedDrop for Srcu {
 ///
 /// # Invariants
 ///
-/// `idx` is what `srcu_read_lock()` of `srcu` returned, on this task, and not yet given back.
+/// `counter` is what `srcu_read_lock_fast()` of `srcu` returned, on this task, and not yet given back.
 struct ReadGuard<'a> {
     srcu: &'a Srcu,
-    idx: c_int,
+    counter: *mut bindings::srcu_ctr,
     _not_send: NotThreadSafe,
 }
 
 impl Drop for ReadGuard<'_> {
     fn drop(&mut self) {
         // SAFETY: By the type invariants.
-        unsafe { bindings::srcu_read_unlock(self.srcu.inner.get(), self.idx) };
+        unsafe { bindings::srcu_read_unlock_fast(self.srcu.inner.get(), self.counter) };
     }
 }
 
