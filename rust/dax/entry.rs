@@ -85,6 +85,11 @@ impl Entry {
         self.0 & LOCKED != 0
     }
 
+    /// Whether it is the media, and nobody holds its lock.
+    pub(crate) const fn is_settled(self) -> bool {
+        self.0 & (LOCKED | EMPTY | ZERO) == 0
+    }
+
     /// The same entry with its lock bit set.
     pub(crate) const fn locked(self) -> Self {
         Self(self.0 | LOCKED)

@@ -133,6 +133,17 @@ impl Mapping {
     /// Sleeps, uninterruptibly, while another holds the lock; and to allocate, but only if a node
     /// of the index is really needed. `grab_mapping_entry()` of `fs/dax.c`.
     pub(crate) fn grab(&self, pgoff: usize, order: Order) -> Result<LockedEntry<'_>, GrabError> {
+        self.grab_for(pgoff, order, false)
+    }
+
+    /// As [`Mapping::grab`]; the entry is dirty at once where it is to be, as by
+    /// [`LockedEntry::set_dirty`].
+    pub(crate) fn grab_for(
+        &self,
+        pgoff: usize,
+        order: Order,
+        dirty: bool,
+    ) -> Result<LockedEntry<'_>, GrabError> {
         let mut xas = XaState::new(&self.entries, pgoff, order.get());
         let mut woken = None;
         loop {
@@ -150,14 +161,14 @@ impl Mapping {
                 }
                 Some(entry) => entry,
             };
-            if entry.order() != order {
-                guard.adopt_order(entry.order().get());
+            if found.is_some() {
+                let locked = self.lock(guard, pgoff, entry, dirty);
+                settle(&mut woken, locked.start);
+                return Ok(locked);
             }
-            match self.lock(guard, pgoff, entry) {
+            match self.create(guard, entry, Marks { dirty, hole: false }) {
                 Ok(locked) => {
-                    if found.is_none() {
-                        self.events.created.inc();
-                    }
+                    self.events.created.inc();
                     settle(&mut woken, locked.start);
                     return Ok(locked);
                 }
@@ -209,9 +220,7 @@ impl Mapping {
                 self.wait(&mut woken, entry.order().align_down(index), guard);
                 continue;
             }
-            guard.adopt_order(entry.order().get());
-            // Stored over an entry of the same order: no memory is needed.
-            let locked = self.lock(guard, index, entry).ok()?;
+            let locked = self.lock(guard, index, entry, false);
             // Not always the one that was waited for: others may have come before it.
             settle(&mut woken, locked.start);
             return Some(locked);
@@ -265,14 +274,15 @@ impl Mapping {
                 }
             }
 
-            let mut dirty = false;
+            let mut marks = Marks::default();
             guard.set_order(start, 0);
             while let Some((index, entry)) = guard.find(last) {
                 if entry.is_locked() {
                     self.events.conflicts.inc();
                     return Err(GrabError::Conflict);
                 }
-                dirty |= guard.is_marked(DIRTY);
+                marks.dirty |= guard.is_marked(DIRTY);
+                marks.hole |= entry.kind() == Kind::Zero;
                 let Some(behind) = entry.behind(index).filter(|&behind| behind <= last) else {
                     break;
                 };
@@ -280,9 +290,8 @@ impl Mapping {
             }
 
             guard.set_order(start, order.get());
-            match self.lock(guard, start, Entry::new(kind, order)) {
-                Ok(mut locked) => {
-                    locked.dirty = dirty;
+            match self.create(guard, Entry::new(kind, order), marks) {
+                Ok(locked) => {
                     self.events.upgrades.inc();
                     // Nobody holds the old locks, so nobody would wake those who wait for them.
                     for key in start..=last {
@@ -347,24 +356,85 @@ impl Mapping {
         *woken = Some(self.waiters.wait_exclusive(start, guard));
     }
 
-    /// Stores `entry` with its lock bit set where the walk of `guard` is, around page offset `index`.
+    /// Sets the lock bit of `entry`, which the walk of `guard` has found at page offset `index`, and marks it
+    /// as dirty if it is to be.
     fn lock<'a>(
         &'a self,
         mut guard: Guard<'_, '_, Entry>,
         index: usize,
         entry: Entry,
+        dirty: bool,
+    ) -> LockedEntry<'a> {
+        guard.adopt_order(entry.order().get());
+        guard.replace(entry.locked());
+        if dirty {
+            guard.mark(DIRTY, true);
+        }
+        let marks = Marks {
+            dirty: dirty || guard.is_marked(DIRTY),
+            hole: entry.kind() == Kind::Zero,
+        };
+        self.locked(entry.order().align_down(index), entry, marks)
+    }
+
+    /// Stores `entry`, with its lock bit set, in place of all that is in the run to which `guard` is a
+    /// walk, and whose marks together are `marks`; only that it is dirty need not be marked yet.
+    fn create<'a>(
+        &'a self,
+        mut guard: Guard<'_, '_, Entry>,
+        entry: Entry,
+        marks: Marks,
     ) -> Result<LockedEntry<'a>> {
         guard.store(entry.locked())?;
+        if marks.dirty {
+            guard.mark(DIRTY, true);
+        }
+        Ok(self.locked(guard.index(), entry, marks))
+    }
+
+    fn locked(&self, start: usize, entry: Entry, marks: Marks) -> LockedEntry<'_> {
         self.events.grabs.inc();
-        // INVARIANT: The lock bit was set just above, under the `xa_lock`; nobody had it: the
-        // callers have looked under the same.
-        Ok(LockedEntry {
-            start: entry.order().align_down(index),
-            dirty: guard.is_marked(DIRTY),
+        // INVARIANT: The callers have set the lock bit, under the `xa_lock`; nobody had it: they have looked
+        // under the same.
+        LockedEntry {
+            start,
+            marks,
+            dirty: marks.dirty,
             stored: entry,
             entry,
             mapping: self,
-        })
+        }
+    }
+
+    /// How many of `pages` pages from page offset `pgoff` on may be mapped as they are, and written through
+    /// if `write`: each is in an entry of at least the order `least` whose lock nobody holds, which is the
+    /// media, and dirty if `write`.
+    ///
+    /// Without any lock of the index: to be called with the lock of the page table held where they are to be mapped.
+    /// Whoever changes such an entry locks it first, and then goes through the page tables, under that lock
+    /// too. If it came to this one before, its lock bit is seen here, or what it made of the entry; if it
+    /// comes later it finds what was mapped. Whoever changes entries without going through the page tables holds
+    /// the layout alone. `Documentation/locking.rst`, "Without the lock".
+    ///
+    /// Any context.
+    pub(crate) fn settled(&self, pgoff: usize, pages: usize, least: Order, write: bool) -> usize {
+        let last = pgoff + (pages - 1);
+        let mut reader = self.entries.read(pgoff);
+        let mut found = reader.load().map(|entry| (pgoff, entry));
+        let mut next = pgoff;
+        while let Some((index, entry)) = found {
+            let settled = entry.is_settled() && entry.order() >= least && index == next;
+            // The mark after the word: a sync takes it away before it unlocks.
+            if !settled || write && !reader.is_marked(DIRTY) {
+                break;
+            }
+            match entry.behind(index) {
+                Some(behind) if behind <= last => next = behind,
+                _ => return pages,
+            }
+            found = reader.find(last);
+        }
+        next - pgoff
     }
 }
 
@@ -376,18 +446,26 @@ fn settle(woken: &mut Option<Woken<'_>>, start: usize) {
     }
 }
 
+/// The marks of an entry.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Marks {
+    dirty: bool,
+    hole: bool,
+}
+
 /// An entry that this task has locked; unlocked when dropped.
 ///
 /// # Invariants
 ///
 /// The entry of `mapping` that begins at page offset `start` is `stored` with its lock bit set, by
-/// us. `entry` is what it will be, and has the same order.
+/// us, and its marks are `marks`. `entry` is what it will be, and has the same order.
 #[must_use = "the entry unlocks immediately when the guard is unused"]
 pub(crate) struct LockedEntry<'a> {
     mapping: &'a Mapping,
     start: usize,
     stored: Entry,
     entry: Entry,
+    marks: Marks,
     dirty: bool,
 }
 
@@ -435,8 +513,9 @@ impl<'a> LockedEntry<'a> {
     /// Says that the media may be written through it from now on. To be called before a writable mapping
     /// is made: a sync looks for the mark, and waits for the lock of what has it.
     pub(crate) fn set_dirty(&mut self) {
-        if !self.dirty {
-            self.dirty = true;
+        self.dirty = true;
+        if !self.marks.dirty {
+            self.marks.dirty = true;
             let mut xas = XaState::new(&self.mapping.entries, self.start, self.order().get());
             let mut guard = xas.lock();
             // The walk goes to the entry; nothing is stored.
@@ -462,10 +541,10 @@ impl<'a> LockedEntry<'a> {
     ///
     /// What is mapped under it is to be torn down before.
     pub(crate) fn split(self, pgoff: usize, order: Order) -> Result<LockedEntry<'a>, GrabError> {
-        let mapping = self.mapping;
+        let (mapping, dirty) = (self.mapping, self.dirty);
         mapping.events.splits.inc();
         self.remove();
-        mapping.grab(pgoff, order)
+        mapping.grab_for(pgoff, order, dirty)
     }
 
     fn remove(self) {
@@ -484,12 +563,19 @@ impl Drop for LockedEntry<'_> {
     fn drop(&mut self) {
         let mut xas = XaState::new(&self.mapping.entries, self.start, self.order().get());
         let mut guard = xas.lock();
-        // The entry is there, at this order: storing over it needs no memory and can't fail.
-        let old = guard.store(self.entry.unlocked());
-        guard.mark(DIRTY, self.dirty);
-        guard.mark(HOLE, self.entry.kind() == Kind::Zero);
+        let marks = Marks {
+            dirty: self.dirty,
+            hole: self.is_hole(),
+        };
+        if marks != self.marks {
+            // Before the lock bit goes: `settled()` looks at the word, then at the mark.
+            kernel::warn_on!(guard.find_conflict().is_none());
+            guard.mark(DIRTY, marks.dirty);
+            guard.mark(HOLE, marks.hole);
+        }
+        let old = guard.replace(self.entry.unlocked());
         drop(guard);
-        kernel::warn_on!(!matches!(old, Ok(Some(old)) if old.is_locked()));
+        kernel::warn_on!(!old.is_some_and(Entry::is_locked));
         let wake = if self.entry.kind() == self.stored.kind() {
             Wake::Next
         } else {

@@ -12,6 +12,10 @@ use super::bindings;
 use core::marker::PhantomData;
 use kernel::{
     prelude::*,
+    sync::{
+        barrier::smp_rmb,
+        rcu, //
+    },
     types::{
         NotThreadSafe,
         Opaque, //
@@ -65,6 +69,14 @@ impl<T: Value> XArray<T> {
         })
     }
 
+    /// A walk from `index` on without the lock. Any context.
+    pub(crate) fn read(&self, index: usize) -> Reader<'_, T> {
+        Reader {
+            state: XaState::new(self, index, 0),
+            _rcu: rcu::read_lock(),
+        }
+    }
+
     /// Removes all entries and gives their memory back. Takes the lock itself.
     pub(crate) fn clear(&self) {
         // SAFETY: `inner` is initialised by the type invariants.
@@ -91,8 +103,8 @@ const CHUNK_SHIFT: u32 = bindings::XA_CHUNK_SHIFT;
 ///
 /// # Invariants
 ///
-/// `raw` is a valid `xa_state` for `xa`. While its lock is not held, `raw.xa_node` is
-/// `XAS_RESTART` or an error: no node pointer outlives the lock.
+/// `raw` is a valid `xa_state` for `xa`. While its lock is not held, nor RCU since the walk began, `raw.xa_node`
+/// is `XAS_RESTART` or an error: no node pointer outlives them.
 pub(crate) struct XaState<'a, T: Value> {
     raw: bindings::xa_state,
     xa: &'a XArray<T>,
@@ -150,6 +162,42 @@ impl<T: Value> Drop for XaState<'_, T> {
     }
 }
 
+/// `xa_is_value()`, `xa_to_value()`. By the invariants of [`XArray`] there is nothing but values and, where
+/// there is no entry, NULL; without the lock also `XA_RETRY_ENTRY`, which is no value either.
+fn decode<T: Value>(entry: *mut c_void) -> Option<T> {
+    (entry.addr() & 1 == 1).then(|| T::from_bits(entry.addr() >> 1))
+}
+
+/// A walk without the array's lock, under RCU: it does not sleep. What it finds may have changed since.
+pub(crate) struct Reader<'a, T: Value> {
+    state: XaState<'a, T>,
+    _rcu: rcu::Guard,
+}
+
+impl<T: Value> Reader<'_, T> {
+    /// What is at the index where the walk is to begin (`xas_load()`).
+    pub(crate) fn load(&mut self) -> Option<T> {
+        // SAFETY: `raw` is valid by the invariants of `XaState`: a walk that began in this read-side section
+        // is in nodes that are freed after it.
+        decode(unsafe { bindings::xas_load(&raw mut self.state.raw) })
+    }
+
+    /// As [`Guard::find`]. One that was moved in the tree at this moment is not found.
+    pub(crate) fn find(&mut self, max: usize) -> Option<(usize, T)> {
+        // SAFETY: As above.
+        let entry = unsafe { bindings::xas_find(&raw mut self.state.raw, max) };
+        decode(entry).map(|value| (self.state.raw.xa_index, value))
+    }
+
+    /// Whether the entry that was found last is marked, as of a moment after it was found: it pairs with
+    /// a mark that is changed before the entry is stored (`rcu_assign_pointer()` in `xas_store()`).
+    pub(crate) fn is_marked(&self, mark: Mark) -> bool {
+        smp_rmb();
+        // SAFETY: As above.
+        unsafe { bindings::xas_get_mark(&raw const self.state.raw, mark as bindings::xa_mark_t) }
+    }
+}
+
 /// The array's lock, held for one walk.
 ///
 /// # Invariants
@@ -161,16 +209,15 @@ pub(crate) struct Guard<'s, 'a, T: Value> {
 }
 
 impl<T: Value> Guard<'_, '_, T> {
-    fn decode(entry: *mut c_void) -> Option<T> {
-        // `xa_is_value()`, `xa_to_value()`. By the invariants of `XArray` there is nothing but
-        // values and, where there is no entry, NULL.
-        (entry.addr() & 1 == 1).then(|| T::from_bits(entry.addr() >> 1))
-    }
-
     /// The first entry that lies in the walk's run of indices or covers it.
     pub(crate) fn find_conflict(&mut self) -> Option<T> {
         // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held.
-        Self::decode(unsafe { bindings::xas_find_conflict(&raw mut self.state.raw) })
+        decode(unsafe { bindings::xas_find_conflict(&raw mut self.state.raw) })
+    }
+
+    /// The first index of the walk's run, or of what it has found.
+    pub(crate) fn index(&self) -> usize {
+        self.state.raw.xa_index
     }
 
     /// Makes it a walk to the run of `1 << order` indices around `index`, without unlocking.
@@ -183,7 +230,7 @@ impl<T: Value> Guard<'_, '_, T> {
     pub(crate) fn find(&mut self, max: usize) -> Option<(usize, T)> {
         // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held.
         let entry = unsafe { bindings::xas_find(&raw mut self.state.raw, max) };
-        Self::decode(entry).map(|value| (self.state.raw.xa_index, value))
+        decode(entry).map(|value| (self.state.raw.xa_index, value))
     }
 
     /// As [`Guard::find`], of the entries that have `mark` (`xas_find_marked()`).
@@ -192,7 +239,7 @@ impl<T: Value> Guard<'_, '_, T> {
         let entry = unsafe {
             bindings::xas_find_marked(&raw mut self.state.raw, max, mark as bindings::xa_mark_t)
         };
-        Self::decode(entry).map(|value| (self.state.raw.xa_index, value))
+        decode(entry).map(|value| (self.state.raw.xa_index, value))
     }
 
     /// Whether the entry that the walk has reached is marked.
@@ -218,7 +265,7 @@ impl<T: Value> Guard<'_, '_, T> {
     pub(crate) fn erase(&mut self) -> Option<T> {
         // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held.
         let old = unsafe { bindings::xas_store(&raw mut self.state.raw, core::ptr::null_mut()) };
-        Self::decode(old)
+        decode(old)
     }
 
     /// Makes it the walk of the entry that it has reached, of `order`, however it got there.
@@ -227,6 +274,14 @@ impl<T: Value> Guard<'_, '_, T> {
         self.state.set_order(self.state.raw.xa_index, order);
         // The walk stays at the entry's node and first slot.
         self.state.raw.xa_node = node;
+    }
+
+    /// Stores `value` in place of the one entry that is at the walk's very run of indices, and returns that.
+    /// The marks stay. Needs no memory.
+    pub(crate) fn replace(&mut self, value: T) -> Option<T> {
+        // Its other slots refer to the first, which is enough to change.
+        self.state.raw.xa_sibs = 0;
+        self.store(value).ok().flatten()
     }
 
     /// Stores `value` at the walk's run of indices, in place of all entries there; returns the first
@@ -242,7 +297,7 @@ impl<T: Value> Guard<'_, '_, T> {
         if self.state.raw.xa_node == XAS_ENOMEM {
             return Err(ENOMEM);
         }
-        Ok(Self::decode(old))
+        Ok(decode(old))
     }
 }
 

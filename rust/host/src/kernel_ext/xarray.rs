@@ -45,8 +45,51 @@ impl<T: Value> XArray<T> {
         Ok::<_, core::convert::Infallible>(Self(Mutex::new(Slots::new()), PhantomData))
     }
 
+    pub(crate) fn read(&self, index: usize) -> Reader<'_, T> {
+        Reader {
+            xa: self,
+            next: index,
+            found: index,
+        }
+    }
+
     pub(crate) fn clear(&self) {
         self.0.lock().unwrap().clear();
+    }
+}
+
+/// The first entry of `slots` that ends at or behind `first` and begins at or before `last`.
+fn first_in(slots: &Slots, first: usize, last: usize) -> Option<(usize, Slot)> {
+    let (&start, &slot) = slots
+        .range(..=first)
+        .next_back()
+        .filter(|(&start, slot)| slot.last(start) >= first)
+        .or_else(|| slots.range(first..=last.max(first)).next())?;
+    (start <= last).then_some((start, slot))
+}
+
+/// Each step sees one moment; others come in between.
+pub(crate) struct Reader<'a, T> {
+    xa: &'a XArray<T>,
+    next: usize,
+    found: usize,
+}
+
+impl<T: Value> Reader<'_, T> {
+    pub(crate) fn load(&mut self) -> Option<T> {
+        self.find(self.next).map(|(_, value)| value)
+    }
+
+    pub(crate) fn find(&mut self, max: usize) -> Option<(usize, T)> {
+        let (start, slot) = first_in(&self.xa.0.lock().unwrap(), self.next, max)?;
+        self.found = self.next.max(start);
+        self.next = slot.last(start) + 1;
+        Some((self.found, T::from_bits(slot.bits)))
+    }
+
+    pub(crate) fn is_marked(&self, mark: Mark) -> bool {
+        first_in(&self.xa.0.lock().unwrap(), self.found, self.found)
+            .is_some_and(|(_, slot)| slot.marks[mark as usize])
     }
 }
 
@@ -102,15 +145,8 @@ pub(crate) struct Guard<'s, 'a, T> {
 }
 
 impl<T: Value> Guard<'_, '_, T> {
-    /// The first entry that ends at or behind `first` and begins at or before `last`.
     fn first_in(&self, first: usize, last: usize) -> Option<(usize, Slot)> {
-        let (&start, &slot) = self
-            .slots
-            .range(..=first)
-            .next_back()
-            .filter(|(&start, slot)| slot.last(start) >= first)
-            .or_else(|| self.slots.range(first..=last.max(first)).next())?;
-        (start <= last).then_some((start, slot))
+        first_in(&self.slots, first, last)
     }
 
     /// A step of the walk: where it is at the root, it is a walk.
@@ -147,6 +183,10 @@ impl<T: Value> Guard<'_, '_, T> {
             }
             self.state.index = slot.last(start) + 1;
         }
+    }
+
+    pub(crate) fn index(&self) -> usize {
+        self.state.index
     }
 
     pub(crate) fn set_order(&mut self, index: usize, order: u32) {
@@ -206,6 +246,17 @@ impl<T: Value> Guard<'_, '_, T> {
         };
         self.slots.insert(index, slot);
         Ok(first.map(|(_, slot)| T::from_bits(slot.bits)))
+    }
+
+    pub(crate) fn replace(&mut self, value: T) -> Option<T> {
+        self.step();
+        let (index, order) = (self.state.index, self.state.order);
+        let slot = self.slots.get_mut(&index).expect("replacement of no entry");
+        assert_eq!(slot.order, order, "replacement of a part of an entry");
+        Some(T::from_bits(core::mem::replace(
+            &mut slot.bits,
+            value.into_bits(),
+        )))
     }
 
     pub(crate) fn erase(&mut self) -> Option<T> {

@@ -44,6 +44,8 @@ struct Model {
     holders: [AtomicUsize; PAGES.len()],
     /// What the page tables and the media have of each of [`PAGES`]: [`WRITABLE`], [`UNSYNCED`].
     pages: [sync::atomic::AtomicUsize; PAGES.len()],
+    /// The lock of the page tables.
+    tables: sync::Mutex<()>,
 }
 
 /// A mapping of the page is writable.
@@ -57,6 +59,7 @@ impl Model {
             mapping: pinned_init::InPlaceInit::try_pin_init(Mapping::new()).unwrap(),
             holders: Default::default(),
             pages: core::array::from_fn(|_| sync::atomic::AtomicUsize::new(0)),
+            tables: sync::Mutex::new(()),
         })
     }
 
@@ -81,9 +84,7 @@ impl Model {
     /// As `sync.rs` does it.
     fn sync(&self, mut from: usize, end: usize) {
         while let Some(mut entry) = self.mapping.lock_next_dirty(from, end) {
-            for page in self.pages(entry.start(), entry.order()) {
-                page.fetch_and(!WRITABLE, SeqCst);
-            }
+            self.write_protect(entry.start(), entry.order());
             thread::yield_now();
             for page in self.pages(entry.start(), entry.order()) {
                 page.fetch_and(!UNSYNCED, SeqCst);
@@ -92,6 +93,29 @@ impl Model {
             entry.set_clean();
             from = entry.start() + entry.order().pages();
         }
+    }
+
+    /// Goes through the page tables, under their lock.
+    fn write_protect(&self, start: usize, order: Order) {
+        let _tables = self.tables.lock().unwrap();
+        for page in self.pages(start, order) {
+            page.fetch_and(!WRITABLE, SeqCst);
+        }
+    }
+
+    /// A write fault of another process, whose mapping is new: without the entry lock, as `map_settled()`
+    /// of `fault.rs`, or else with it.
+    fn fault_settled(&self, pgoff: usize) {
+        let tables = self.tables.lock().unwrap();
+        if self.mapping.settled(pgoff, 1, Order::PTE, true) == 1 {
+            // As the access that may come at once.
+            for page in self.pages(pgoff, Order::PTE) {
+                page.fetch_or(WRITABLE | UNSYNCED, SeqCst);
+            }
+            return;
+        }
+        drop(tables);
+        assert!(self.fault(pgoff, Order::PTE, true));
     }
 
     fn is_unsynced(&self, page: usize) -> bool {
@@ -160,9 +184,7 @@ impl Model {
         };
         match self.mapping.upgrade(pgoff, Order::PMD, kind) {
             Ok(entry) => {
-                for page in self.pages(entry.start(), entry.order()) {
-                    page.fetch_and(!WRITABLE, SeqCst);
-                }
+                self.write_protect(entry.start(), entry.order());
                 self.hold(&entry);
                 true
             }
@@ -517,5 +539,68 @@ fn syncs_and_a_punch() {
         join(threads);
         let mapped = Kind::Mapped { pfn: PFN + 600 };
         assert_eq!(model.check(), [(600, mapped, Order::PTE, false)]);
+    });
+}
+
+/// A fault that takes no lock of an entry, while others make the entry clean.
+#[test]
+fn syncs_under_a_fault_without_the_lock() {
+    explore(|| {
+        let model = Model::new();
+        assert!(model.fault(1, Order::PTE, true));
+        model.write_protect(1, Order::PTE);
+        let threads = [
+            spawn(&model, |m| m.fault_settled(1)),
+            spawn(&model, |m| m.sync(1, 2)),
+            spawn(&model, |m| m.sync(0, 512)),
+        ];
+        join(threads);
+        model.check();
+    });
+}
+
+/// The same while the entry gives way to a larger one, which is made clean.
+#[test]
+fn upgrade_under_a_fault_without_the_lock() {
+    explore(|| {
+        let model = Model::new();
+        assert!(model.fault(1, Order::PTE, true));
+        model.write_protect(1, Order::PTE);
+        let threads = [
+            spawn(&model, |m| m.fault_settled(1)),
+            spawn(&model, |m| {
+                m.upgrade(1);
+                m.sync(0, 512);
+            }),
+        ];
+        join(threads);
+        model.check();
+    });
+}
+
+/// What is settled, as far as it goes from the first page on.
+#[test]
+fn settled_pages() {
+    explore(|| {
+        let model = Model::new();
+        let settled = |pages, write| model.mapping.settled(0, pages, Order::PTE, write);
+        assert_eq!(settled(4, false), 0, "nothing there");
+        for (page, write) in [(0, true), (1, true), (2, false), (100, true)] {
+            assert!(model.fault(page, Order::PTE, write));
+        }
+        assert_eq!((settled(1, true), settled(4, true)), (1, 2));
+        assert_eq!((settled(3, false), settled(512, false)), (3, 3));
+        let held = model.mapping.grab(1, Order::PTE).unwrap();
+        assert_eq!(settled(4, true), 1, "one is locked");
+        drop(held);
+        assert!(model.fault(512, Order::PMD, true));
+        let large = |page, least| model.mapping.settled(page, 512, least, true);
+        assert_eq!((large(512, Order::PMD), large(0, Order::PMD)), (512, 0));
+        assert_eq!(model.mapping.settled(600, 4, Order::PTE, true), 4);
+        model.sync(0, 1024);
+        assert_eq!((settled(1, true), settled(3, false)), (0, 3), "it is clean");
+        model.punch(0, 1);
+        model.mapping.fill_zero(0, 1);
+        assert_eq!(settled(1, false), 0, "a hole");
     });
 }
