@@ -8,6 +8,7 @@ use super::{
         Live, //
     },
     entry::Kind,
+    extents::Extents,
     io,
     mapping::{
         GrabError,
@@ -25,6 +26,7 @@ use crate::kernel_ext::{
     mm::{
         self,
         FaultResult,
+        Frames,
         Level,
         VmFault, //
     },
@@ -82,58 +84,27 @@ fn serve(device: &Device, vmf: &mut VmFault<'_>, level: Level) -> Result<FaultRe
         return Err(FaultResult::Fallback);
     }
 
-    let inode = device.inode();
     let live = device.live().ok_or(FaultResult::Sigbus)?;
     // Shared: excludes a punch, which changes what is behind several entries, and a change of the size.
     let layout = live.layout.read();
-    let Some(pfn) = layout.pfn(pgoff, order) else {
-        return Err(match level {
-            Level::Pte => FaultResult::Sigbus,
-            Level::Pmd | Level::Pud => FaultResult::Fallback,
-        });
-    };
-
-    // What is noted as bad after this is unmapped by whoever noted it, with the layout held alone.
-    if live.media().is_bad(layout.offset_of(pfn), order.bytes()) {
-        return Err(match level {
-            Level::Pte => FaultResult::Hwpoison,
-            // What is around it is served.
-            Level::Pmd | Level::Pud => FaultResult::Fallback,
-        });
-    }
-
-    let mut entry = match live.mapping.grab(pgoff, order) {
-        Err(GrabError::Conflict) if level == Level::Pmd && params::upgrade() => {
-            upgrade(&live, inode, pgoff, pfn)
-        }
-        entry => entry,
-    }?;
-    loop {
-        match entry.kind() {
-            Kind::Mapped { .. } => break,
-            // A page of a larger hole is read under the hole's lock: nothing need be split.
-            Kind::Zero if !vmf.is_write() => return Ok(insert_zero(&live, vmf, level)),
-            Kind::Zero | Kind::Empty if entry.order() > order => {
-                unmap_zero(inode, &entry);
-                // Another may have come first, with an entry of any order.
-                entry = entry.split(pgoff, order)?;
-            }
-            Kind::Zero | Kind::Empty => {
-                // The zeroes go before the media comes: nobody reads them after it was written.
-                unmap_zero(inode, &entry);
-                entry.set_kind(Kind::Mapped { pfn });
+    if level == Level::Pte {
+        let order = ahead(vmf, pgoff);
+        if order != Order::PTE {
+            if let Ok(run) = Run::find(&live, &layout, pgoff, order) {
+                // Where a part of it has an entry of its own, one page.
+                match run.map(device.inode(), &live, vmf, level) {
+                    Err(GrabError::Conflict) => (),
+                    result => return Ok(result?),
+                }
             }
         }
     }
-    // Under the entry lock: whoever takes it next finds the page table as the entry says, and an
-    // entry that is not dirty has no writable mapping.
-    if vmf.is_write() {
-        entry.set_dirty();
-    }
-    match live.media().frame(level, pfn) {
-        Some(frame) => Ok(vmf.insert(level, frame, vmf.is_write())),
-        None => Err(FaultResult::Sigbus),
-    }
+    let run = Run::find(&live, &layout, pgoff, order).map_err(|error| match level {
+        Level::Pte => error,
+        // What is around it is served.
+        Level::Pmd | Level::Pud => FaultResult::Fallback,
+    })?;
+    Ok(run.map(device.inode(), &live, vmf, level)?)
 }
 
 impl From<GrabError> for FaultResult {
@@ -145,21 +116,123 @@ impl From<GrabError> for FaultResult {
     }
 }
 
-/// Makes one 2 MiB entry of the smaller ones in the range, if none of them is locked.
+/// How much a 4 KiB fault at `pgoff` maps: the order of a run that begins there.
 ///
-/// Thread 003 held this to be not worth the complexity. It is one atomic step of the index; the
-/// mappings that others have of the smaller pages are torn down under the new entry's lock.
-fn upgrade<'a>(
-    live: &'a Live,
-    inode: &AnonInode,
-    pgoff: usize,
+/// Where the page before is mapped already, memory is touched in order, and several pages are served by
+/// one fault: twice as many each time, up to `fault_around`. They share an entry, and so are dirty
+/// together.
+fn ahead(vmf: &VmFault<'_>, pgoff: usize) -> Order {
+    let most = params::fault_around() >> PAGE_SHIFT;
+    if most < 2 || pgoff % 2 != 0 || !vmf.follows() {
+        return Order::PTE;
+    }
+    Order::largest(pgoff, most.min(vmf.room())).unwrap_or(Order::PTE)
+}
+
+/// The pages that a fault is to map.
+struct Run<'a> {
+    /// The first, where the run is aligned to `order`.
+    start: usize,
+    order: Order,
+    /// Its page frame.
     pfn: usize,
-) -> Result<LockedEntry<'a>, GrabError> {
-    let entry = live
-        .mapping
-        .upgrade(pgoff, Order::PMD, Kind::Mapped { pfn })?;
-    unmap_entry(inode, &entry);
-    Ok(entry)
+    frames: Frames<'a>,
+}
+
+impl<'a> Run<'a> {
+    /// The run of `order` around `pgoff`.
+    ///
+    /// Errors: `Sigbus` when it is not all there in one piece of the media, `Hwpoison` when something in it
+    /// is bad.
+    fn find(
+        live: &'a Live,
+        layout: &Extents,
+        pgoff: usize,
+        order: Order,
+    ) -> Result<Self, FaultResult> {
+        let pfn = layout.pfn(pgoff, order).ok_or(FaultResult::Sigbus)?;
+        // What is noted as bad after this is unmapped by whoever noted it, with the layout held alone.
+        if live.media().is_bad(layout.offset_of(pfn), order.bytes()) {
+            return Err(FaultResult::Hwpoison);
+        }
+        let frames = live.media().frames(pfn, order.pages());
+        Ok(Self {
+            start: order.align_down(pgoff),
+            order,
+            pfn,
+            frames: frames.ok_or(FaultResult::Sigbus)?,
+        })
+    }
+
+    /// Maps it, at `level`: the page of the fault is its first, or it is a larger leaf around that.
+    fn map(
+        &self,
+        inode: &AnonInode,
+        live: &Live,
+        vmf: &mut VmFault<'_>,
+        level: Level,
+    ) -> Result<FaultResult, GrabError> {
+        let write = vmf.is_write();
+        if let Some(result) = self.map_settled(live, vmf, level) {
+            return Ok(result);
+        }
+        let mut entry = match live.mapping.grab_for(self.start, self.order, write) {
+            Err(GrabError::Conflict) if level == Level::Pmd && params::upgrade() => {
+                self.upgrade(inode, live)
+            }
+            entry => entry,
+        }?;
+        loop {
+            match entry.kind() {
+                Kind::Mapped { .. } => break,
+                // A page of a larger hole is read under the hole's lock: nothing need be split.
+                Kind::Zero if !write => return Ok(insert_zero(live, vmf, level)),
+                Kind::Zero | Kind::Empty if entry.order() > self.order => {
+                    unmap_zero(inode, &entry);
+                    // Another may have come first, with an entry of any order.
+                    entry = entry.split(self.start, self.order)?;
+                }
+                Kind::Zero | Kind::Empty => {
+                    // The zeroes go before the media comes: nobody reads them after it was written.
+                    unmap_zero(inode, &entry);
+                    entry.set_kind(Kind::Mapped { pfn: self.pfn });
+                }
+            }
+        }
+        // Under the entry lock: whoever takes it next finds the page table as the entry says, and an
+        // entry that is not dirty has no writable mapping.
+        if write {
+            entry.set_dirty();
+        }
+        Ok(vmf.insert(level, self.frames, write))
+    }
+
+    /// Maps it, or its first pages, if nothing need be changed in the index for that, nor waited for.
+    fn map_settled(&self, live: &Live, vmf: &mut VmFault<'_>, level: Level) -> Option<FaultResult> {
+        let write = vmf.is_write();
+        let least = match level {
+            Level::Pte => Order::PTE,
+            Level::Pmd => Order::PMD,
+            // A PUD leaf is set under a lock that is not ours to take.
+            Level::Pud => return None,
+        };
+        let mut table = vmf.lock(level).ok()?;
+        let pages = live
+            .mapping
+            .settled(self.start, self.order.pages(), least, write);
+        (pages != 0).then(|| table.set(0, self.frames.part(0, pages), write))
+    }
+
+    /// Makes one 2 MiB entry of the smaller ones in the run, if none of them is locked.
+    ///
+    /// Thread 003 held this to be not worth the complexity. It is one atomic step of the index; the
+    /// mappings that others have of the smaller pages are torn down under the new entry's lock.
+    fn upgrade<'l>(&self, inode: &AnonInode, live: &'l Live) -> Result<LockedEntry<'l>, GrabError> {
+        let kind = Kind::Mapped { pfn: self.pfn };
+        let entry = live.mapping.upgrade(self.start, self.order, kind)?;
+        unmap_entry(inode, &entry);
+        Ok(entry)
+    }
 }
 
 /// Tears down the zeroes that are mapped for a hole.
@@ -174,7 +247,7 @@ fn insert_zero(live: &Live, vmf: &mut VmFault<'_>, level: Level) -> FaultResult 
     match level {
         Level::Pte => vmf.insert_zero_page(),
         Level::Pmd => match live.huge_zero() {
-            Some(zero) => vmf.insert(level, zero.frame(), false),
+            Some(zero) => vmf.insert(level, zero.frames(), false),
             None => FaultResult::Fallback,
         },
         // There is no hole of this order.

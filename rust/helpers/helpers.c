@@ -13,6 +13,7 @@
 #include "mm.c"
 #include "nd.c"
 #include "params.c"
+#include "pgtable.c"
 #include "ratelimit.c"
 #include "srcu.c"
 #include "uio.c"

@@ -23,8 +23,6 @@ void nvdimm_badblocks_populate(struct nd_region *nd_region, struct badblocks *bb
 long nvdimm_clear_poison(struct device *dev, phys_addr_t phys, unsigned int len);
 
 /* mm.c */
-bool rust_helper_vmf_pmd_none(const struct vm_fault *vmf);
-bool rust_helper_vmf_pmd_huge(const struct vm_fault *vmf);
 bool rust_helper_vmf_pud_none(const struct vm_fault *vmf);
 bool rust_helper_vmf_pud_huge(const struct vm_fault *vmf);
 void rust_helper_vma_start_write(struct vm_area_struct *vma);
@@ -37,6 +35,15 @@ void rust_helper_cond_resched(void);
 int rust_helper_register_pfn_address_space(struct pfn_address_space *pfn_space);
 void rust_helper_unregister_pfn_address_space(struct pfn_address_space *pfn_space);
 
+/* pgtable.c */
+int rust_helper_vmf_alloc_ptes(struct vm_fault *vmf);
+spinlock_t *rust_helper_vmf_lock_ptes(struct vm_fault *vmf);
+spinlock_t *rust_helper_vmf_lock_pmd(struct vm_fault *vmf);
+void rust_helper_vmf_set_ptes(struct vm_fault *vmf, unsigned long addr, unsigned long pfn,
+			      unsigned int nr, bool write);
+bool rust_helper_vmf_set_pmd(struct vm_fault *vmf, unsigned long pfn, bool write);
+bool rust_helper_vmf_follows(const struct vm_fault *vmf);
+
 /* nd.c */
 int rust_helper_nvdimm_read_bytes(struct nd_namespace_common *ndns,
 				  resource_size_t offset, void *buf, size_t size);
@@ -45,6 +52,7 @@ bool rust_helper_current_is_kthread(void);
 
 /* params.c */
 bool rust_helper_param_upgrade(void);
+unsigned int rust_helper_param_fault_around(void);
 enum rdax_param { RDAX_PARAM_BIND, RDAX_PARAM_FORCE, RDAX_PARAM_ALIGN };
 #define RDAX_PARAM_LEN 256
 size_t rust_helper_param_read(enum rdax_param param, char *buf, size_t len);

@@ -10,16 +10,6 @@
 
 /* What the fault's page-table entry holds now: read without the page-table lock. */
 
-bool rust_helper_vmf_pmd_none(const struct vm_fault *vmf)
-{
-	return pmd_none(pmdp_get_lockless(vmf->pmd));
-}
-
-bool rust_helper_vmf_pmd_huge(const struct vm_fault *vmf)
-{
-	return pmd_trans_huge(pmdp_get_lockless(vmf->pmd));
-}
-
 bool rust_helper_vmf_pud_none(const struct vm_fault *vmf)
 {
 	return pud_none(pudp_get(vmf->pud));

@@ -6,6 +6,7 @@
 
 #include <linux/module.h>
 #include <linux/moduleparam.h>
+#include <linux/sizes.h>
 #include <linux/string.h>
 
 static char rdax_bind[RDAX_PARAM_LEN];
@@ -23,6 +24,15 @@ MODULE_PARM_DESC(align, "alignment of the devices bound from now on: 4K, 2M or 1
 static bool rdax_upgrade = true;
 module_param_named(upgrade, rdax_upgrade, bool, 0644);
 MODULE_PARM_DESC(upgrade, "whether a 2 MiB fault replaces unlocked smaller entries in its range (default: yes)");
+
+static unsigned int rdax_fault_around = SZ_64K;
+module_param_named(fault_around, rdax_fault_around, uint, 0644);
+MODULE_PARM_DESC(fault_around, "bytes that a 4 KiB fault maps where memory is touched in order, at most 2 MiB; 0: one page (default: 65536)");
+
+unsigned int rust_helper_param_fault_around(void)
+{
+	return READ_ONCE(rdax_fault_around);
+}
 
 bool rust_helper_param_upgrade(void)
 {

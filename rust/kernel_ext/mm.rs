@@ -12,13 +12,17 @@ use super::bindings;
 use core::{
     marker::PhantomData,
     mem::MaybeUninit,
-    ptr,
+    ptr::{
+        self,
+        NonNull, //
+    },
     slice, //
 };
 use kernel::{
     error::from_result,
     prelude::*,
-    task::Task, //
+    task::Task,
+    types::NotThreadSafe, //
 };
 
 /// The size of a page-table leaf, as its order: it maps `1 << order` pages.
@@ -92,27 +96,39 @@ impl FaultResult {
     }
 }
 
-/// A page frame that may be mapped as long as `'a` lasts.
+/// Page frames that may be mapped as long as `'a` lasts.
 ///
 /// # Invariants
 ///
-/// It is memory that user space may have: of the media of a bound namespace, or zeroes to be mapped
-/// read-only.
+/// `pages` frames from `pfn` on are memory that user space may have, and that the kernel maps write-back:
+/// of the media of a bound namespace, or zeroes to be mapped read-only.
 #[derive(Clone, Copy)]
-pub(crate) struct Frame<'a> {
+pub(crate) struct Frames<'a> {
     pfn: usize,
+    pages: usize,
     _memory: PhantomData<&'a ()>,
 }
 
-impl Frame<'_> {
+impl Frames<'_> {
     /// # Safety
     ///
-    /// The invariants of the type must hold for the frame `pfn`, and for those behind it as far as a
-    /// leaf that is made of it reaches.
-    pub(super) unsafe fn new(pfn: usize) -> Self {
+    /// The invariants of the type must hold for `pages` frames from `pfn` on.
+    pub(super) unsafe fn new(pfn: usize, pages: usize) -> Self {
         // INVARIANT: By the requirements of this function.
         Self {
             pfn,
+            pages,
+            _memory: PhantomData,
+        }
+    }
+
+    /// `pages` of them, without the first `skip`; fewer, where there are not so many.
+    pub(crate) fn part(self, skip: usize, pages: usize) -> Self {
+        let skip = skip.min(self.pages);
+        // INVARIANT: A part of what it held for.
+        Self {
+            pfn: self.pfn + skip,
+            pages: pages.min(self.pages - skip),
             _memory: PhantomData,
         }
     }
@@ -126,8 +142,6 @@ impl Frame<'_> {
 /// is not private (`is_cow_mapping()`), with the VMA lock or the mmap lock held for read.
 pub(crate) struct VmFault<'a> {
     raw: *mut bindings::vm_fault,
-    /// A PTE is there, and read-only (`->pfn_mkwrite()`).
-    mkwrite: bool,
     _fault: PhantomData<&'a mut bindings::vm_fault>,
 }
 
@@ -164,81 +178,102 @@ impl VmFault<'_> {
         }
     }
 
-    /// Maps `frame` at `level`, around the faulting address. May sleep (allocates page tables).
+    /// How many pages from the faulting one on are in the VMA and in one page table with it.
+    pub(crate) fn room(&self) -> usize {
+        let address = self.address();
+        let table = (address | (PMD_SIZE - 1)) - address + 1;
+        let (_, end) = self.vma_range();
+        table.min(end - address) >> bindings::PAGE_SHIFT
+    }
+
+    /// Whether the page before the faulting one allows such an access, as far as this page table tells:
+    /// so it is when memory is touched in order.
+    pub(crate) fn follows(&self) -> bool {
+        // SAFETY: `raw` is valid by the type invariants; page tables stay while the VMA is locked.
+        unsafe { bindings::vmf_follows(self.raw) }
+    }
+
+    /// Locks the page table where a leaf of `level`, PTE or PMD, goes, and makes one if there is none. May
+    /// sleep.
     ///
-    /// To be called with the lock held that every other insertion into this range of the device
-    /// takes too: what the page table holds is looked at here, and must not become a table of
-    /// smaller entries before the insertion.
+    /// What was stored before the mappings of a page were looked for, to change them, is seen under the
+    /// lock by whoever comes too late to be found: an entry's lock bit, say.
     ///
-    /// `frame` is the first of the leaf. The caller has checked that the leaf lies in the VMA and that
-    /// the frame is aligned to it; when not, nothing is mapped and the result is
-    /// [`FaultResult::Fallback`]. It holds what the frame's lifetime stands for.
+    /// Errors: `Oom`; `Raced` when a larger leaf is there; `Fallback` for a PUD.
+    pub(crate) fn lock(&mut self, level: Level) -> Result<PageTable<'_>, FaultResult> {
+        // SAFETY: By the type invariants these may look at the fault's page tables, and make some.
+        let ptl = unsafe {
+            match level {
+                Level::Pte if bindings::vmf_alloc_ptes(self.raw) != 0 => {
+                    return Err(FaultResult::Oom)
+                }
+                Level::Pte => bindings::vmf_lock_ptes(self.raw),
+                Level::Pmd => bindings::vmf_lock_pmd(self.raw),
+                Level::Pud => return Err(FaultResult::Fallback),
+            }
+        };
+        // INVARIANT: Locked just above.
+        let ptl = NonNull::new(ptl).ok_or(FaultResult::Raced)?;
+        Ok(PageTable {
+            vmf: VmFault {
+                raw: self.raw,
+                _fault: PhantomData,
+            },
+            level,
+            ptl,
+            _not_send: NotThreadSafe,
+        })
+    }
+
+    /// Maps `frames` at `level`, from the faulting page on, or around it in a larger leaf. May sleep
+    /// (allocates page tables).
+    ///
+    /// To be called with the lock held that every other insertion of a larger leaf into this range of the
+    /// device takes too.
+    ///
+    /// The caller has checked that all of it lies in the VMA and in one page table, and that the frames
+    /// are aligned to the leaf; when not, nothing is mapped and the result is [`FaultResult::Fallback`].
+    /// It holds what the frames' lifetime stands for.
     ///
     /// A leaf that is `writable` is so as far as the VMA is. Of a read fault it should not be, or the
     /// first write will not be seen. One that is there already is made writable.
-    pub(crate) fn insert(&mut self, level: Level, frame: Frame<'_>, writable: bool) -> FaultResult {
-        let pfn = frame.pfn;
-        let mask = (bindings::PAGE_SIZE << level.order()) - 1;
-        let (start, end) = self.vma_range();
-        let first = self.address() & !mask;
-        let misfit = first < start || end - first <= mask;
-        if misfit || pfn & (mask >> bindings::PAGE_SHIFT) != 0 {
+    pub(crate) fn insert(
+        &mut self,
+        level: Level,
+        frames: Frames<'_>,
+        writable: bool,
+    ) -> FaultResult {
+        if level == Level::Pud {
+            return self.insert_pud(frames, writable);
+        }
+        match self.lock(level) {
+            Ok(mut table) => table.set(0, frames, writable),
+            Err(result) => result,
+        }
+    }
+
+    fn insert_pud(&mut self, frames: Frames<'_>, writable: bool) -> FaultResult {
+        if !fits(self, Level::Pud, 0, frames) {
             return FaultResult::Fallback;
         }
-
-        let vma = self.vma();
-        let raw = match level {
-            // SAFETY: By the type invariants, this and the calls below may look at the fault's
-            // page-table entries, and the VMA is what `vmf_insert_pfn*()` insists on: VM_PFNMAP,
-            // not copy-on-write. That the leaf lies in the VMA was checked above.
-            Level::Pte => unsafe {
-                // As `dax_iomap_pte_fault()`: a huge leaf came in while the entry was locked.
-                if bindings::vmf_pmd_huge(self.raw) {
-                    return FaultResult::Raced;
-                }
-                // A PTE that is there is never changed by the insertion, and `pfn_mkwrite()` must not
-                // let the kernel make it writable after the entry lock is dropped: a write-back in
-                // between would find it read-only and clean, and never flush what comes then.
-                if self.mkwrite {
-                    bindings::zap_special_vma_range(vma, self.address(), bindings::PAGE_SIZE);
-                }
-                // `vm_page_prot` is read-only, since there is `->pfn_mkwrite()`.
-                let prot = if writable {
-                    bindings::vm_get_page_prot((*vma).__bindgen_anon_2.vm_flags)
-                } else {
-                    (*vma).vm_page_prot
-                };
-                bindings::vmf_insert_pfn_prot(vma, self.address(), pfn, prot)
-            },
-            // SAFETY: As above.
-            Level::Pmd => unsafe {
-                // As `dax_iomap_pmd_fault()`: a page table came in.
-                if !bindings::vmf_pmd_none(self.raw) && !bindings::vmf_pmd_huge(self.raw) {
-                    return FaultResult::Raced;
-                }
-                if !writable && bindings::vmf_pmd_huge(self.raw) {
-                    return FaultResult::Raced;
-                }
-                bindings::vmf_insert_pfn_pmd(self.raw, pfn, writable)
-            },
-            // SAFETY: As above.
-            Level::Pud => unsafe {
-                if !bindings::vmf_pud_none(self.raw) && !bindings::vmf_pud_huge(self.raw) {
-                    return FaultResult::Raced;
-                }
-                if !writable && bindings::vmf_pud_huge(self.raw) {
-                    return FaultResult::Raced;
-                }
-                // The kernel allocates a PMD table for a smaller fault without asking us, perhaps
-                // just now. `insert_pud()` warns of one only when it is to be writable.
-                let raw = bindings::vmf_insert_pfn_pud(self.raw, pfn, false);
-                if !writable || !bindings::vmf_pud_huge(self.raw) {
-                    return FaultResult::from_raw(raw);
-                }
-                bindings::vmf_insert_pfn_pud(self.raw, pfn, true)
-            },
-        };
-        FaultResult::from_raw(raw)
+        // SAFETY: By the type invariants these may look at the fault's page tables, and the VMA is what
+        // `vmf_insert_pfn_pud()` insists on: VM_PFNMAP, not copy-on-write. That the leaf lies in the VMA
+        // was checked above.
+        unsafe {
+            if !bindings::vmf_pud_none(self.raw) && !bindings::vmf_pud_huge(self.raw) {
+                return FaultResult::Raced;
+            }
+            if !writable && bindings::vmf_pud_huge(self.raw) {
+                return FaultResult::Raced;
+            }
+            // The kernel allocates a PMD table for a smaller fault without asking us, perhaps just now.
+            // `insert_pud()` warns of one only when it is to be writable.
+            let raw = bindings::vmf_insert_pfn_pud(self.raw, frames.pfn, false);
+            if !writable || !bindings::vmf_pud_huge(self.raw) {
+                return FaultResult::from_raw(raw);
+            }
+            FaultResult::from_raw(bindings::vmf_insert_pfn_pud(self.raw, frames.pfn, true))
+        }
     }
 
     /// Maps the kernel's zero page at the faulting address, read-only. May sleep.
@@ -246,8 +281,74 @@ impl VmFault<'_> {
         // SAFETY: The C function only looks for a frame number.
         let pfn = unsafe { bindings::zero_pfn(self.address()) };
         // SAFETY: The zero page, to be mapped read-only.
-        let frame = unsafe { Frame::new(pfn) };
-        self.insert(Level::Pte, frame, false)
+        let frames = unsafe { Frames::new(pfn, 1) };
+        self.insert(Level::Pte, frames, false)
+    }
+}
+
+/// Whether `frames` make leaves of `level` from `skip` pages behind the faulting one on, or one around
+/// it, and these lie in the VMA and in one page table.
+fn fits(vmf: &VmFault<'_>, level: Level, skip: usize, frames: Frames<'_>) -> bool {
+    match level {
+        Level::Pte => skip
+            .checked_add(frames.pages)
+            .is_some_and(|end| end <= vmf.room()),
+        Level::Pmd | Level::Pud => {
+            let mask = (bindings::PAGE_SIZE << level.order()) - 1;
+            let (start, end) = vmf.vma_range();
+            let first = vmf.address() & !mask;
+            first >= start
+                && end - first > mask
+                && frames.pages == 1 << level.order()
+                && frames.pfn % frames.pages == 0
+        }
+    }
+}
+
+/// A page table of a fault, with its lock (a spinlock) held.
+///
+/// # Invariants
+///
+/// `ptl` is the lock of the page table where a leaf of `level`, PTE or PMD, of the fault `vmf` goes, and this
+/// task holds it.
+pub(crate) struct PageTable<'a> {
+    vmf: VmFault<'a>,
+    level: Level,
+    ptl: NonNull<bindings::spinlock_t>,
+    _not_send: NotThreadSafe,
+}
+
+impl PageTable<'_> {
+    /// Maps `frames` from `skip` pages behind the faulting one on, or around it in a larger leaf: as
+    /// [`VmFault::insert`].
+    pub(crate) fn set(&mut self, skip: usize, frames: Frames<'_>, writable: bool) -> FaultResult {
+        if !fits(&self.vmf, self.level, skip, frames) {
+            return FaultResult::Fallback;
+        }
+        let raw = self.vmf.raw;
+        if self.level == Level::Pte {
+            let address = self.vmf.address() + (skip << bindings::PAGE_SHIFT);
+            // At most those of a page table.
+            let pages = frames.pages as c_uint;
+            // SAFETY: The page table is locked by the type invariants, and all of it lies there and in
+            // the VMA, which was checked above.
+            unsafe { bindings::vmf_set_ptes(raw, address, frames.pfn, pages, writable) };
+            return FaultResult::Mapped;
+        }
+        // SAFETY: As above.
+        if unsafe { bindings::vmf_set_pmd(raw, frames.pfn, writable) } {
+            FaultResult::Mapped
+        } else {
+            // A page table of smaller leaves came in.
+            FaultResult::Raced
+        }
+    }
+}
+
+impl Drop for PageTable<'_> {
+    fn drop(&mut self) {
+        // SAFETY: Locked by the type invariants.
+        unsafe { bindings::spin_unlock(self.ptl.as_ptr()) };
     }
 }
 
@@ -356,6 +457,7 @@ impl<T: Operations> VmOperations<T> {
         access: Some(Self::access),
         fault: Some(Self::fault),
         huge_fault: Some(Self::huge_fault),
+        map_pages: Some(Self::map_pages),
         may_split: Some(Self::may_split),
         open: Some(Self::open),
         pfn_mkwrite: Some(Self::pfn_mkwrite),
@@ -401,13 +503,28 @@ impl<T: Operations> VmOperations<T> {
         // refused private ones.
         let mut vmf = VmFault {
             raw: vmf,
-            mkwrite: false,
             _fault: PhantomData,
         };
         data.fault(&mut vmf, level).into_raw()
     }
 
-    /// A write to a page that is mapped read-only. It is mapped anew: this never returns 0.
+    /// Maps nothing: `fault()` knows better what is around. But where it is missing the kernel takes a fault
+    /// for one that needs the mmap lock, and begins anew with that (`vmf_can_call_fault()`).
+    ///
+    /// # Safety
+    ///
+    /// None.
+    unsafe extern "C" fn map_pages(
+        _vmf: *mut bindings::vm_fault,
+        _first: usize,
+        _last: usize,
+    ) -> bindings::vm_fault_t {
+        0
+    }
+
+    /// A write to a page that is mapped read-only. It is made writable under the locks of `fault()`; this
+    /// never returns 0, by which the kernel would make it so after they are dropped: a write-back in
+    /// between would find it read-only and clean, and never flush what comes then.
     ///
     /// # Safety
     ///
@@ -418,7 +535,6 @@ impl<T: Operations> VmOperations<T> {
         // INVARIANT: As in `huge_fault()`.
         let mut vmf = VmFault {
             raw: vmf,
-            mkwrite: true,
             _fault: PhantomData,
         };
         data.fault(&mut vmf, Level::Pte).into_raw()
@@ -540,6 +656,8 @@ impl<T: Operations> VmOperations<T> {
     }
 }
 
+/// The bytes that a PMD leaf maps, or the page table in its place.
+const PMD_SIZE: usize = bindings::PAGE_SIZE << bindings::PMD_ORDER;
 /// The bytes that a PUD leaf maps.
 const PUD_SIZE: usize = bindings::PAGE_SIZE << bindings::PUD_ORDER;
 

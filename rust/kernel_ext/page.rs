@@ -9,7 +9,7 @@
 
 use super::{
     bindings,
-    mm::Frame, //
+    mm::Frames, //
 };
 use core::ptr::NonNull;
 use kernel::prelude::*;
@@ -45,10 +45,15 @@ impl HugeZeroPage {
         })
     }
 
-    /// The frame of its first page, for a leaf of the size of a PMD, read-only.
-    pub(crate) fn frame(&self) -> Frame<'_> {
+    /// Its frames, to be mapped read-only.
+    pub(crate) fn frames(&self) -> Frames<'_> {
         // SAFETY: `page` is valid by the type invariants, and so many pages of zeroes.
-        unsafe { Frame::new(bindings::page_to_pfn(self.page.as_ptr())) }
+        unsafe {
+            Frames::new(
+                bindings::page_to_pfn(self.page.as_ptr()),
+                1 << bindings::PMD_ORDER,
+            )
+        }
     }
 }
 

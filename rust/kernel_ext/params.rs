@@ -24,6 +24,12 @@ pub(crate) fn upgrade() -> bool {
     unsafe { bindings::param_upgrade() }
 }
 
+/// How many bytes a 4 KiB fault maps where memory is touched in order. Any context.
+pub(crate) fn fault_around() -> usize {
+    // SAFETY: As above.
+    unsafe { bindings::param_fault_around() as usize }
+}
+
 /// The value of a parameter at one moment.
 ///
 /// # Invariants

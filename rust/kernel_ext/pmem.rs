@@ -11,10 +11,7 @@ use super::{
         BLOCK, //
     },
     bindings,
-    mm::{
-        Frame,
-        Level, //
-    },
+    mm::Frames,
     task, //
 };
 use core::{
@@ -95,19 +92,20 @@ impl Media {
         Ok(self.addr.wrapping_add(offset))
     }
 
-    /// The frames of the leaf that begins at the page frame `pfn`, to be mapped while there is a reference
-    /// to this; `None` when they are not all of this media.
-    pub(crate) fn frame(&self, level: Level, pfn: usize) -> Option<Frame<'_>> {
+    /// `pages` page frames from `pfn` on, to be mapped while there is a reference to this; `None` when they
+    /// are not all of this media.
+    pub(crate) fn frames(&self, pfn: usize, pages: usize) -> Option<Frames<'_>> {
         // SAFETY: `nsio` is valid by the type invariants; its resource does not change while it is
         // enabled.
         let start = unsafe { (*self.nsio).res.start };
-        let bytes = bindings::PAGE_SIZE << level.order();
         let offset = (pfn as u64)
             .checked_mul(bindings::PAGE_SIZE as u64)?
             .checked_sub(start)?;
-        self.at(offset, bytes).ok()?;
-        // SAFETY: Checked just above. The media may be mapped until it is revoked.
-        Some(unsafe { Frame::new(pfn) })
+        self.at(offset, pages.checked_mul(bindings::PAGE_SIZE)?)
+            .ok()?;
+        // SAFETY: Checked just above. The media may be mapped until it is revoked, and libnvdimm maps it
+        // write-back as long as it is enabled.
+        Some(unsafe { Frames::new(pfn, pages) })
     }
 
     /// Whether CPU caches must be written back to the media: not where the platform does it when the

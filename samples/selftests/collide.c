@@ -457,5 +457,6 @@ TEST_F_TIMEOUT(collide, readers_of_holes, 120)
 int main(int argc, char **argv)
 {
 	rdax_begin();
+	rdax_fault_around("65536");
 	return test_harness_run(argc, argv);
 }

@@ -215,6 +215,7 @@ static void allow_any_head(void)
 	rdax_write_file(RDAX_PARAMS "/force", rdax_ns());
 }
 
+/* What counts faults means those of one page each: see rdax_fault_around(). */
 void rdax_load_module(void)
 {
 	const char *ko = getenv("RDAX_KO") ?: "../../rdax.ko";
@@ -224,7 +225,7 @@ void rdax_load_module(void)
 		ksft_print_header();
 		ksft_exit_fail_msg("%s: %s (set RDAX_KO)\n", ko, strerror(errno));
 	}
-	if (syscall(SYS_finit_module, fd, "", 0)) {
+	if (syscall(SYS_finit_module, fd, "fault_around=0", 0)) {
 		ksft_print_header();
 		ksft_exit_fail_msg("loading %s: %s\n", ko, strerror(errno));
 	}
@@ -599,6 +600,11 @@ static void read_view(const char *name, char *buf, size_t size)
 	if (n < 0 || have == size - 1)
 		ksft_exit_fail_msg("%s: can't read it all\n", path);
 	buf[have] = '\0';
+}
+
+int rdax_fault_around(const char *bytes)
+{
+	return rdax_write_file(RDAX_PARAMS "/fault_around", bytes);
 }
 
 const char *rdax_entries(void)

@@ -62,6 +62,12 @@ int rdax_unbind(void);
 bool rdax_bound(void);
 int rdax_write_file(const char *path, const char *text);
 
+/*
+ * How much a fault maps where pages are touched in order: when the tests load the module, one page.
+ * "65536" is what it is otherwise.
+ */
+int rdax_fault_around(const char *bytes);
+
 int rdax_open(void);
 void *rdax_map(int fd, uint64_t offset, uint64_t len);
 uint64_t rdax_attr(const char *name);

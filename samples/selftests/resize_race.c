@@ -594,5 +594,6 @@ TEST_F_TIMEOUT(resize_race, unbound, 60)
 int main(int argc, char **argv)
 {
 	rdax_begin();
+	rdax_fault_around("65536");
 	return test_harness_run(argc, argv);
 }

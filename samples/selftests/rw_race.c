@@ -953,5 +953,6 @@ TEST(unbound_while_moving)
 int main(int argc, char **argv)
 {
 	rdax_begin();
+	rdax_fault_around("65536");
 	return test_harness_run(argc, argv);
 }

@@ -258,7 +258,7 @@ static int load_again(void)
 	char params[64];
 	int fd = open(getenv("RDAX_KO") ?: "../../rdax.ko", O_RDONLY | O_CLOEXEC), ret;
 
-	snprintf(params, sizeof(params), "force=%s", rdax_ns());
+	snprintf(params, sizeof(params), "fault_around=0 force=%s", rdax_ns());
 	ret = syscall(SYS_finit_module, fd, params, 0);
 	close(fd);
 	return ret;
@@ -848,6 +848,7 @@ static int run_all(void *arg)
 
 FIXTURE_SETUP(durable)
 {
+	ASSERT_EQ(0, rdax_fault_around("65536"));
 	ASSERT_EQ(0, rdax_fresh("4K"));
 	if (!rdax_fits(SZ_2M) || rdax_size() < START + WINDOW)
 		SKIP(return, "namespace too small or not aligned");
@@ -857,6 +858,7 @@ FIXTURE_SETUP(durable)
 
 FIXTURE_TEARDOWN(durable)
 {
+	rdax_fault_around("0");
 }
 
 static void expect_durable(struct __test_metadata *_metadata, struct history *history,

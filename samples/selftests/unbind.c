@@ -264,5 +264,6 @@ TEST(while_faulting)
 int main(int argc, char **argv)
 {
 	rdax_begin();
+	rdax_fault_around("65536");
 	return test_harness_run(argc, argv);
 }

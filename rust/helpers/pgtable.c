@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Leaves of page frames in the page tables of a fault.
+ *
+ * As insert_pfn() and insert_pmd() of the kernel's mm/, but for two things: several PTEs are set at once, and
+ * the caller may look at something of its own between the lock and the leaf. And they leave out what vmf_insert_pfn*()
+ * asks the memory type tables each time: the caller knows that the frames are mapped write-back
+ * (kernel_ext/mm.rs, Frame).
+ *
+ * The VMA is locked at least for read and its page tables are those of nothing else than this device: a page
+ * table that is there stays until that lock is dropped. Those who free one of a living VMA, khugepaged and
+ * MADV_DONTNEED, leave VM_PFNMAP alone.
+ */
+
+#include <linux/mm.h>
+#include <linux/pgtable.h>
+
+static pgprot_t vmf_page_prot(const struct vm_fault *vmf, bool write)
+{
+	/* vm_page_prot is read-only where the first write is to be seen: vma_wants_writenotify(). */
+	return write ? vm_get_page_prot(vmf->vma->vm_flags) : vmf->vma->vm_page_prot;
+}
+
+/* Makes sure that there is a page table or a PMD leaf. Sleeps. 0 or -ENOMEM. */
+int rust_helper_vmf_alloc_ptes(struct vm_fault *vmf)
+{
+	/* Without a function for each PTE it only fills in tables. */
+	return likely(!pmd_none(pmdp_get_lockless(vmf->pmd))) ? 0 :
+	       apply_to_page_range(vmf->vma->vm_mm, vmf->address, PAGE_SIZE, NULL, NULL);
+}
+
+/* Locks the page table of the fault's PTE. NULL: there is none. */
+spinlock_t *rust_helper_vmf_lock_ptes(struct vm_fault *vmf)
+{
+	pmd_t pmd = pmdp_get_lockless(vmf->pmd);
+	spinlock_t *ptl;
+
+	if (unlikely(pmd_none(pmd) || pmd_leaf(pmd)))
+		return NULL;
+	ptl = pte_lockptr(vmf->vma->vm_mm, vmf->pmd);
+	spin_lock(ptl);
+	/* Pairs with order_before_walk() in kernel_ext/fs.rs. */
+	smp_mb__after_spinlock();
+	return ptl;
+}
+
+/* Locks the page table of the fault's PMD. */
+spinlock_t *rust_helper_vmf_lock_pmd(struct vm_fault *vmf)
+{
+	spinlock_t *ptl = pmd_lock(vmf->vma->vm_mm, vmf->pmd);
+
+	/* As above. */
+	smp_mb__after_spinlock();
+	return ptl;
+}
+
+/*
+ * Maps nr pages from addr on, in one page table, which is locked. What is mapped already stays, but becomes
+ * writable if that is wanted.
+ */
+void rust_helper_vmf_set_ptes(struct vm_fault *vmf, unsigned long addr, unsigned long pfn,
+			      unsigned int nr, bool write)
+{
+	pte_t entry = pte_mkspecial(pfn_pte(pfn, vmf_page_prot(vmf, write)));
+	pte_t *pte = pte_offset_kernel(vmf->pmd, addr);
+
+	entry = pte_mkyoung(entry);
+	if (write)
+		entry = pte_mkdirty(entry);
+	for (; nr; nr--, pte++, addr += PAGE_SIZE, entry = pte_next_pfn(entry)) {
+		pte_t old = ptep_get(pte);
+
+		/* Nothing need be flushed: who still has it as read-only just faults. */
+		if (pte_none(old) ||
+		    (write && !pte_write(old) && !WARN_ON_ONCE(pte_pfn(old) != pte_pfn(entry))))
+			set_pte_at(vmf->vma->vm_mm, addr, pte, entry);
+	}
+}
+
+/* Maps a PMD leaf, as above. Whether there is one now. */
+bool rust_helper_vmf_set_pmd(struct vm_fault *vmf, unsigned long pfn, bool write)
+{
+	pmd_t entry = pmd_mkhuge(pfn_pmd(pfn, vmf_page_prot(vmf, write)));
+	pmd_t old = pmdp_get(vmf->pmd);
+
+	entry = pmd_mkyoung(pmd_mkspecial(entry));
+	if (write)
+		entry = pmd_mkdirty(entry);
+	if (!pmd_none(old)) {
+		if (!pmd_trans_huge(old))
+			return false;
+		if (!write || pmd_write(old))
+			return true;
+		if (WARN_ON_ONCE(pmd_pfn(old) != pfn))
+			return false;
+	}
+	/* No deposited table: arch_needs_pgtable_deposit() is false where there are PMD pfn leaves but on powerpc. */
+	set_pmd_at(vmf->vma->vm_mm, vmf->address & PMD_MASK, vmf->pmd, entry);
+	return true;
+}
+
+/*
+ * Does the page before the fault's allow such an access, as far as this PMD table tells? Without a lock: a hint.
+ */
+bool rust_helper_vmf_follows(const struct vm_fault *vmf)
+{
+	unsigned long before = vmf->address - PAGE_SIZE;
+	pmd_t *pmdp = vmf->pmd;
+	pmd_t pmd;
+	pte_t pte;
+
+	if (!pte_index(vmf->address)) {
+		if (!pmd_index(vmf->address))
+			return false;
+		pmdp--;
+	}
+	pmd = pmdp_get_lockless(pmdp);
+	/* The page before may be another VMA's, whose tables go when they are empty. */
+	if (before < vmf->vma->vm_start || pmd_none(pmd) || pmd_leaf(pmd))
+		return false;
+	pte = ptep_get(pte_offset_kernel(pmdp, before));
+	return pte_present(pte) && (!(vmf->flags & FAULT_FLAG_WRITE) || pte_write(pte));
+}
