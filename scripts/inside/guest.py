@@ -19,7 +19,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +41,54 @@ LAST_LINES = 40
 FEW_LINES = 8
 
 Sink = Callable[[bytes], None]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the guest's hardware is; the tests' as it stands.
+
+    Where instructions are counted, each takes 1 ns of the guest's clock. NUMA nodes share
+    the memory and the CPUs evenly; the NVDIMMs belong to them in turn.
+    """
+
+    cpus: int = 2
+    memory: int = 3 << 10  # MiB
+    nvdimms: Mapping[str, str] = field(default_factory=lambda: NVDIMMS)
+    virtio_pmems: Mapping[str, str] = field(default_factory=lambda: VIRTIO_PMEMS)
+    nodes: int = 1
+    count_instructions: bool = False
+    prealloc: bool = False  # the NVDIMMs' memory is the host's before the guest starts
+
+    @property
+    def slots(self) -> list[str]:
+        """Its memory, and room for the NVDIMMs."""
+        room = sum(size_of(size) for size in (*self.nvdimms.values(), *self.virtio_pmems.values()))
+        return ["-m", f"{self.memory}M,slots=4,maxmem={self.memory + 2 * (room >> 20) + (16 << 10)}M"]
+
+    def memories(self) -> list[str]:
+        options = []
+        for i in range(self.nodes):
+            name = f"ram{i}"
+            cpus = [n for n in range(self.cpus) if n % self.nodes == i]
+            options += ["-object", f"memory-backend-memfd,id={name},"
+                                   f"size={self.memory // self.nodes}M,share=on"]
+            if self.nodes > 1:
+                options += ["-numa", f"node,nodeid={i},memdev={name}"
+                            + "".join(f",cpus={n}" for n in cpus)]
+        for i, (name, size) in enumerate(self.nvdimms.items()):
+            options += ["-object", backend(name, size, self.prealloc),
+                        "-device", f"nvdimm,id=nvdimm-{name},memdev={name},node={i % self.nodes}"]
+        for name, size in self.virtio_pmems.items():
+            options += ["-object", backend(name, size, self.prealloc),
+                        "-device", f"virtio-pmem-pci,id=virtio-{name},memdev={name}"]
+        return options
+
+    def accelerator(self, special: bool) -> list[str]:
+        if self.count_instructions:
+            return ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"]
+        if kvm_is_real() and not special:
+            return ["-accel", "kvm"]
+        return ["-accel", "tcg,thread=multi"]
 
 
 class GuestError(Exception):
@@ -89,23 +137,17 @@ def kvm_is_real() -> bool:
     return os.access("/dev/kvm", os.R_OK | os.W_OK)
 
 
-def backend(name: str, size: str) -> str:
+def size_of(size: str) -> int:
+    return int(size[:-1]) * SIZES[size[-1]]
+
+
+def backend(name: str, size: str, prealloc: bool) -> str:
     path = WORK / name
     if not path.exists():
         with path.open("wb") as image:
-            image.truncate(int(size[:-1]) * SIZES[size[-1]])
-    return f"memory-backend-file,id={name},share=on,mem-path={path},size={size}"
-
-
-def memories() -> list[str]:
-    options = []
-    for name, size in NVDIMMS.items():
-        options += ["-object", backend(name, size),
-                    "-device", f"nvdimm,id=nvdimm-{name},memdev={name}"]
-    for name, size in VIRTIO_PMEMS.items():
-        options += ["-object", backend(name, size),
-                    "-device", f"virtio-pmem-pci,id=virtio-{name},memdev={name}"]
-    return options
+            image.truncate(size_of(size))
+    return (f"memory-backend-file,id={name},share=on,mem-path={path},size={size}"
+            f"{',prealloc=on' if prealloc else ''}")
 
 
 def monitor(base: Path) -> list[str]:
@@ -123,28 +165,31 @@ def monitor(base: Path) -> list[str]:
             "-serial", f"file:{commands}"]
 
 
-def qemu(name: str, interactive: bool, special: bool, parameters: str) -> list[str]:
-    machine, cpu = "q35,nvdimm=on,memory-backend=ram", "max"
+def qemu(name: str, interactive: bool, special: bool, parameters: str,
+         machine: Machine) -> list[str]:
+    board, cpu = "q35,nvdimm=on", "max"
+    if machine.nodes == 1:
+        board += ",memory-backend=ram0"
     # On a busy host, a virtual CPU may get no time while the kernel waits for its first timer
     # interrupts, and then it would panic ("IO-APIC + timer doesn't work").
     append = ("console=ttyS0 panic=-1 no_timer_check rootfstype=virtiofs root=root ro "
               f"init=/rdax/scripts/guest/init {parameters}")
     if special:
-        machine += ",nvdimm-persistence=cpu"
+        board += ",nvdimm-persistence=cpu"
         # QEMU's usual vendor is AMD, of whose CPUs these machine checks would not mean memory.
         cpu += ",vendor=GenuineIntel"
         # What the kernel doesn't know becomes a variable of init and of the command.
         append += f" RDAX_MONITOR={MONITOR}"
-    accel = (["-accel", "kvm", "-cpu", "host"] if kvm_is_real() and not special
-             else ["-accel", "tcg,thread=multi", "-cpu", cpu])
+    accelerator = machine.accelerator(special)
+    if "kvm" in accelerator:
+        cpu = "host"
     return [
         "qemu-system-x86_64", "-nodefaults", "-no-reboot", "-display", "none",
-        "-machine", machine, *accel,
-        "-smp", "2", "-m", "3G,slots=4,maxmem=32G",
-        "-object", "memory-backend-memfd,id=ram,size=3G,share=on",
+        "-machine", board, *accelerator, "-cpu", cpu,
+        "-smp", str(machine.cpus), *machine.slots,
         "-chardev", f"socket,id=root,path={socket_of(name)}",
         "-device", "vhost-user-fs-pci,chardev=root,tag=root",
-        *memories(),
+        *machine.memories(),
         "-kernel", str(KERNEL), "-append", append,
         "-serial", f"file:{console_of(name)}",
         "-chardev", f"stdio,id=io,signal={'off' if interactive else 'on'}", "-serial", "chardev:io",
@@ -195,7 +240,7 @@ def to_stdout(data: bytes) -> None:
 
 def boot(command: Sequence[str], *, timeout: float, name: str = "guest",
          interactive: bool = False, special: bool = False, parameters: str = "",
-         sink: Sink = to_stdout) -> Result:
+         machine: Machine = Machine(), sink: Sink = to_stdout) -> Result:
     """Run COMMAND in a guest; its console is kept in /work/NAME.console.
 
     PARAMETERS are more of the kernel's.
@@ -212,7 +257,7 @@ def boot(command: Sequence[str], *, timeout: float, name: str = "guest",
     in_time = True
     with virtiofs(socket, WORK / f"{name}.virtiofsd"):
         process = subprocess.Popen(
-            qemu(name, interactive, special, parameters),
+            qemu(name, interactive, special, parameters, machine),
             stdin=None if interactive else subprocess.DEVNULL,
             stdout=None if interactive else subprocess.PIPE)
         try:
