@@ -24,6 +24,10 @@ run shell setup distclean clean:
 test:
 	@$(LAB) test $(SUITES)
 
+# make bench BENCH="instructions fault-2m-write"
+bench:
+	@$(LAB) bench $(BENCH)
+
 # make test-mutants MUTANTS="01 20"
 test-mutants:
 	@$(LAB) mutants $(MUTANTS)
@@ -39,6 +43,7 @@ help:
 	@echo 'make run         boot a guest, map its persistent memory, boot again, show that the data is there'
 	@echo 'make test        every test, on the host and in the guest; the last line counts them'
 	@echo 'make test-mutants  put known bugs back one by one, and see that a test catches each'
+	@echo 'make bench       what operations cost, beside device_dax, ext4 -o dax and anonymous memory'
 	@echo 'make shell       a guest with the module loaded, and a prompt'
 	@echo 'make check       all of: clippy fmtcheck checkpatch shellcheck'
 	@echo 'make setup       only get what is missing'
@@ -48,5 +53,5 @@ help:
 	@echo 'RDAX_CACHE=DIR   where the lab is kept (default ~/.cache/rdax)'
 	@echo 'RDAX_MIRROR=URL  the Debian mirror (default: the one of this machine)'
 
-.PHONY: all modules run shell setup test test-mutants clippy fmtcheck checkpatch shellcheck check \
-	clean distclean help
+.PHONY: all modules run shell setup test test-mutants bench clippy fmtcheck \
+	checkpatch shellcheck check clean distclean help

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Making holes: RDAX_IOC_PUNCH of a device, fallocate() of a file. Where entries are
+ * present, the range was written to through a mapping that still is there: in 4 KiB
+ * pages, for the 1 GiB in the largest.
+ */
+#define _GNU_SOURCE
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+
+#include "bench.h"
+#include "rdax.h"
+
+#define SMALL_COUNT	64
+#define HUGE_COUNT	8
+
+static int hole(const struct target *target, uint64_t offset, uint64_t length)
+{
+	struct rdax_range range = {
+		.size = sizeof(range),
+		.offset = offset,
+		.length = length,
+	};
+
+	if (target->regular)
+		return fallocate(target->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset,
+				 length);
+	return ioctl(target->fd, RDAX_IOC_PUNCH, &range);
+}
+
+static void punch(const struct target *target, const char *operation, uint64_t length,
+		  struct pages_list where)
+{
+	uint64_t total = 0;
+
+	if (!target->path)
+		unavailable(operation, "not a file");
+	for (size_t i = 0; i < where.count; i++) {
+		uint64_t begin = now();
+
+		if (hole(target, where.offsets[i], length)) {
+			if (errno == ENOTTY)
+				unavailable(operation, "no punch");
+			err(EXIT_FAILURE, "punch");
+		}
+		total += since(begin);
+	}
+	report(operation, total, where.count);
+}
+
+static struct pages_list small_places(void)
+{
+	struct pages_list list = scattered();
+
+	list.count = SMALL_COUNT;
+	return list;
+}
+
+static void small_absent(const struct target *target)
+{
+	punch(target, "punch-4k-absent", PAGE, small_places());
+}
+
+static void small_present(const struct target *target)
+{
+	struct pages_list places = small_places();
+	char *map = map_target(target, RANGE, SMALL);
+
+	expect_sigbus("punch-4k-present");
+	touch(map, places, true);
+	punch(target, "punch-4k-present", PAGE, places);
+}
+
+static void huge_absent(const struct target *target)
+{
+	punch(target, "punch-2m-absent", LEAF, sequential(0, LEAF, HUGE_COUNT));
+}
+
+static void huge_present(const struct target *target)
+{
+	char *map = map_target(target, RANGE, SMALL);
+
+	expect_sigbus("punch-2m-present");
+	touch(map, sequential(0, PAGE, HUGE_COUNT * LEAF / PAGE), true);
+	punch(target, "punch-2m-present", LEAF, sequential(0, LEAF, HUGE_COUNT));
+}
+
+static void all_absent(const struct target *target)
+{
+	punch(target, "punch-1g-absent", GiB, sequential(0, GiB, 1));
+}
+
+static void all_present(const struct target *target)
+{
+	char *map = map_target(target, RANGE, GIANT);
+
+	expect_sigbus("punch-1g-present");
+	touch(map, sequential(0, LEAF, target->path ? RANGE / LEAF : 1), true);
+	punch(target, "punch-1g-present", GiB, sequential(0, GiB, 1));
+}
+
+const struct operation punch_operations[] = {
+	{ "punch-4k-absent", small_absent },
+	{ "punch-4k-present", small_present },
+	{ "punch-2m-absent", huge_absent },
+	{ "punch-2m-present", huge_present },
+	{ "punch-1g-absent", all_absent },
+	{ "punch-1g-present", all_present },
+	{ }
+};
