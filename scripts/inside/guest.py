@@ -48,7 +48,7 @@ class Machine:
     """What the guest's hardware is; the tests' as it stands.
 
     Where instructions are counted, each takes 1 ns of the guest's clock. NUMA nodes share
-    the memory and the CPUs evenly; the NVDIMMs belong to them in turn.
+    the memory and the CPUs evenly, a socket each; the NVDIMMs belong to them in turn.
     """
 
     cpus: int = 2
@@ -57,29 +57,30 @@ class Machine:
     virtio_pmems: Mapping[str, str] = field(default_factory=lambda: VIRTIO_PMEMS)
     nodes: int = 1
     count_instructions: bool = False
-    prealloc: bool = False  # the NVDIMMs' memory is the host's before the guest starts
+    keep: bool = True  # what is on the NVDIMMs, in files in /work
 
     @property
     def slots(self) -> list[str]:
         """Its memory, and room for the NVDIMMs."""
-        room = sum(size_of(size) for size in (*self.nvdimms.values(), *self.virtio_pmems.values()))
-        return ["-m", f"{self.memory}M,slots=4,maxmem={self.memory + 2 * (room >> 20) + (16 << 10)}M"]
+        sizes = (*self.nvdimms.values(), *self.virtio_pmems.values())
+        most = 2 * sum(map(size_of, sizes)) // SIZES["M"] + (32 << 10)
+        return ["-m", f"{self.memory}M,slots=4,maxmem={most}M"]
 
     def memories(self) -> list[str]:
         options = []
         for i in range(self.nodes):
             name = f"ram{i}"
-            cpus = [n for n in range(self.cpus) if n % self.nodes == i]
             options += ["-object", f"memory-backend-memfd,id={name},"
                                    f"size={self.memory // self.nodes}M,share=on"]
             if self.nodes > 1:
-                options += ["-numa", f"node,nodeid={i},memdev={name}"
-                            + "".join(f",cpus={n}" for n in cpus)]
+                each = self.cpus // self.nodes
+                options += ["-numa", f"node,nodeid={i},memdev={name},"
+                                     f"cpus={i * each}-{(i + 1) * each - 1}"]
         for i, (name, size) in enumerate(self.nvdimms.items()):
-            options += ["-object", backend(name, size, self.prealloc),
+            options += ["-object", backend(name, size, self.keep),
                         "-device", f"nvdimm,id=nvdimm-{name},memdev={name},node={i % self.nodes}"]
         for name, size in self.virtio_pmems.items():
-            options += ["-object", backend(name, size, self.prealloc),
+            options += ["-object", backend(name, size, self.keep),
                         "-device", f"virtio-pmem-pci,id=virtio-{name},memdev={name}"]
         return options
 
@@ -141,13 +142,14 @@ def size_of(size: str) -> int:
     return int(size[:-1]) * SIZES[size[-1]]
 
 
-def backend(name: str, size: str, prealloc: bool) -> str:
+def backend(name: str, size: str, keep: bool) -> str:
+    if not keep:
+        return f"memory-backend-memfd,id={name},share=on,size={size}"
     path = WORK / name
     if not path.exists():
         with path.open("wb") as image:
             image.truncate(size_of(size))
-    return (f"memory-backend-file,id={name},share=on,mem-path={path},size={size}"
-            f"{',prealloc=on' if prealloc else ''}")
+    return f"memory-backend-file,id={name},share=on,mem-path={path},size={size}"
 
 
 def monitor(base: Path) -> list[str]:
@@ -183,10 +185,13 @@ def qemu(name: str, interactive: bool, special: bool, parameters: str,
     accelerator = machine.accelerator(special)
     if "kvm" in accelerator:
         cpu = "host"
+    if machine.count_instructions:
+        # QEMU counts each repetition: let memory be copied and cleared 8 bytes at a time
+        cpu += ",erms=off,fsrm=off,fsrs=off"
     return [
         "qemu-system-x86_64", "-nodefaults", "-no-reboot", "-display", "none",
         "-machine", board, *accelerator, "-cpu", cpu,
-        "-smp", str(machine.cpus), *machine.slots,
+        "-smp", f"{machine.cpus},sockets={machine.nodes}", *machine.slots,
         "-chardev", f"socket,id=root,path={socket_of(name)}",
         "-device", "vhost-user-fs-pci,chardev=root,tag=root",
         *machine.memories(),
