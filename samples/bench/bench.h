@@ -26,10 +26,11 @@ struct target {
 	const char *path;
 	int fd;
 	bool regular;
+	unsigned int threads;	/* for the operations that have some */
 };
 
 struct operation {
-	const char *name;	/* printed with what it measures where that is more than one */
+	const char *name;
 	void (*run)(const struct target *target);
 };
 
@@ -40,6 +41,9 @@ extern const struct operation sync_operations[];
 extern const struct operation punch_operations[];
 extern const struct operation rw_operations[];
 extern const struct operation memory_operations[];
+extern const struct operation parallel_operations[];
+
+#define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
 
 /*
  * Time, in nanoseconds; where QEMU counts instructions, it is those. The cost of
@@ -53,8 +57,7 @@ void report(const char *operation, uint64_t total, uint64_t count);
 void report_bytes(const char *operation, int64_t bytes);
 
 /* The target can't do this; ends the program. */
-__attribute__((noreturn, format(printf, 2, 3)))
-void unavailable(const char *operation, const char *why, ...);
+_Noreturn void cannot(const char *operation, const char *why);
 
 /* What a SIGBUS makes unavailable. */
 void expect_sigbus(const char *operation);
@@ -85,14 +88,16 @@ struct pages_list {
 struct pages_list sequential(uint64_t from, uint64_t step, size_t count);
 
 /*
- * Random pages of RANGE: one in each 256 KiB but the first of each 2 MiB, in
- * random order. No touch brings the neighbour of another one in by itself, as
- * long as it brings no more than an aligned 256 KiB.
+ * Random pages, always the same: one in each 256 KiB but the first of each 2 MiB, in
+ * random order. Whatever a touch maps around itself, it maps none of the others, as
+ * long as it stays in an aligned 256 KiB.
  */
-struct pages_list scattered(void);
+struct pages_list scattered(uint64_t from, uint64_t length);
 
-/* The first page of each 2 MiB of RANGE: with these, there are page tables for the others. */
-struct pages_list table_makers(void);
+struct pages_list backwards(struct pages_list pages);
+
+/* The first page of each 2 MiB: with these, there are page tables for the others. */
+struct pages_list table_makers(uint64_t length);
 
 void touch(char *map, struct pages_list pages, bool write);
 

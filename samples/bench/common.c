@@ -4,7 +4,6 @@
 #include <err.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +17,7 @@
 
 #define WINDOW		(256 * KiB)
 #define SEED		UINT64_C(0x9e3779b97f4a7c15)
-#define SETTLE		200000	/* microseconds */
+#define SETTLE		100000	/* microseconds */
 #define CALIBRATIONS	64
 
 uint64_t now(void)
@@ -57,15 +56,9 @@ void report_bytes(const char *operation, int64_t bytes)
 	printf("{\"operation\": \"%s\", \"bytes\": %" PRId64 "}\n", operation, bytes);
 }
 
-void unavailable(const char *operation, const char *why, ...)
+void cannot(const char *operation, const char *why)
 {
-	va_list arguments;
-
-	printf("{\"operation\": \"%s\", \"unavailable\": \"", operation);
-	va_start(arguments, why);
-	vprintf(why, arguments);
-	va_end(arguments);
-	puts("\"}");
+	printf("{\"operation\": \"%s\", \"unavailable\": \"%s\"}\n", operation, why);
 	fflush(stdout);
 	_exit(EXIT_SUCCESS);
 }
@@ -90,6 +83,8 @@ void expect_sigbus(const char *operation)
 void settle(void)
 {
 	usleep(SETTLE);
+	/* the clock's own pages */
+	since(now());
 }
 
 uint64_t faults(void)
@@ -160,12 +155,12 @@ struct pages_list sequential(uint64_t from, uint64_t step, size_t count)
 	return list;
 }
 
-struct pages_list scattered(void)
+struct pages_list scattered(uint64_t from, uint64_t length)
 {
-	struct pages_list list = new_list(RANGE / WINDOW - RANGE / LEAF);
+	struct pages_list list = new_list(length / WINDOW - length / LEAF);
 	size_t count = 0;
 
-	for (uint64_t window = 0; window < RANGE; window += WINDOW)
+	for (uint64_t window = from; window < from + length; window += WINDOW)
 		if (window % LEAF)
 			list.offsets[count++] = window + random_below(WINDOW / PAGE) * PAGE;
 	for (size_t i = count - 1; i > 0; i--) {
@@ -178,19 +173,28 @@ struct pages_list scattered(void)
 	return list;
 }
 
-struct pages_list table_makers(void)
+struct pages_list backwards(struct pages_list pages)
 {
-	return sequential(0, LEAF, RANGE / LEAF);
+	struct pages_list list = new_list(pages.count);
+
+	for (size_t i = 0; i < pages.count; i++)
+		list.offsets[i] = pages.offsets[pages.count - 1 - i];
+	return list;
+}
+
+struct pages_list table_makers(uint64_t length)
+{
+	return sequential(0, LEAF, length / LEAF);
 }
 
 void touch(char *map, struct pages_list pages, bool write)
 {
 	if (write)
 		for (size_t i = 0; i < pages.count; i++)
-			*(volatile char *)(map + pages.offsets[i]) = 1;
+			__atomic_store_n(map + pages.offsets[i], 1, __ATOMIC_RELAXED);
 	else
 		for (size_t i = 0; i < pages.count; i++)
-			(void)*(volatile char *)(map + pages.offsets[i]);
+			(void)__atomic_load_n(map + pages.offsets[i], __ATOMIC_RELAXED);
 }
 
 void in_another_process(void (*run)(const struct target *target, void *argument),

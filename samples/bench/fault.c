@@ -21,13 +21,13 @@ static char *fresh_map(const struct target *target, const char *operation, bool 
 	char *map = map_target(target, RANGE, SMALL);
 
 	expect_sigbus(operation);
-	touch(map, table_makers(), write);
+	touch(map, table_makers(RANGE), write);
 	return map;
 }
 
 static void random_faults(const struct target *target, const char *operation, bool write)
 {
-	struct pages_list pages = scattered();
+	struct pages_list pages = scattered(0, RANGE);
 
 	timed_touch(operation, fresh_map(target, operation, write), pages, write);
 }
@@ -68,16 +68,13 @@ static void touch_all(const struct target *target, void *pages)
 	touch(map, *(struct pages_list *)pages, true);
 }
 
-/* Another process has touched the same pages, in another order. */
+/* Another process has touched the same pages, in the opposite order. */
 static void write_existing(const struct target *target)
 {
-	struct pages_list others = scattered(), pages = others;
+	struct pages_list pages = scattered(0, RANGE), others = backwards(pages);
 
 	if (!target->path)
-		unavailable("fault-4k-write-existing", "not shared");
-	pages.offsets = __builtin_alloca(pages.count * sizeof(uint64_t));
-	for (size_t i = 0; i < pages.count; i++)
-		pages.offsets[i] = others.offsets[pages.count - 1 - i];
+		cannot("fault-4k-write-existing", "not shared");
 	in_another_process(touch_all, target, &others);
 	timed_touch("fault-4k-write-existing",
 		    fresh_map(target, "fault-4k-write-existing", true), pages, true);
@@ -85,7 +82,7 @@ static void write_existing(const struct target *target)
 
 static void write_after_read(const struct target *target)
 {
-	struct pages_list pages = scattered();
+	struct pages_list pages = scattered(0, RANGE);
 	char *map = fresh_map(target, "write-after-read-4k", false);
 	uint64_t before, begin, total;
 
@@ -95,7 +92,7 @@ static void write_after_read(const struct target *target)
 	touch(map, pages, true);
 	total = since(begin);
 	if (faults() == before)
-		unavailable("write-after-read-4k", "no fault");
+		cannot("write-after-read-4k", "no fault");
 	report("write-after-read-4k", total, pages.count);
 }
 

@@ -24,7 +24,7 @@ static void two_mib(const struct target *target, const char *operation, bool wri
 	before = faults();
 	touch(map, middles, write);
 	if (faults() != before)
-		unavailable(operation, "no 2 MiB pages");
+		cannot(operation, "no 2 MiB pages");
 	report(operation, total, count - 1);
 }
 
@@ -46,14 +46,14 @@ static void one_gib(const struct target *target, const char *operation, bool wri
 	uint64_t begin, total, before;
 
 	if (!target->path)
-		unavailable(operation, "no 1 GiB pages");
+		cannot(operation, "no 1 GiB pages");
 	expect_sigbus(operation);
 	map = map_target(target, 2 * GiB, GIANT);
 	touch(map, first, write);
 	before = faults();
 	touch(map, middle, write);
 	if (faults() != before)
-		unavailable(operation, "no 1 GiB pages");
+		cannot(operation, "no 1 GiB pages");
 	begin = now();
 	touch(map, second, write);
 	total = since(begin);

@@ -5,6 +5,7 @@
  * anonymous memory.
  *
  *	bench OPERATION [PATH]		PATH, or anonymous memory
+ *	bench -t THREADS OPERATION [PATH]
  *	bench write NAME PATH TEXT	what writing TEXT to PATH takes, as NAME
  *
  * It OVERWRITES the first 3 GiB of PATH. Each result is a line of JSON:
@@ -28,9 +29,8 @@
 static const struct operation *const groups[] = {
 	fault_operations, huge_operations, map_operations, sync_operations,
 	punch_operations, rw_operations, memory_operations,
+	parallel_operations,
 };
-
-#define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
 
 static const struct operation *find(const char *name)
 {
@@ -71,9 +71,9 @@ static int write_attribute(const char *name, const char *path, const char *text)
 	return EXIT_SUCCESS;
 }
 
-static int usage(void)
+static int help(void)
 {
-	fputs("usage: bench OPERATION [PATH]\n"
+	fputs("usage: bench [-t THREADS] OPERATION [PATH]\n"
 	      "       bench write NAME PATH TEXT\n"
 	      "operations:\n", stderr);
 	for (size_t i = 0; i < ARRAY_SIZE(groups); i++)
@@ -84,17 +84,22 @@ static int usage(void)
 
 int main(int argc, char **argv)
 {
-	struct target target = { .fd = -1 };
+	struct target target = { .fd = -1, .threads = 1 };
 	const struct operation *operation;
 
 	setlinebuf(stdout);
 	if (argc == 5 && !strcmp(argv[1], "write"))
 		return write_attribute(argv[2], argv[3], argv[4]);
-	if (argc != 2 && argc != 3)
-		return usage();
+	if (argc > 2 && !strcmp(argv[1], "-t")) {
+		target.threads = atoi(argv[2]);
+		argc -= 2;
+		argv += 2;
+	}
+	if (!target.threads || (argc != 2 && argc != 3))
+		return help();
 	operation = find(argv[1]);
 	if (!operation)
-		return usage();
+		return help();
 	target.path = argv[2];
 	open_target(&target);
 	settle();

@@ -36,7 +36,7 @@ static void munmap_huge(const struct target *target)
 	before = faults();
 	touch(map, middles, true);
 	if (faults() != before)
-		unavailable("munmap-2m", "no 2 MiB pages");
+		cannot("munmap-2m", "no 2 MiB pages");
 	begin = now();
 	unmap(map, RANGE);
 	report("munmap-2m", since(begin), count);

@@ -31,20 +31,20 @@ static int hole(const struct target *target, uint64_t offset, uint64_t length)
 	return ioctl(target->fd, RDAX_IOC_PUNCH, &range);
 }
 
-static void punch(const struct target *target, const char *operation, uint64_t length,
-		  struct pages_list where)
+static void punch_each(const struct target *target, const char *operation, uint64_t length,
+		       struct pages_list where)
 {
 	uint64_t total = 0;
 
 	if (!target->path)
-		unavailable(operation, "not a file");
+		cannot(operation, "not a file");
 	for (size_t i = 0; i < where.count; i++) {
 		uint64_t begin = now();
 
 		if (hole(target, where.offsets[i], length)) {
 			if (errno == ENOTTY)
-				unavailable(operation, "no punch");
-			err(EXIT_FAILURE, "punch");
+				cannot(operation, "no punch");
+			err(EXIT_FAILURE, "%s", operation);
 		}
 		total += since(begin);
 	}
@@ -53,7 +53,7 @@ static void punch(const struct target *target, const char *operation, uint64_t l
 
 static struct pages_list small_places(void)
 {
-	struct pages_list list = scattered();
+	struct pages_list list = scattered(0, RANGE);
 
 	list.count = SMALL_COUNT;
 	return list;
@@ -61,7 +61,7 @@ static struct pages_list small_places(void)
 
 static void small_absent(const struct target *target)
 {
-	punch(target, "punch-4k-absent", PAGE, small_places());
+	punch_each(target, "punch-4k-absent", PAGE, small_places());
 }
 
 static void small_present(const struct target *target)
@@ -71,12 +71,12 @@ static void small_present(const struct target *target)
 
 	expect_sigbus("punch-4k-present");
 	touch(map, places, true);
-	punch(target, "punch-4k-present", PAGE, places);
+	punch_each(target, "punch-4k-present", PAGE, places);
 }
 
 static void huge_absent(const struct target *target)
 {
-	punch(target, "punch-2m-absent", LEAF, sequential(0, LEAF, HUGE_COUNT));
+	punch_each(target, "punch-2m-absent", LEAF, sequential(0, LEAF, HUGE_COUNT));
 }
 
 static void huge_present(const struct target *target)
@@ -85,12 +85,12 @@ static void huge_present(const struct target *target)
 
 	expect_sigbus("punch-2m-present");
 	touch(map, sequential(0, PAGE, HUGE_COUNT * LEAF / PAGE), true);
-	punch(target, "punch-2m-present", LEAF, sequential(0, LEAF, HUGE_COUNT));
+	punch_each(target, "punch-2m-present", LEAF, sequential(0, LEAF, HUGE_COUNT));
 }
 
 static void all_absent(const struct target *target)
 {
-	punch(target, "punch-1g-absent", GiB, sequential(0, GiB, 1));
+	punch_each(target, "punch-1g-absent", GiB, sequential(0, GiB, 1));
 }
 
 static void all_present(const struct target *target)
@@ -99,7 +99,7 @@ static void all_present(const struct target *target)
 
 	expect_sigbus("punch-1g-present");
 	touch(map, sequential(0, LEAF, target->path ? RANGE / LEAF : 1), true);
-	punch(target, "punch-1g-present", GiB, sequential(0, GiB, 1));
+	punch_each(target, "punch-1g-present", GiB, sequential(0, GiB, 1));
 }
 
 const struct operation punch_operations[] = {

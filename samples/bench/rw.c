@@ -18,7 +18,7 @@ static void transfer(const struct target *target, const char *operation, size_t 
 	uint64_t total = 0;
 
 	if (!target->path)
-		unavailable(operation, "not a file");
+		cannot(operation, "not a file");
 	if (!buffer)
 		err(EXIT_FAILURE, "no memory");
 	memset(buffer, 1, size);
@@ -29,7 +29,7 @@ static void transfer(const struct target *target, const char *operation, size_t 
 
 		total += since(begin);
 		if (done < 0 && errno == EINVAL)
-			unavailable(operation, "no read or write");
+			cannot(operation, "no read or write");
 		if (done != (ssize_t)size)
 			err(EXIT_FAILURE, "%s", operation);
 	}
@@ -39,7 +39,7 @@ static void transfer(const struct target *target, const char *operation, size_t 
 
 static struct pages_list small_places(void)
 {
-	struct pages_list list = scattered();
+	struct pages_list list = scattered(0, RANGE);
 
 	list.count = SMALL_COUNT;
 	return list;

@@ -34,9 +34,9 @@ static void synced(const struct target *target)
 static void check(const struct target *target, const char *operation)
 {
 	if (!target->path)
-		unavailable(operation, "not a file");
+		cannot(operation, "not a file");
 	if (fsync(target->fd) && errno == EINVAL)
-		unavailable(operation, "no fsync");
+		cannot(operation, "no fsync");
 }
 
 /* The pages are written to, then synced; ROUNDS times, once before. */
@@ -65,7 +65,7 @@ static void one_of_few(const struct target *target)
 
 static void of_one_gib(const struct target *target)
 {
-	struct pages_list few = scattered();
+	struct pages_list few = scattered(0, RANGE);
 	char *map = map_target(target, RANGE, SMALL);
 
 	check(target, "fsync-of-1g");
