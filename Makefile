@@ -28,6 +28,10 @@ test:
 bench:
 	@$(LAB) bench $(BENCH)
 
+# make bench-check BENCH="munmap-4k munmap-2m"
+bench-check:
+	@$(LAB) bench --check $(BENCH)
+
 # make test-mutants MUTANTS="01 20"
 test-mutants:
 	@$(LAB) mutants $(MUTANTS)
@@ -44,6 +48,7 @@ help:
 	@echo 'make test        every test, on the host and in the guest; the last line counts them'
 	@echo 'make test-mutants  put known bugs back one by one, and see that a test catches each'
 	@echo 'make bench       what operations cost, beside device_dax, ext4 -o dax and anonymous memory'
+	@echo 'make bench-check  fail if one of them costs more than it did, by the same comparison'
 	@echo 'make shell       a guest with the module loaded, and a prompt'
 	@echo 'make check       all of: clippy fmtcheck checkpatch shellcheck'
 	@echo 'make setup       only get what is missing'
@@ -53,5 +58,5 @@ help:
 	@echo 'RDAX_CACHE=DIR   where the lab is kept (default ~/.cache/rdax)'
 	@echo 'RDAX_MIRROR=URL  the Debian mirror (default: the one of this machine)'
 
-.PHONY: all modules run shell setup test test-mutants bench clippy fmtcheck \
+.PHONY: all modules run shell setup test test-mutants bench bench-check clippy fmtcheck \
 	checkpatch shellcheck check clean distclean help

@@ -1,116 +1,46 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""make bench: rdax beside its peers, in one run and by one program.
+"""make bench: what operations cost, and how they scale, for rdax and its peers.
 
-    bench.py [PART | OPERATION]...
+    bench.py [PART | OPERATION]...      measure: instructions, bind, parallel; or single
+                                        operations of `instructions`
+    bench.py --check [OPERATION]...     measure `instructions`, compare with the baseline
+    bench.py --publish                  what was measured, to Documentation/performance/bench
+    bench.py --baseline                 the same for the ratios to compare with
 
-What was measured is written to /build/bench: figures.json, table.md.
+Results are in /build/bench. A part that was measured as a whole is kept there until it is
+measured again.
 """
 
 import argparse
 import json
+import os
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import guest
-from figures import (ANONYMOUS, DEVICE_DAX, EXT4, RDAX, Figures, FiguresError, Goal, Row, against,
-                     figures_table, goals_table)
+import report
+from figures import CONTENDERS, DEVICE_DAX, RDAX, Figures, FiguresError, compare
+from operations import BIND, BIND_SIZES, PARALLEL, RUNS, VARIANTS, Run
 
 GUEST = "/rdax/scripts/guest/bench"
-OUTPUT = Path("/build/bench")
 ROUNDS = 5
-TIMEOUT = 1500
+PARALLEL_ROUNDS = 15
+TIMEOUT = 1800
+
+# What is to be done with a variant's line about an operation.
+Line = Callable[[str, str, str], None]
 
 
-@dataclass(frozen=True)
-class Run:
-    """An operation of the program, and the alignments with which device_dax does it.
+class Reader:
+    """Takes the guest's output to pieces."""
 
-    A first round, which is not counted, warms caches and slabs; where a run is LONG, there
-    is one round only.
-    """
-
-    name: str
-    rows: tuple[Row, ...]
-    align: str = "4k"
-    long: bool = False
-
-
-def run(name: str, title: str, align: str = "4k", long: bool = False) -> Run:
-    return Run(name, (Row(name, title),), align, long)
-
-
-RUNS = (
-    Run("memory-4k", (
-        Row("memory-4k-Slab", "memory per GiB touched at 4 KiB: slab", "bytes"),
-        Row("memory-4k-PageTables", "memory per GiB touched at 4 KiB: page tables", "bytes"),
-    ), long=True),
-    run("fault-4k-write-random", "4 KiB write fault, random"),
-    run("fault-4k-read-random", "4 KiB read fault, random"),
-    run("fault-4k-write-existing", "4 KiB write fault, random, on another process' entry"),
-    run("write-after-read-4k", "first write after a read fault, 4 KiB, random"),
-    run("fault-4k-write-sequential", "4 KiB write touch, sequential, per page"),
-    run("fault-4k-read-sequential", "4 KiB read touch, sequential, per page"),
-    run("fault-2m-write", "2 MiB write fault", "2m"),
-    run("fault-2m-read", "2 MiB read fault", "2m"),
-    run("fault-1g-write", "1 GiB write fault", "1g"),
-    run("fault-1g-read", "1 GiB read fault", "1g"),
-    run("munmap-4k", "munmap, per 4 KiB page"),
-    run("munmap-2m", "munmap, per 2 MiB page", "2m"),
-    run("mmap", "mmap of 1 GiB"),
-    run("fsync-1-of-16m", "fsync, 1 page dirty of 16 MiB touched", long=True),
-    Run("fsync-of-1g", (
-        Row("fsync-1-of-1g", "fsync, 1 page dirty of 1 GiB touched"),
-        Row("fsync-100-of-1g", "fsync, 100 pages dirty of 1 GiB touched"),
-        Row("fsync-all-of-1g", "fsync, all pages dirty of 1 GiB touched"),
-    ), long=True),
-    run("read-4k", "read of 4 KiB"),
-    run("write-4k", "write of 4 KiB"),
-    run("read-1m", "read of 1 MiB"),
-    run("write-1m", "write of 1 MiB"),
-    run("punch-4k-absent", "punch of 4 KiB, no entry"),
-    run("punch-4k-present", "punch of 4 KiB, mapped"),
-    run("punch-2m-absent", "punch of 2 MiB, no entries"),
-    run("punch-2m-present", "punch of 2 MiB, mapped in 4 KiB pages"),
-    run("punch-1g-absent", "punch of 1 GiB, no entries", long=True),
-    run("punch-1g-present", "punch of 1 GiB, mapped in the largest pages", long=True),
-)
-
-GOALS: tuple[Goal, ...] = (
-    *against("fault-4k-write-random", "4 KiB random first-touch write fault",
-             device_dax=0.75, ext4=0.38),
-    *against("fault-4k-write-existing", "4 KiB random write fault on an entry that exists already",
-             device_dax=0.70),
-    *against("fault-4k-write-sequential", "4 KiB sequential touch, per page", device_dax=0.10),
-    *against("fault-2m-write", "2 MiB write fault", device_dax=1.10, ext4=0.38),
-    *against("munmap-4k", "munmap, per 4 KiB page", device_dax=0.30),
-    *against("munmap-2m", "munmap, per 2 MiB page", device_dax=0.36),
-    *against("fsync-1-of-1g", "fsync with 1 dirty page of 1 GiB touched", ext4=0.25),
-    Goal("fsync with 1 dirty page: 1 GiB touched, of 16 MiB touched", ("fsync-1-of-1g", RDAX),
-         ("fsync-1-of-16m", RDAX), 1.05),
-    Goal("index memory per GiB touched at 4 KiB, in bytes", ("memory-4k-Slab", RDAX), None,
-         2.5 * (1 << 20)),
-)
-
-# The contenders as the guest's script knows them, and as the table does.
-VARIANTS = {
-    "rdax": RDAX,
-    "device_dax_4k": DEVICE_DAX,
-    "device_dax_2m": DEVICE_DAX,
-    "device_dax_1g": DEVICE_DAX,
-    "ext4": EXT4,
-    "anonymous": ANONYMOUS,
-}
-
-
-class Collector:
-    """Puts the lines of the guest together and says how far it is."""
-
-    def __init__(self, figures: Figures) -> None:
-        self.figures = figures
-        self.contender = ""
+    def __init__(self, take: Line, progress: bool) -> None:
+        self.take = take
+        self.progress = progress
+        self.variant = ""
         self.rest = b""
 
     def sink(self, data: bytes) -> None:
@@ -121,54 +51,185 @@ class Collector:
     def line(self, line: str) -> None:
         if not line.startswith("{"):
             print(f"guest: {line}", file=sys.stderr)
-        elif "contender" in (found := json.loads(line)):
-            self.contender = found["contender"]
-            print(f"  {self.contender}", flush=True)
+            return
+        found = json.loads(line)
+        if "contender" in found:
+            self.variant = found["contender"]
+            if self.progress:
+                print(f"  {self.variant}", flush=True)
         else:
-            self.figures.add(VARIANTS[self.contender], [line])
+            self.take(self.variant, found["operation"], line)
 
 
-def boot(arguments: list[str], machine: guest.Machine, figures: Figures) -> None:
-    for name in machine.nvdimms:
-        (guest.WORK / name).unlink(missing_ok=True)
+def boot(arguments: Sequence[str], machine: guest.Machine, take: Line,
+         progress: bool = True) -> None:
     result = guest.boot([GUEST, *arguments], timeout=TIMEOUT, machine=machine,
-                        sink=Collector(figures).sink)
+                        sink=Reader(take, progress).sink)
     if result.exit_status:
         raise FiguresError("\n".join(result.explain()))
 
 
-def instructions(runs: list[Run], figures: Figures) -> None:
+def counting(size: int) -> guest.Machine:
+    return guest.Machine(cpus=1, nvdimms={"nv0": f"{size}G"}, virtio_pmems={},
+                         count_instructions=True, keep=False)
+
+
+def unexpected(figures: Figures) -> list[str]:
+    """Who can do an operation has done it, and nobody else; or else these lines say so."""
+    lines = []
+    for run in RUNS:
+        for name in run.titles:
+            for contender in CONTENDERS if name in figures.samples else ():
+                done = figures.find(name, contender) is not None
+                if done == (contender in run.cannot):
+                    why = figures.of(name, contender).unavailable or "no result"
+                    lines.append(f"{name}, {contender}: {'unexpectedly done' if done else why}")
+    return lines
+
+
+def must_be_expected(figures: Figures) -> None:
+    if lines := unexpected(figures):
+        raise FiguresError("\n".join(lines))
+
+
+def instructions(runs: Sequence[Run]) -> Figures:
+    figures = Figures()
+    rows = {run.name: run.titles for run in runs}
+
+    def take(variant: str, operation: str, line: str) -> None:
+        contender = VARIANTS[variant]
+        figures.add(contender, line)
+        if operation in rows and operation not in rows[operation]:
+            # all that this run would have measured is unavailable
+            for name in rows[operation]:
+                figures.of(name, contender).unavailable = figures.of(
+                    operation, contender).unavailable
+
     arguments = ["instructions"]
     for variant, contender in VARIANTS.items():
         chosen = [run for run in runs
                   if contender != DEVICE_DAX or variant == f"{DEVICE_DAX}_{run.align}"]
         if chosen:
             arguments += [variant, *(f"{run.name}:{1 if run.long else ROUNDS}" for run in chosen)]
-    boot(arguments, guest.Machine(cpus=1, nvdimms={"nv0": "4G"}, virtio_pmems={},
-                                  count_instructions=True), figures)
+    boot(arguments, counting(4), take)
+    figures.samples = {name: figures.samples.get(name, {}) for run in runs for name in run.titles}
+    return figures
 
 
-def write(runs: list[Run], figures: Figures) -> None:
-    OUTPUT.mkdir(parents=True, exist_ok=True)
-    rows = [row for run in runs for row in run.rows]
-    lines = [*figures_table(rows, figures), "", *goals_table(GOALS, figures)]
-    (OUTPUT / "table.md").write_text("\n".join(lines) + "\n")
-    (OUTPUT / "figures.json").write_text(json.dumps(figures.to_json(), indent=1) + "\n")
-    print("\n".join(lines))
+def bind() -> Figures:
+    figures = Figures()
+    for size in BIND_SIZES:
+        print(f" {size} GiB", flush=True)
+        found: dict[str, Figures] = {}
+
+        def take(variant: str, operation: str, line: str,
+                 found: dict[str, Figures] = found) -> None:
+            found.setdefault(variant, Figures()).add(variant, line)
+
+        boot(["bind", "rdax", "device_dax_4k", "device_dax_2m"], counting(size), take)
+        for variant, of_variant in found.items():
+            unbound, bound = (of_variant.of(f"memory-{state}-Free", variant).values
+                              for state in ("unbound", "bound"))
+            of_variant.of("memory-bound", variant).values = [
+                a - b for a, b in zip(unbound, bound, strict=True)]
+            # rdax has no alignment to choose: it stands beside both
+            for suffix in {"rdax": ("", "-2m"), "device_dax_2m": ("-2m",)}.get(variant, ("",)):
+                for operation in ("bind", "unbind", "memory-bound"):
+                    figures.of(f"{operation}-{size}g{suffix}", VARIANTS[variant]).values = (
+                        of_variant.of(operation, variant).values)
+    figures.samples = {name: figures.samples[name] for name in BIND}
+    return figures
+
+
+def thread_counts() -> list[int]:
+    cpus = os.cpu_count() or 1
+    return sorted({1, cpus, *(1 << n for n in range(1, cpus.bit_length()) if 1 << n <= cpus)})
+
+
+def parallel() -> Figures:
+    figures = Figures()
+
+    def take(variant: str, operation: str, line: str) -> None:
+        figures.add(VARIANTS[variant], line)
+
+    counts = thread_counts()
+    machine = guest.Machine(cpus=max(counts), memory=4 << 10, virtio_pmems={}, keep=False,
+                            nvdimms=dict.fromkeys(("nv0", "nv1", "nv2"), "3G"))
+    boot(["parallel", str(PARALLEL_ROUNDS), " ".join(map(str, counts))], machine, take,
+         progress=False)
+    for operation in PARALLEL:
+        for count in counts:
+            samples = figures.find(f"{operation}-{count}", RDAX)
+            if not samples or len(samples.values) < PARALLEL_ROUNDS:
+                raise FiguresError(f"{operation}, {count} threads: rounds are missing")
+    return figures
+
+
+def check(figures: Figures, runs: Sequence[Run], baseline_file: Path = report.BASELINE) -> int:
+    """0 if no ratio that these runs measure is worse than it was."""
+    baseline = json.loads(baseline_file.read_text())
+    names = {name for run in runs for name in run.titles}
+    worse = compare({name: peers for name, peers in baseline.items() if name in names},
+                    figures.ratios())
+    for line in worse:
+        print(line)
+    compared = sum(len(peers) for name, peers in baseline.items() if name in names)
+    print(f"{compared} ratios compared with the baseline, {len(worse)} worse")
+    return 1 if worse else 0
+
+
+PARTS: dict[str, Callable[[], Figures]] = {
+    "instructions": lambda: instructions(RUNS), "bind": bind, "parallel": parallel}
+
+
+def timed(name: str, measure: Callable[[], Figures]) -> Figures:
+    print(f"== {name}", flush=True)
+    begun = time.monotonic()
+    figures = measure()
+    print(f"-- {name} took {time.monotonic() - begun:.0f} s", flush=True)
+    return figures
+
+
+def chosen_runs(names: Sequence[str]) -> list[Run]:
+    unknown = set(names) - {run.name for run in RUNS}
+    if unknown:
+        raise FiguresError(f"not a part nor an operation: {', '.join(sorted(unknown))}")
+    return [run for run in RUNS if run.name in names]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    parser.add_argument("--publish", action="store_true")
+    parser.add_argument("--baseline", action="store_true")
     parser.add_argument("what", nargs="*", metavar="PART|OPERATION")
     args = parser.parse_args()
-    figures = Figures()
-    runs = [run for run in RUNS if not args.what or "instructions" in args.what
-            or run.name in args.what]
-    begun = time.monotonic()
-    print("instructions", flush=True)
-    instructions(runs, figures)
-    print(f"instructions took {time.monotonic() - begun:.0f} s", flush=True)
-    write(runs, figures)
+    if args.publish or args.baseline:
+        if args.publish:
+            report.publish()
+        if args.baseline:
+            report.write_baseline()
+        return 0
+    if args.check:
+        runs = chosen_runs(args.what) if args.what else RUNS
+        figures = timed("instructions", lambda: instructions(runs))
+        must_be_expected(figures)
+        return check(figures, runs)
+    single = chosen_runs([name for name in args.what if name not in PARTS])
+    if single:
+        figures = timed("operations", lambda: instructions(single))
+        print(report.show({"instructions": report.measured("instructions", figures)}))
+        must_be_expected(figures)
+    for name, measure in PARTS.items():
+        if name == "parallel" and os.cpu_count() == 1:
+            print("== parallel: skipped, this machine has one CPU", flush=True)
+        elif name in args.what or not args.what:
+            figures = timed(name, measure)
+            part = report.measured(name, figures)
+            print(report.show({name: part}))
+            must_be_expected(figures)
+            report.keep(name, part)
     return 0
 
 

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What the benchmark measures, in which machine, and the goals."""
+
+from dataclasses import dataclass, field
+
+from figures import ANONYMOUS, DEVICE_DAX, EXT4, RDAX, Goal, beside
+
+BIND_SIZES = (4, 16, 64)  # GiB
+
+# The contenders as the guest's script knows them.
+VARIANTS = {
+    "rdax": RDAX,
+    "device_dax_4k": DEVICE_DAX,
+    "device_dax_2m": DEVICE_DAX,
+    "device_dax_1g": DEVICE_DAX,
+    "ext4": EXT4,
+    "anonymous": ANONYMOUS,
+}
+
+FILES_ONLY = frozenset({DEVICE_DAX, ANONYMOUS})
+
+
+@dataclass(frozen=True)
+class Run:
+    """An operation of the program: its results' names, with what they are.
+
+    ALIGN is that of device_dax. A LONG one has one round, else a round that isn't counted
+    comes first. Who CANNOT do it must say so, and nobody else may.
+    """
+
+    name: str
+    titles: dict[str, str]
+    align: str = "4k"
+    long: bool = False
+    cannot: frozenset[str] = field(default_factory=frozenset)
+
+
+def run(name: str, title: str, *, align: str = "4k", long: bool = False,
+        cannot: frozenset[str] = frozenset()) -> Run:
+    return Run(name, {name: title}, align, long, cannot)
+
+
+RUNS = (
+    # first, since slabs that are half empty hide what is taken from them
+    Run("memory-4k", {
+        "memory-4k-Slab": "index, bytes of slab per GiB touched at 4 KiB",
+        "memory-4k-PageTables": "page tables, bytes per GiB touched at 4 KiB",
+    }, long=True),
+    run("fault-4k-write-random", "4 KiB write fault, random"),
+    run("fault-4k-read-random", "4 KiB read fault, random"),
+    run("fault-4k-write-existing", "4 KiB write fault, random, on an entry of another process",
+        cannot=frozenset({ANONYMOUS})),
+    run("write-after-read-4k", "4 KiB first write after a read fault, random",
+        cannot=frozenset({DEVICE_DAX})),
+    run("fault-4k-write-sequential", "4 KiB sequential write touch, per page"),
+    run("fault-4k-read-sequential", "4 KiB sequential read touch, per page"),
+    run("fault-2m-write", "2 MiB write fault", align="2m"),
+    run("fault-2m-read", "2 MiB read fault", align="2m"),
+    run("fault-1g-write", "1 GiB write fault", align="1g", cannot=frozenset({EXT4, ANONYMOUS})),
+    run("fault-1g-read", "1 GiB read fault", align="1g", cannot=frozenset({EXT4, ANONYMOUS})),
+    run("mmap", "mmap of 1 GiB"),
+    run("munmap-4k", "munmap, per 4 KiB page"),
+    run("munmap-2m", "munmap, per 2 MiB page", align="2m"),
+    run("fsync-1-of-16m", "fsync, 1 page dirty of 16 MiB touched", long=True, cannot=FILES_ONLY),
+    Run("fsync-of-1g", {
+        "fsync-1-of-1g": "fsync, 1 page dirty of 1 GiB touched",
+        "fsync-100-of-1g": "fsync, 100 pages dirty of 1 GiB touched",
+        "fsync-all-of-1g": "fsync, all pages dirty of 1 GiB touched",
+    }, long=True, cannot=FILES_ONLY),
+    run("read-4k", "read of 4 KiB", cannot=FILES_ONLY),
+    run("write-4k", "write of 4 KiB", cannot=FILES_ONLY),
+    run("read-1m", "read of 1 MiB", cannot=FILES_ONLY),
+    run("write-1m", "write of 1 MiB", cannot=FILES_ONLY),
+    run("punch-4k-absent", "punch of 4 KiB, no entry", cannot=FILES_ONLY),
+    run("punch-4k-present", "punch of 4 KiB, mapped", cannot=FILES_ONLY),
+    run("punch-2m-absent", "punch of 2 MiB, no entries", cannot=FILES_ONLY),
+    run("punch-2m-present", "punch of 2 MiB, mapped in 4 KiB pages", cannot=FILES_ONLY),
+    run("punch-1g-absent", "punch of 1 GiB, no entries", long=True, cannot=FILES_ONLY),
+    run("punch-1g-present", "punch of 1 GiB, mapped in the largest pages", long=True,
+        cannot=FILES_ONLY),
+)
+
+INSTRUCTIONS = {name: title for run in RUNS for name, title in run.titles.items()}
+
+BIND = {
+    f"{operation}-{size}g{suffix}": f"{title}, {size} GiB{text}"
+    for operation, title in (("bind", "bind"), ("unbind", "unbind"),
+                             ("memory-bound", "bytes taken by binding"))
+    for suffix, text in (("", ""), ("-2m", " (device_dax: align 2M)"))
+    for size in BIND_SIZES
+}
+
+PARALLEL = {
+    "threads-disjoint": "4 KiB faults of different pages, threads",
+    "processes-disjoint": "4 KiB faults of different pages, processes",
+    "threads-one-page": "4 KiB faults of one page, threads",
+}
+
+
+def speedup(contender: str, threads: int = 2) -> tuple[tuple[str, str], tuple[str, str]]:
+    """What divided by what it is."""
+    return ("threads-disjoint-1", contender), (f"threads-disjoint-{threads}", contender)
+
+
+def goals() -> list[Goal]:
+    one, two = speedup(RDAX)
+    result = [
+        *beside("fault-4k-write-random", "4 KiB random first-touch write fault",
+                {DEVICE_DAX: 0.75, EXT4: 0.38}),
+        *beside("fault-4k-write-existing", "4 KiB random write fault on an entry that exists",
+                {DEVICE_DAX: 0.70}),
+        *beside("fault-4k-write-sequential", "4 KiB sequential touch, per page",
+                {DEVICE_DAX: 0.10}),
+        *beside("fault-2m-write", "2 MiB write fault", {DEVICE_DAX: 1.10, EXT4: 0.38}),
+        *beside("munmap-4k", "munmap, per 4 KiB page", {DEVICE_DAX: 0.30}),
+        *beside("munmap-2m", "munmap, per 2 MiB page", {DEVICE_DAX: 0.36}),
+        *beside("fsync-1-of-1g", "fsync with 1 dirty page of 1 GiB touched", {EXT4: 0.25}),
+        Goal("fsync with 1 dirty page of 1 GiB touched / of 16 MiB touched",
+             (("fsync-1-of-1g", RDAX),), (("fsync-1-of-16m", RDAX),), 1.05),
+        Goal("bind at 64 GiB / at 4 GiB", (("bind-64g", RDAX),), (("bind-4g", RDAX),), 1.1),
+        *beside("bind-64g", "bind at 64 GiB", {DEVICE_DAX: 0.02}),
+        Goal("index, bytes of slab per GiB touched at 4 KiB",
+             (("memory-4k-Slab", RDAX),), (), 2.5 * (1 << 20)),
+        *beside("memory-bound-64g", "bytes taken by binding 64 GiB", {DEVICE_DAX: 0.001}),
+        Goal("throughput of 2 threads / of 1, disjoint 4 KiB faults", (one,), (two,), 1.8,
+             at_least=True),
+    ]
+    for peer in (DEVICE_DAX, EXT4):
+        their_one, their_two = speedup(peer)
+        result.append(Goal(f"the same / that of {peer}", (one, their_two), (two, their_one), 1.0,
+                           at_least=True))
+    return result

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What make bench measured, as it is shown, kept and published."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import guest
+import plots
+import tables
+from figures import Figures, FiguresError
+from operations import BIND, INSTRUCTIONS, PARALLEL, goals
+
+MODULE = Path("/rdax/rdax.ko")
+OUTPUT = Path("/build/bench")
+PUBLISHED = Path("/rdax/Documentation/performance/bench")
+BASELINE = PUBLISHED / "baseline.json"
+MADE_BY = "make bench; scripts/lab bench --publish"
+
+# In the order in which they are shown.
+TITLES = {
+    "instructions": "Instructions for each operation",
+    "bind": "Binding a namespace: instructions, and memory",
+    "parallel": "Throughput: how much more than one's alone, and than the peers'",
+}
+
+Part = dict[str, object]
+Parts = dict[str, Part]
+
+
+def measured(name: str, figures: Figures) -> Part:
+    """A part, with what it was measured on."""
+    info = dict(line.split("=", 1) for line in Path("/kernel/info").read_text().splitlines())
+    return {
+        "module": hashlib.sha256(MODULE.read_bytes()).hexdigest()[:12],
+        "kernel": info["release"],
+        "accelerator": "TCG, counting instructions" if name != "parallel" else
+                       "KVM" if guest.kvm_is_real() else "TCG",
+        "figures": figures.to_json(),
+    }
+
+
+def figures_of(part: Part) -> Figures:
+    found = part["figures"]
+    assert isinstance(found, dict)
+    return Figures.from_json(found)
+
+
+def counts_in(figures: Figures) -> list[int]:
+    return sorted({int(operation.rpartition("-")[2]) for operation in figures.samples})
+
+
+def show_part(name: str, part: Part) -> list[str]:
+    figures = figures_of(part)
+    if name == "parallel":
+        lines = tables.scaling(PARALLEL, counts_in(figures), figures)
+    else:
+        lines = tables.costs(INSTRUCTIONS if name == "instructions" else BIND, figures)
+    return [f"## {TITLES[name]}", "",
+            f"Linux {part['kernel']}, {part['accelerator']}, rdax.ko {part['module']}.", "",
+            *lines, ""]
+
+
+def show(parts: Parts, *, whole: bool = False) -> str:
+    """The tables of these parts, and how far the goals are; the others too if it's the WHOLE."""
+    everything = Figures()
+    lines = ["# Figures", ""]
+    for name, part in parts.items():
+        everything.samples |= figures_of(part).samples
+        lines += show_part(name, part)
+    if len({str(part["module"]) for part in parts.values()}) > 1:
+        lines += ["**The parts were measured with different builds of the module.**", ""]
+    return "\n".join([*lines, "## Goals", "", *tables.goals(goals(), everything, whole)]) + "\n"
+
+
+def draw(parts: Parts) -> dict[str, str]:
+    images: dict[str, str] = {}
+    if "instructions" in parts:
+        images |= plots.of_costs(figures_of(parts["instructions"]))
+    if "parallel" in parts:
+        figures = figures_of(parts["parallel"])
+        images |= plots.of_scaling(PARALLEL, counts_in(figures), figures)
+    return images
+
+
+def keep(name: str, part: Part) -> None:
+    """Put it in the place of what was measured before; write all of it."""
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    path = OUTPUT / "figures.json"
+    parts: Parts = json.loads(path.read_text()) if path.exists() else {}
+    parts[name] = part
+    parts = {name: parts[name] for name in TITLES if name in parts}
+    path.write_text(json.dumps(parts, indent=1) + "\n")
+    images = draw(parts)
+    for name, image in images.items():
+        (OUTPUT / name).write_text(image)
+    (OUTPUT / "figures.md").write_text(
+        f"<!-- SPDX-License-Identifier: GPL-2.0 -->\n<!-- made by {MADE_BY} -->\n"
+        f"{show(parts, whole=True)}\n## Plots\n\n"
+        + "".join(f"![{name.removesuffix('.svg')}]({name})\n\n" for name in images).rstrip("\n")
+        + "\n")
+
+
+def publish() -> None:
+    if not OUTPUT.exists():
+        raise FiguresError("measure first: make bench")
+    PUBLISHED.mkdir(parents=True, exist_ok=True)
+    for path in sorted(OUTPUT.iterdir()):
+        shutil.copy(path, PUBLISHED / path.name)
+        print(f"Documentation/performance/bench/{path.name}")
+
+
+def write_baseline() -> None:
+    path = OUTPUT / "figures.json"
+    found = json.loads(path.read_text()) if path.exists() else {}
+    if "instructions" not in found:
+        raise FiguresError("measure first: make bench BENCH=instructions")
+    PUBLISHED.mkdir(parents=True, exist_ok=True)
+    BASELINE.write_text(json.dumps(figures_of(found["instructions"]).ratios(), indent=1) + "\n")
