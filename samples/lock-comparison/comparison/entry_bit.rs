@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A bit in the entry, with hashed wait queues: that of rdax.
+
+use super::scheme::{
+    Excludes,
+    Footprint,
+    Scheme, //
+};
+use crate::dax::{
+    entry::Kind,
+    mapping::{
+        GrabError,
+        Mapping, //
+    },
+    order::Order,
+};
+use core::mem::size_of;
+use kernel::prelude::*;
+
+/// The index of a device.
+#[pin_data]
+pub(crate) struct EntryBit {
+    #[pin]
+    mapping: Mapping,
+}
+
+impl Scheme for EntryBit {
+    const NAME: &'static str = "entry-bit";
+    const EXCLUDES: Excludes = Excludes::ALL;
+
+    fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            mapping <- Mapping::new(),
+        })
+    }
+
+    /// As a fault does it: what conflicts with smaller entries falls back to their order, and an
+    /// entry that is new is resolved.
+    fn with<R>(&self, pgoff: usize, order: Order, section: impl FnOnce(Order) -> R) -> Result<R> {
+        let (mut entry, granted) = match self.mapping.grab(pgoff, order) {
+            Ok(entry) => (entry, order),
+            Err(GrabError::Conflict) => {
+                let entry = self.mapping.grab(pgoff, Order::PTE).map_err(|_| ENOMEM)?;
+                (entry, Order::PTE)
+            }
+            Err(GrabError::NoMemory) => return Err(ENOMEM),
+        };
+        if entry.kind() == Kind::Empty {
+            entry.set_kind(Kind::Mapped {
+                pfn: granted.align_down(pgoff),
+            });
+        }
+        Ok(section(granted))
+    }
+
+    fn footprint(&self) -> Footprint {
+        Footprint {
+            mapping: size_of::<Self>(),
+            shared: 0,
+        }
+    }
+}

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A range lock for each mapping.
+
+use super::scheme::{
+    Excludes,
+    Footprint,
+    Scheme, //
+};
+use crate::{
+    dax::order::Order,
+    kernel_ext::range_lock::RangeLock, //
+};
+use core::mem::size_of;
+use kernel::prelude::*;
+
+/// "dax: range lock", Aug 2015 (thread 001).
+#[pin_data]
+pub(crate) struct Range {
+    #[pin]
+    lock: RangeLock,
+}
+
+impl Scheme for Range {
+    const NAME: &'static str = "range";
+    const EXCLUDES: Excludes = Excludes::ALL;
+
+    fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            lock <- RangeLock::new(),
+        })
+    }
+
+    fn with<R>(&self, pgoff: usize, order: Order, section: impl FnOnce(Order) -> R) -> Result<R> {
+        let start = order.align_down(pgoff);
+        let last = start + (order.pages() - 1);
+        Ok(self.lock.with(start, last, || section(order)))
+    }
+
+    fn footprint(&self) -> Footprint {
+        Footprint {
+            mapping: size_of::<Self>(),
+            shared: 0,
+        }
+    }
+}

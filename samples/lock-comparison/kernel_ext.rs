@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Safe abstractions over the C side: those of the driver that its locks need, and a few more.
+//!
+//! All of the module's `unsafe` is below here.
+
+// The driver needs more of its files than this module does: hence `allow(dead_code)`.
+
+#[path = "../../rust/kernel_ext/bindings.rs"]
+mod bindings;
+#[path = "../../rust/kernel_ext/hash.rs"]
+pub(crate) mod hash;
+#[allow(dead_code)]
+#[path = "../../rust/kernel_ext/rwsem.rs"]
+pub(crate) mod rwsem;
+#[allow(dead_code)]
+#[path = "../../rust/kernel_ext/task.rs"]
+pub(crate) mod task;
+#[allow(dead_code)]
+#[path = "../../rust/kernel_ext/wait.rs"]
+pub(crate) mod wait;
+#[allow(dead_code)]
+#[path = "../../rust/kernel_ext/xarray.rs"]
+pub(crate) mod xarray;
+
+pub(crate) mod kthread;
+pub(crate) mod range_lock;
+pub(crate) mod slab;
+pub(crate) mod topology;
