@@ -5,7 +5,7 @@
 host      the checks of scripts/inside/check, Rust's and Python's unit tests, and that a
           warning on a guest's console is found
 guest     the kselftests of samples/selftests in a guest, by Linux's own runner; those of
-          SPECIAL in the special guest
+          SPECIAL in the special guest, those of NODES in one with two NUMA nodes
 persist   a pattern written in one boot and verified in the next; a page that is dirty when
           the machine shuts down
 """
@@ -33,6 +33,8 @@ PERSIST = KSELFTEST / "rdax/persist.sh"
 SHUTDOWN = KSELFTEST / "rdax/shutdown.sh"
 # What needs QEMU's monitor, or caches that survive a power failure: in the special guest only.
 SPECIAL = ("poison_mce", "eadr")
+# What needs several NUMA nodes.
+NODES = ("lock_comparison.sh",)
 
 
 class Fold:
@@ -70,11 +72,13 @@ def host_verdicts(tap: Tap, suite: str, command: Sequence[str | Path], **env: st
 
 
 def in_guest(tap: Tap, name: str, command: Sequence[str], reader: Reader | None,
-             timeout: float, *, special: bool = False, parameters: str = "") -> guest.Result:
+             timeout: float, *, special: bool = False, parameters: str = "",
+             machine: guest.Machine | None = None) -> guest.Result:
     """Run COMMAND in a guest; two results: did it end as it should, is its console clean?"""
     fold = Fold()
     result = guest.boot(command, timeout=timeout, name=name.replace(" ", "-"),
                         special=special, parameters=parameters,
+                        machine=machine or guest.Machine(),
                         sink=by_lines(reader.line if reader else fold.line))
     if reader:
         reader.end(result.status)
@@ -150,10 +154,14 @@ def in_boot(tap: Tap) -> None:
         return
     runner = str(KSELFTEST / "run_kselftest.sh")
     say("guest: the kselftests")
-    in_guest(tap, "kselftest", [runner, *options("-S", SPECIAL)], Kselftest(tap), timeout=900)
+    in_guest(tap, "kselftest", [runner, *options("-S", SPECIAL + NODES)], Kselftest(tap),
+             timeout=900)
     say("guest: those that need the special guest")
     in_guest(tap, "special", [runner, *options("-t", SPECIAL)], Kselftest(tap), timeout=300,
              special=True)
+    say("guest: those that need several NUMA nodes")
+    in_guest(tap, "nodes", [runner, *options("-t", NODES)], Kselftest(tap), timeout=300,
+             machine=guest.Machine(cpus=4, nodes=2))
 
 
 def persist(tap: Tap) -> None:
