@@ -36,6 +36,10 @@ bench-check:
 test-mutants:
 	@$(LAB) mutants $(MUTANTS)
 
+# make bench-locks PARTS="instructions memory throughput mixed fairness exclusion"
+bench-locks:
+	@$(LAB) bench-locks $(PARTS)
+
 clippy fmtcheck checkpatch shellcheck:
 	@$(LAB) check $@
 
@@ -49,6 +53,7 @@ help:
 	@echo 'make test-mutants  put known bugs back one by one, and see that a test catches each'
 	@echo 'make bench       what operations cost, beside device_dax, ext4 -o dax and anonymous memory'
 	@echo 'make bench-check  fail if one of them costs more than it did, by the same comparison'
+	@echo 'make bench-locks  measure the locks of samples/lock-comparison beside each other'
 	@echo 'make shell       a guest with the module loaded, and a prompt'
 	@echo 'make check       all of: clippy fmtcheck checkpatch shellcheck'
 	@echo 'make setup       only get what is missing'
@@ -58,5 +63,5 @@ help:
 	@echo 'RDAX_CACHE=DIR   where the lab is kept (default ~/.cache/rdax)'
 	@echo 'RDAX_MIRROR=URL  the Debian mirror (default: the one of this machine)'
 
-.PHONY: all modules run shell setup test test-mutants bench bench-check clippy fmtcheck \
+.PHONY: all modules run shell setup test test-mutants bench bench-check bench-locks clippy fmtcheck \
 	checkpatch shellcheck check clean distclean help

@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Measure the locks of samples/lock-comparison beside each other: bench_locks.py [PART...]
+
+instructions  of an uncontended pair of lock and unlock
+memory        of a mapping, and what locked pages leave behind
+throughput    by threads, with no, some and full contention
+mixed         the same where a tenth of the ranges is of 2 MiB
+fairness      who gets how much of a page that all want
+exclusion     two holders of a page, counted, on four NUMA nodes
+
+Each part replaces its own figures in RESULTS; the tables and plots are made anew.
+"""
+
+import json
+import os
+import re
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import guest
+import locks_report
+from tap import by_lines
+
+COMMAND = "/rdax/scripts/guest/lock_comparison.py"
+RESULTS = Path("/rdax/Documentation/performance/locks")
+CPUS = os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Boot:
+    """A guest, and the parts that are measured in it."""
+
+    name: str
+    machine: guest.Machine
+    parts: tuple[str, ...]
+
+
+BOOTS = (
+    Boot("counting", guest.Machine(cpus=1, count_instructions=True), ("instructions",)),
+    Boot("parallel", guest.Machine(cpus=CPUS), ("memory", "throughput", "mixed", "fairness")),
+    Boot("nodes", guest.Machine(cpus=8, nodes=4), ("exclusion",)),
+)
+
+
+def say(text: str) -> None:
+    print(f"lab: {text}", file=sys.stderr, flush=True)
+
+
+def text_of(results: object) -> str:
+    """JSON, with the rounds of a figure on one line."""
+    text = json.dumps(results, indent=1)
+    return re.sub(r"\[[\d\s.,e-]+\]", lambda rounds: " ".join(rounds[0].split()), text) + "\n"
+
+
+class Collector:
+    """Takes what the guest prints; tells how long each part takes."""
+
+    def __init__(self) -> None:
+        self.schemes: list[dict[str, str]] = []
+        self.parts: dict[str, dict[str, object]] = {}
+        self.rows: list[dict[str, object]] = []
+        self.part: str | None = None
+        self.begun = time.monotonic()
+
+    def line(self, text: str) -> None:
+        try:
+            found = json.loads(text)
+        except json.JSONDecodeError:
+            say(f"guest: {text}")
+            return
+        if "part" in found:
+            self.end()
+            self.part, self.rows, self.begun = found["part"], [], time.monotonic()
+        elif self.part is None:
+            self.schemes.append(found)
+        else:
+            self.rows.append(found)
+
+    def end(self) -> None:
+        if self.part is not None:
+            seconds = round(time.monotonic() - self.begun, 1)
+            say(f"{self.part}: {len(self.rows)} figures, {seconds:.0f} s")
+            self.parts[self.part] = {"seconds": seconds, "rows": locks_report.fold(self.rows)}
+
+
+def measure(boot: Boot, parts: list[str]) -> Collector | None:
+    """Boots; None if that failed."""
+    say(f"{', '.join(parts)}: a guest of {boot.machine.cpus} CPUs, {boot.machine.nodes} nodes"
+        + (", instructions counted" if boot.machine.count_instructions else ""))
+    collector = Collector()
+    result = guest.boot([COMMAND, *parts], timeout=900, name=boot.name, machine=boot.machine,
+                        sink=by_lines(collector.line))
+    for line in result.explain():
+        say(line)
+    return None if result.exit_status else collector
+
+
+def main() -> int:
+    wanted = sys.argv[1:] or [part for boot in BOOTS for part in boot.parts]
+    unknown = set(wanted) - {part for boot in BOOTS for part in boot.parts}
+    if unknown:
+        print(f"bench-locks: no part {unknown.pop()}", file=sys.stderr)
+        return 2
+    begun = time.monotonic()
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / "results.json"
+    results = json.loads(path.read_text()) if path.exists() else {"parts": {}}
+    for boot in BOOTS:
+        parts = [part for part in boot.parts if part in wanted]
+        if not parts:
+            continue
+        collector = measure(boot, parts)
+        if collector is None:
+            print(f"bench-locks: FAILED: {', '.join(parts)}")
+            return 1
+        results["schemes"] = collector.schemes
+        for part, figures in collector.parts.items():
+            results["parts"][part] = {"cpus": boot.machine.cpus, "host_cpus": CPUS,
+                                      "nodes": boot.machine.nodes, **figures}
+        path.write_text(text_of(results))
+    locks_report.write(results, RESULTS)
+    print(f"bench-locks: {len(wanted)} parts in {time.monotonic() - begun:.0f} s; "
+          "Documentation/performance/locks/results.md")
+    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except guest.GuestError as error:
+        print(f"bench-locks: FAILED: {error}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

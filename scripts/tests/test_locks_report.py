@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Unit tests of locks_report.py: what it says of figures that are known."""
+
+import tempfile
+import unittest
+from pathlib import Path
+from xml.dom import minidom
+
+import locks_report
+from locks_report import BASE
+
+
+def part(*rows: dict[str, object]) -> dict[str, object]:
+    return {"cpus": 2, "host_cpus": 2, "nodes": 1, "rows": locks_report.fold(rows)}
+
+
+def rounds(case: str, scheme: str, *values: float) -> list[dict[str, object]]:
+    return [{"case": case, "scheme": scheme, "value": value} for value in values]
+
+
+class Fold(unittest.TestCase):
+    def test_rounds_of_a_case_and_scheme_become_a_list(self) -> None:
+        folded = locks_report.fold([*rounds("none 1", "range", 1, 2),
+                                    *rounds("none 2", "range", 3)])
+        self.assertEqual(folded, [{"case": "none 1", "scheme": "range", "value": [1, 2]},
+                                  {"case": "none 2", "scheme": "range", "value": [3]}])
+
+
+class Throughput(unittest.TestCase):
+    FIGURES = part(*rounds("none 1", BASE, 1, 2, 4), *rounds("none 2", BASE, 1, 1, 1),
+                   *rounds("none 1", "range", 2, 2, 2), *rounds("none 2", "range", 3, 6, 12))
+
+    def test_each_round_is_held_against_its_own(self) -> None:
+        lines = locks_report.relative_lines(self.FIGURES)
+        self.assertEqual(lines[1][1:], ["1.00 (0.75–1.50)", "3.00 (3.00–3.00)"])
+
+    def test_the_plot_is_a_picture_with_each_scheme(self) -> None:
+        picture = minidom.parseString(str(locks_report.throughput_plot(self.FIGURES)))
+        texts = [node.firstChild.data for node in picture.getElementsByTagName("text")]
+        for scheme in (BASE, "range"):
+            self.assertIn(locks_report.TITLES[scheme], texts)
+
+
+class Exclusion(unittest.TestCase):
+    CLAIMS = ({"scheme": "range", "faults": "1"}, {"scheme": "mapping-read", "faults": "0"})
+
+    def lines(self, of_range: int, of_read: int) -> list[str]:
+        figures = part(*({"case": "faults", "scheme": scheme, "pairs": 800, "violations": count,
+                          "across": 0} for scheme, count in (("range", of_range),
+                                                             ("mapping-read", of_read))))
+        return [line for line in locks_report.exclusion(figures, self.CLAIMS) if " of 800" in line]
+
+    def test_what_is_as_said_has_no_mark(self) -> None:
+        self.assertFalse([line for line in self.lines(0, 7) if "(!)" in line])
+
+    def test_what_is_not_has_one(self) -> None:
+        self.assertEqual(["(!)" in line for line in self.lines(1, 0)], [True, True])
+
+
+class Write(unittest.TestCase):
+    def test_parts_that_were_not_measured_are_left_out(self) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            locks_report.write({"parts": {"throughput": Throughput.FIGURES}}, Path(name))
+            self.assertEqual({path.name for path in Path(name).iterdir()},
+                             {"results.md", "throughput.svg"})
+            self.assertNotIn("## Memory", (Path(name) / "results.md").read_text())
+
+
+if __name__ == "__main__":
+    unittest.main()
