@@ -14,6 +14,7 @@ pub(crate) mod fs;
 mod hash;
 pub(crate) mod iov;
 pub(crate) mod kiocb;
+pub(crate) mod lockdep;
 pub(crate) mod log;
 pub(crate) mod memory_failure;
 pub(crate) mod mm;

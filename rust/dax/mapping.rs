@@ -32,6 +32,7 @@ use super::{
     order::Order,
 };
 use crate::kernel_ext::{
+    lockdep::LockdepMap,
     wait::{
         WaitTable,
         Wake,
@@ -100,6 +101,9 @@ pub(crate) struct Mapping {
     entries: XArray<Entry>,
     #[pin]
     waiters: WaitTable,
+    /// All the entry locks, for lockdep.
+    #[pin]
+    dep_map: LockdepMap,
     pub(crate) events: Events,
 }
 
@@ -109,6 +113,7 @@ impl Mapping {
         try_pin_init!(Self {
             entries <- XArray::new(),
             waiters <- WaitTable::new(),
+            dep_map <- LockdepMap::new(c"rdax_entry"),
             events: Events {
                 grabs: Counter::new(),
                 created: Counter::new(),
@@ -144,6 +149,7 @@ impl Mapping {
         order: Order,
         dirty: bool,
     ) -> Result<LockedEntry<'_>, GrabError> {
+        self.dep_map.might_lock();
         let mut xas = XaState::new(&self.entries, pgoff, order.get());
         let mut woken = None;
         loop {
@@ -211,6 +217,7 @@ impl Mapping {
         find: impl Fn(&mut Guard<'_, '_, Entry>, usize) -> Option<(usize, Entry)>,
     ) -> Option<LockedEntry<'_>> {
         let last = end.checked_sub(1).filter(|&last| last >= from)?;
+        self.dep_map.might_lock();
         let mut woken = None;
         loop {
             let mut xas = XaState::new(&self.entries, from, 0);
@@ -374,7 +381,7 @@ impl Mapping {
             dirty: dirty || guard.is_marked(DIRTY),
             hole: entry.kind() == Kind::Zero,
         };
-        self.locked(entry.order().align_down(index), entry, marks)
+        self.locked(guard, entry.order().align_down(index), entry, marks)
     }
 
     /// Stores `entry`, with its lock bit set, in place of all that is in the run to which `guard` is a
@@ -389,11 +396,20 @@ impl Mapping {
         if marks.dirty {
             guard.mark(DIRTY, true);
         }
-        Ok(self.locked(guard.index(), entry, marks))
+        let start = guard.index();
+        Ok(self.locked(guard, start, entry, marks))
     }
 
-    fn locked(&self, start: usize, entry: Entry, marks: Marks) -> LockedEntry<'_> {
+    fn locked<'a>(
+        &'a self,
+        guard: Guard<'_, '_, Entry>,
+        start: usize,
+        entry: Entry,
+        marks: Marks,
+    ) -> LockedEntry<'a> {
         self.events.grabs.inc();
+        drop(guard);
+        self.dep_map.acquire();
         // INVARIANT: The callers have set the lock bit, under the `xa_lock`; nobody had it: they have looked
         // under the same.
         LockedEntry {
@@ -551,6 +567,7 @@ impl<'a> LockedEntry<'a> {
         let (mapping, start, order) = (self.mapping, self.start, self.order());
         // The lock goes with the entry.
         core::mem::forget(self);
+        mapping.dep_map.release();
         let old = XaState::new(&mapping.entries, start, order.get())
             .lock()
             .erase();
@@ -561,6 +578,7 @@ impl<'a> LockedEntry<'a> {
 
 impl Drop for LockedEntry<'_> {
     fn drop(&mut self) {
+        self.mapping.dep_map.release();
         let mut xas = XaState::new(&self.mapping.entries, self.start, self.order().get());
         let mut guard = xas.lock();
         let marks = Marks {

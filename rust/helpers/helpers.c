@@ -10,6 +10,7 @@
 #include <../../drivers/nvdimm/nd.h>
 #endif
 
+#include "lockdep.c"
 #include "mm.c"
 #include "nd.c"
 #include "params.c"

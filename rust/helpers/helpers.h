@@ -2,6 +2,7 @@
 #ifndef _RDAX_HELPERS_H
 #define _RDAX_HELPERS_H
 
+#include <linux/lockdep_types.h>
 #include <linux/memory-failure.h>
 #include <linux/mm_types.h>
 #include <linux/nd.h>
@@ -21,6 +22,15 @@ int devm_namespace_enable(struct device *dev, struct nd_namespace_common *ndns,
 void nvdimm_badblocks_populate(struct nd_region *nd_region, struct badblocks *bb,
 			       const struct range *range);
 long nvdimm_clear_poison(struct device *dev, phys_addr_t phys, unsigned int len);
+
+/* lockdep.c */
+#ifdef CONFIG_LOCKDEP
+void rust_helper_lockdep_init_map(struct lockdep_map *map, const char *name,
+				  struct lock_class_key *key);
+void rust_helper_might_lock(struct lockdep_map *map);
+void rust_helper_rwsem_acquire(struct lockdep_map *map);
+void rust_helper_rwsem_release(struct lockdep_map *map);
+#endif
 
 /* mm.c */
 bool rust_helper_vmf_pud_none(const struct vm_fault *vmf);

@@ -6,6 +6,7 @@
 
 #[path = "../../kernel_ext/hash.rs"]
 pub(crate) mod hash;
+pub(crate) mod lockdep;
 pub(crate) mod wait;
 pub(crate) mod xarray;
 
