@@ -110,3 +110,75 @@ impl Entry {
         Self(bits)
     }
 }
+
+#[cfg(CONFIG_KUNIT = "y")]
+#[kernel::prelude::kunit_tests(rdax_entry)]
+mod tests {
+    use super::*;
+
+    const ORDERS: [u32; 11] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 18];
+    /// The smallest, both sides of a bit that another field is at, and the last of 52 address bits.
+    const KINDS: [Kind; 7] = [
+        Kind::Empty,
+        Kind::Zero,
+        Kind::Mapped { pfn: 0 },
+        Kind::Mapped { pfn: 1 },
+        Kind::Mapped { pfn: 255 },
+        Kind::Mapped { pfn: 256 },
+        Kind::Mapped { pfn: (1 << 40) - 1 },
+    ];
+
+    fn entries() -> impl Iterator<Item = (Kind, Order, Entry)> {
+        KINDS.into_iter().flat_map(|kind| {
+            ORDERS
+                .into_iter()
+                .filter_map(Order::new)
+                .map(move |order| (kind, order, Entry::new(kind, order)))
+        })
+    }
+
+    #[test]
+    fn keeps_kind_and_order() {
+        assert_eq!(entries().count(), KINDS.len() * ORDERS.len());
+        for (kind, order, entry) in entries() {
+            for entry in [entry, entry.locked(), entry.locked().unlocked()] {
+                assert!(entry.kind() == kind);
+                assert!(entry.order() == order);
+                assert!(Entry::from_bits(entry.bits()) == entry);
+            }
+        }
+    }
+
+    #[test]
+    fn lock_bit() {
+        for (_, _, entry) in entries() {
+            assert!(!entry.is_locked());
+            assert!(entry.locked().is_locked());
+            assert!(entry.locked() != entry);
+            assert!(entry.locked().unlocked() == entry);
+            // xa_mk_value() has 63 bits.
+            assert_eq!(entry.locked().bits() >> 63, 0);
+        }
+    }
+
+    #[test]
+    fn different_words() {
+        for (i, (_, _, one)) in entries().enumerate() {
+            for (j, (_, _, other)) in entries().enumerate() {
+                let same = one == other;
+                assert_eq!(same, i == j);
+            }
+        }
+    }
+
+    #[test]
+    fn behind() {
+        for (_, order, entry) in entries() {
+            let len = order.pages();
+            assert_eq!(entry.behind(0), Some(len));
+            assert_eq!(entry.behind(3 * len - 1), Some(3 * len));
+            assert_eq!(entry.behind(3 * len), Some(4 * len));
+            assert_eq!(entry.behind(usize::MAX), None);
+        }
+    }
+}

@@ -188,3 +188,185 @@ impl Drop for Woken<'_> {
         self.table.wake(self.key, Wake::Next);
     }
 }
+
+#[kunit_tests(rdax_wait)]
+mod tests {
+    use super::*;
+    use core::sync::atomic::{
+        AtomicUsize,
+        Ordering, //
+    };
+    use kernel::{
+        sync::Arc,
+        time::{
+            delay::fsleep,
+            Delta, //
+        },
+        workqueue, //
+    };
+
+    const KEY: usize = 4096;
+
+    #[pin_data]
+    struct Shared {
+        #[pin]
+        table: WaitTable,
+        /// How many are about to wait, were woken, and have gone.
+        coming: AtomicUsize,
+        woken: AtomicUsize,
+        gone: AtomicUsize,
+    }
+
+    impl Shared {
+        fn new() -> Result<Arc<Self>> {
+            Arc::pin_init(
+                try_pin_init!(Self {
+                    table <- WaitTable::new(),
+                    coming: AtomicUsize::new(0),
+                    woken: AtomicUsize::new(0),
+                    gone: AtomicUsize::new(0),
+                }),
+                GFP_KERNEL,
+            )
+        }
+
+        /// Another task waits for `key`, and then takes what it waited for, or passes it on.
+        fn spawn(self: &Arc<Self>, key: usize, takes: bool) -> Result {
+            let shared = self.clone();
+            workqueue::system_unbound().try_spawn(GFP_KERNEL, move || {
+                let before = Counted(&shared.coming);
+                let woken = shared.table.wait_exclusive(key, before);
+                shared.woken.fetch_add(1, Ordering::SeqCst);
+                if takes {
+                    woken.settle(key);
+                } else {
+                    drop(woken);
+                }
+                shared.gone.fetch_add(1, Ordering::SeqCst);
+            })?;
+            Ok(())
+        }
+
+        /// Wakes those who waited and still do, so that nothing outlives the test.
+        fn end(&self, all: usize) -> Result {
+            for _ in 0..10_000 {
+                if self.gone.load(Ordering::SeqCst) == all {
+                    return Ok(());
+                }
+                self.table.wake(KEY, Wake::All);
+                fsleep(Delta::from_millis(1));
+            }
+            Err(ETIMEDOUT)
+        }
+    }
+
+    /// Counts when dropped: the waiter is in its queue then.
+    struct Counted<'a>(&'a AtomicUsize);
+
+    impl Drop for Counted<'_> {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn reaches(counter: &AtomicUsize, value: usize) -> Result {
+        for _ in 0..10_000 {
+            if counter.load(Ordering::SeqCst) >= value {
+                return Ok(());
+            }
+            fsleep(Delta::from_millis(1));
+        }
+        Err(ETIMEDOUT)
+    }
+
+    /// Another key of the same queue.
+    fn neighbour() -> usize {
+        let queue = hash_long(KEY, TABLE_BITS);
+        let mut key = KEY + 1;
+        while hash_long(key, TABLE_BITS) != queue {
+            key += 1;
+        }
+        key
+    }
+
+    /// One queue serves many keys, and a wake-up is for one of them.
+    #[test]
+    fn keys() -> Result {
+        let shared = Shared::new()?;
+        assert!(!shared.table.wake(KEY, Wake::All));
+        shared.spawn(KEY, true)?;
+        reaches(&shared.coming, 1)?;
+        // Its queue has somebody, but not for this.
+        assert!(shared.table.wake(neighbour(), Wake::All));
+        fsleep(Delta::from_millis(20));
+        assert_eq!(shared.woken.load(Ordering::SeqCst), 0);
+        assert!(shared.table.wake(KEY, Wake::Next));
+        let came = reaches(&shared.woken, 1);
+        shared.end(1)?;
+        came?;
+        // It took itself off the queue.
+        assert!(!shared.table.wake(KEY, Wake::All));
+        Ok(())
+    }
+
+    /// One wake-up, one waiter; the wake-up of one who took what it waited for goes no further.
+    #[test]
+    fn next_wakes_one() -> Result {
+        let shared = Shared::new()?;
+        for _ in 0..3 {
+            shared.spawn(KEY, true)?;
+        }
+        reaches(&shared.coming, 3)?;
+        shared.table.wake(KEY, Wake::Next);
+        let came = reaches(&shared.woken, 1);
+        fsleep(Delta::from_millis(20));
+        let woken = shared.woken.load(Ordering::SeqCst);
+        shared.end(3)?;
+        came?;
+        assert_eq!(woken, 1);
+        Ok(())
+    }
+
+    #[test]
+    fn all_wakes_all() -> Result {
+        let shared = Shared::new()?;
+        for _ in 0..3 {
+            shared.spawn(KEY, true)?;
+        }
+        reaches(&shared.coming, 3)?;
+        shared.table.wake(KEY, Wake::All);
+        let came = reaches(&shared.woken, 3);
+        shared.end(3)?;
+        came
+    }
+
+    /// Who goes without what it waited for passes the wake-up on.
+    #[test]
+    fn passed_on() -> Result {
+        let shared = Shared::new()?;
+        for _ in 0..3 {
+            shared.spawn(KEY, false)?;
+        }
+        reaches(&shared.coming, 3)?;
+        shared.table.wake(KEY, Wake::Next);
+        let came = reaches(&shared.woken, 3);
+        shared.end(3)?;
+        came
+    }
+
+    /// That of another key is passed on too: it was not for what is settled.
+    #[test]
+    fn settled_for_another() -> Result {
+        let shared = Shared::new()?;
+        shared.spawn(KEY, true)?;
+        reaches(&shared.coming, 1)?;
+        let woken = Woken {
+            table: &shared.table,
+            key: KEY,
+        };
+        woken.settle(neighbour());
+        let came = reaches(&shared.woken, 1);
+        shared.end(1)?;
+        came
+    }
+}

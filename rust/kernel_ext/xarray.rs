@@ -284,8 +284,8 @@ impl<T: Value> Guard<'_, '_, T> {
         self.store(value).ok().flatten()
     }
 
-    /// Stores `value` at the walk's run of indices, in place of all entries there; returns the first
-    /// of them. The value has their marks together.
+    /// Stores `value` at the walk's run of indices, in place of all entries there. The value has their
+    /// marks together. Returns what it is in the place of, if that has the same order.
     ///
     /// Errors: `ENOMEM` when a node is needed and none can be had without sleeping. Drop the guard,
     /// call [`XaState::nomem`], and begin anew.
@@ -309,5 +309,266 @@ impl<T: Value> Drop for Guard<'_, '_, T> {
         }
         // SAFETY: The lock is held by the type invariants.
         unsafe { bindings::xa_unlock(self.state.xa.inner.get()) };
+    }
+}
+
+#[kunit_tests(rdax_xarray)]
+mod tests {
+    use super::*;
+
+    impl Value for usize {
+        fn into_bits(self) -> usize {
+            self
+        }
+
+        fn from_bits(bits: usize) -> Self {
+            bits
+        }
+    }
+
+    fn array() -> Result<Pin<KBox<XArray<usize>>>> {
+        KBox::pin_init(XArray::new(), GFP_KERNEL)
+    }
+
+    fn store(xa: &XArray<usize>, index: usize, order: u32, value: usize) -> Result<Option<usize>> {
+        let mut xas = XaState::new(xa, index, order);
+        loop {
+            match xas.lock().store(value) {
+                Err(_) => (),
+                stored => return stored,
+            }
+            if !xas.nomem() {
+                return Err(ENOMEM);
+            }
+        }
+    }
+
+    fn at(xa: &XArray<usize>, index: usize, order: u32) -> Option<usize> {
+        XaState::new(xa, index, order).lock().find_conflict()
+    }
+
+    fn find(xa: &XArray<usize>, from: usize, max: usize) -> Option<(usize, usize)> {
+        XaState::new(xa, from, 0).lock().find(max)
+    }
+
+    fn find_marked(xa: &XArray<usize>, from: usize, max: usize) -> Option<(usize, usize)> {
+        XaState::new(xa, from, 0)
+            .lock()
+            .find_marked(max, Mark::Mark1)
+    }
+
+    fn mark(xa: &XArray<usize>, index: usize, order: u32) {
+        let mut xas = XaState::new(xa, index, order);
+        let mut guard = xas.lock();
+        guard.find_conflict();
+        guard.mark(Mark::Mark1, true);
+    }
+
+    /// An entry of any order is found from all of its run, and only from there.
+    #[test]
+    fn orders() -> Result {
+        for order in [0, 1, 5, 6, 7, 9, 11, 12, 18] {
+            let xa = array()?;
+            let len = 1usize << order;
+            let start = 5 * len;
+            // Aligned by the walk.
+            assert_eq!(store(&xa, start + len / 2, order, 42)?, None);
+            for inside in [start, start + len / 2, start + len - 1] {
+                assert_eq!(at(&xa, inside, 0), Some(42));
+                assert_eq!(find(&xa, inside, usize::MAX), Some((inside, 42)));
+            }
+            for outside in [0, start - 1, start + len, 6 * len] {
+                assert_eq!(at(&xa, outside, 0), None);
+            }
+            assert_eq!(find(&xa, 0, start - 1), None);
+            assert_eq!(find(&xa, 0, start), Some((start, 42)));
+            assert_eq!(find(&xa, start + len, usize::MAX), None);
+            assert_eq!(XaState::new(&xa, start, order).lock().erase(), Some(42));
+            assert_eq!(find(&xa, 0, usize::MAX), None);
+        }
+        Ok(())
+    }
+
+    /// The topmost index, and the largest value.
+    #[test]
+    fn edges() -> Result {
+        let xa = array()?;
+        let value = usize::MAX >> 1;
+        assert_eq!(store(&xa, usize::MAX, 0, value)?, None);
+        assert_eq!(store(&xa, 0, 0, 0)?, None);
+        assert_eq!(at(&xa, 0, 0), Some(0));
+        assert_eq!(find(&xa, 1, usize::MAX), Some((usize::MAX, value)));
+        xa.clear();
+        assert_eq!(find(&xa, 0, usize::MAX), None);
+        Ok(())
+    }
+
+    /// A larger entry takes the place of all the smaller ones in its run, and has their marks.
+    #[test]
+    fn multi_index() -> Result {
+        for marked in [false, true] {
+            let xa = array()?;
+            for index in [511, 512, 600, 1023, 1024] {
+                assert_eq!(store(&xa, index, 0, index)?, None);
+            }
+            mark(&xa, 511, 0);
+            if marked {
+                mark(&xa, 600, 0);
+            }
+            assert_eq!(at(&xa, 700, 9), Some(512));
+            // What they were, it does not say: the walk ends at the node above them.
+            assert_eq!(store(&xa, 700, 9, 42)?, None);
+            for index in [512, 600, 700, 1023] {
+                assert_eq!(at(&xa, index, 0), Some(42));
+            }
+            assert_eq!(at(&xa, 511, 0), Some(511));
+            assert_eq!(at(&xa, 1024, 0), Some(1024));
+            assert_eq!(find_marked(&xa, 512, 1023), marked.then_some((512, 42)));
+            assert_eq!(find_marked(&xa, 0, usize::MAX), Some((511, 511)));
+            // Over one of the same order: in place.
+            assert_eq!(store(&xa, 512, 9, 43)?, Some(42));
+            assert_eq!(find_marked(&xa, 512, 1023).is_some(), marked);
+        }
+        Ok(())
+    }
+
+    /// Marks are the entry's, found from anywhere before it, and go with it.
+    #[test]
+    fn marks() -> Result {
+        let xa = array()?;
+        for (index, order) in [(0, 0), (512, 9), (1024, 4), (1 << 18, 18)] {
+            store(&xa, index, order, index)?;
+        }
+        assert_eq!(find_marked(&xa, 0, usize::MAX), None);
+        for (index, order) in [(512, 9), (1 << 18, 18)] {
+            mark(&xa, index, order);
+        }
+        assert_eq!(find_marked(&xa, 0, usize::MAX), Some((512, 512)));
+        assert_eq!(find_marked(&xa, 0, 511), None);
+        // Also from within it.
+        let found = find_marked(&xa, 1000, usize::MAX);
+        assert_eq!(
+            found.map(|(index, value)| (index >> 9, value)),
+            Some((1, 512))
+        );
+        assert_eq!(find_marked(&xa, 1024, usize::MAX), Some((1 << 18, 1 << 18)));
+        {
+            let mut xas = XaState::new(&xa, 512, 9);
+            let mut guard = xas.lock();
+            assert_eq!(guard.find_conflict(), Some(512));
+            assert!(guard.is_marked(Mark::Mark1));
+            assert!(!guard.is_marked(Mark::Mark0));
+            guard.mark(Mark::Mark1, false);
+            assert!(!guard.is_marked(Mark::Mark1));
+        }
+        assert_eq!(find_marked(&xa, 0, 1 << 17), None);
+        assert!(XaState::new(&xa, 1 << 18, 18).lock().erase().is_some());
+        store(&xa, 1 << 18, 18, 1)?;
+        assert_eq!(find_marked(&xa, 0, usize::MAX), None);
+        Ok(())
+    }
+
+    /// A walk that found an entry from within it stores over the whole of it, without a new walk.
+    #[test]
+    fn adopt_order() -> Result {
+        for order in [0, 3, 6, 9, 10, 18] {
+            let xa = array()?;
+            let start = 3usize << order;
+            let inside = start + (1 << order) / 3;
+            store(&xa, start, order, 1)?;
+            mark(&xa, start, order);
+            {
+                let mut xas = XaState::new(&xa, inside, 0);
+                let mut guard = xas.lock();
+                assert_eq!(guard.find(usize::MAX), Some((inside, 1)));
+                guard.adopt_order(order);
+                assert_eq!(guard.store(2)?, Some(1));
+                assert!(guard.is_marked(Mark::Mark1));
+                guard.mark(Mark::Mark1, false);
+            }
+            assert_eq!(find_marked(&xa, 0, usize::MAX), None);
+            for index in [start, inside, start + (1 << order) - 1] {
+                assert_eq!(at(&xa, index, 0), Some(2));
+            }
+            assert_eq!(at(&xa, start - 1, 0), None);
+            assert_eq!(at(&xa, start + (1 << order), 0), None);
+        }
+        Ok(())
+    }
+
+    /// One walk, many steps under one lock; and again after an unlock.
+    #[test]
+    fn steps() -> Result {
+        let xa = array()?;
+        for index in [3, 64, 4096] {
+            store(&xa, index, 0, index)?;
+        }
+        let mut xas = XaState::new(&xa, 0, 0);
+        for _ in 0..2 {
+            let mut guard = xas.lock();
+            guard.set_order(0, 0);
+            let mut sum = 0;
+            while let Some((index, value)) = guard.find(usize::MAX) {
+                assert_eq!(index, value);
+                sum += value;
+                guard.set_order(index + 1, 0);
+            }
+            assert_eq!(sum, 3 + 64 + 4096);
+        }
+        Ok(())
+    }
+
+    /// A store that gets no node says so, changes nothing, and works when it was given one.
+    #[cfg(CONFIG_FAILSLAB)]
+    #[test]
+    fn nomem() -> Result {
+        let xa = array()?;
+        store(&xa, 1, 0, 1)?;
+        for (index, order) in [(64, 0), (4096, 0), (1 << 20, 9)] {
+            let mut xas = XaState::new(&xa, index, order);
+            // Nothing is lacking.
+            assert!(!xas.nomem());
+            let mut lacked = 0;
+            loop {
+                // The first allocation from here on fails: each round gets one node further.
+                //
+                // SAFETY: Only this task looks at the field.
+                unsafe { (*bindings::get_current()).fail_nth = 1 };
+                let stored = xas.lock().store(7);
+                // SAFETY: As above.
+                unsafe { (*bindings::get_current()).fail_nth = 0 };
+                if stored == Ok(None) {
+                    break;
+                }
+                assert!(stored == Err(ENOMEM));
+                assert_eq!(at(&xa, index, order), None);
+                assert_eq!(at(&xa, 1, 0), Some(1));
+                assert!(xas.nomem());
+                lacked += 1;
+                assert!(lacked < 10);
+            }
+            assert!(lacked > 0);
+            assert_eq!(at(&xa, index, order), Some(7));
+            drop(xas);
+            assert_eq!(XaState::new(&xa, index, order).lock().erase(), Some(7));
+        }
+        Ok(())
+    }
+
+    /// A spare node that is not needed goes with the walk (kmemleak sees it if not).
+    #[cfg(CONFIG_FAILSLAB)]
+    #[test]
+    fn spare_node() -> Result {
+        let xa = array()?;
+        let mut xas = XaState::new(&xa, 64, 0);
+        // SAFETY: Only this task looks at the field.
+        unsafe { (*bindings::get_current()).fail_nth = 1 };
+        let stored = xas.lock().store(7);
+        // SAFETY: As above.
+        unsafe { (*bindings::get_current()).fail_nth = 0 };
+        assert!(stored.is_err());
+        assert!(xas.nomem());
+        assert!(!xas.raw.xa_alloc.is_null());
+        Ok(())
     }
 }
