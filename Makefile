@@ -3,7 +3,8 @@
 # rdax: see README.md. `make help` lists what there is; scripts/lab does the work.
 # (The module's own rules are in Kbuild.)
 
-LAB := scripts/lab
+# KERNEL=debug or kasan: with that kernel instead of Debian's own.
+LAB := scripts/lab$(if $(KERNEL), --kernel $(KERNEL))
 
 all: modules
 
@@ -32,6 +33,9 @@ bench:
 bench-check:
 	@$(LAB) bench --check $(BENCH)
 
+torture:
+	@$(LAB) torture
+
 # make test-mutants MUTANTS="01 20"
 test-mutants:
 	@$(LAB) mutants $(MUTANTS)
@@ -54,14 +58,16 @@ help:
 	@echo 'make bench       what operations cost, beside device_dax, ext4 -o dax and anonymous memory'
 	@echo 'make bench-check  fail if one of them costs more than it did, by the same comparison'
 	@echo 'make bench-locks  measure the locks of samples/lock-comparison beside each other'
+	@echo 'make torture     the guest'"'"'s tests on two kernels built to find bugs (built first: an hour)'
 	@echo 'make shell       a guest with the module loaded, and a prompt'
 	@echo 'make check       all of: clippy fmtcheck checkpatch shellcheck'
 	@echo 'make setup       only get what is missing'
 	@echo 'make clean       remove what was built'
 	@echo 'make distclean   that, and the cache'
 	@echo
+	@echo 'KERNEL=NAME      with test, shell: the kernel debug or kasan instead of Debian'"'"'s own'
 	@echo 'RDAX_CACHE=DIR   where the lab is kept (default ~/.cache/rdax)'
 	@echo 'RDAX_MIRROR=URL  the Debian mirror (default: the one of this machine)'
 
-.PHONY: all modules run shell setup test test-mutants bench bench-check bench-locks clippy fmtcheck \
-	checkpatch shellcheck check clean distclean help
+.PHONY: all modules run shell setup test test-mutants torture bench bench-check bench-locks clippy \
+	fmtcheck checkpatch shellcheck check clean distclean help
