@@ -4,8 +4,10 @@
 
 Each patch in scripts/mutants says in a line `Test: host NAME`, `Test: guest PROGRAM` or
 `Test: special PROGRAM` which test is to fail: one of rust/host under loom, or a kselftest
-in a guest, or in the special guest, whose console counts too. A bug that isn't caught, a patch that doesn't apply, and a mutant
-that doesn't build are failures.
+in a guest, or in the special guest, whose console counts too. `Test: debug PROGRAM` or
+`Test: kasan PROGRAM` is one in a guest whose kernel has the checks for it; it is tried with
+`scripts/lab --kernel NAME mutants`, and there no other unless it is named. A bug that isn't
+caught, a patch that doesn't apply, and a mutant that doesn't build are failures.
 """
 
 import os
@@ -63,8 +65,8 @@ def caught_on_host(name: str) -> bool:
 
 def caught_in_guest(program: str, *, special: bool) -> bool:
     """Does the kselftest fail, or the kernel complain?"""
-    info = dict(line.split("=", 1) for line in Path("/kernel/info").read_text().splitlines())
-    run(["make", "-C", "/kernel/linux", f"M={COPY}", f"CC={info['cc']}", f"HOSTCC={info['cc']}",
+    cc = guest.kernel()["cc"]
+    run(["make", "-C", "/kernel/linux", f"M={COPY}", f"CC={cc}", f"HOSTCC={cc}",
          f"-j{os.cpu_count()}", "modules"], "it doesn't build")
     with open(os.devnull, "w") as nowhere:
         results = Tap(nowhere)
@@ -84,13 +86,20 @@ def main() -> int:
     wanted = sys.argv[1:]
     tap = Tap()
     for prepare in (["cargo", "fetch", "--locked", "--manifest-path",
-                     str(TOP / "rust/host/Cargo.toml")], [TOP / "scripts/inside/samples", "tests"]):
+                     str(TOP / "rust/host/Cargo.toml")],
+                    [TOP / "scripts/inside/samples", "tests", f"SLOWER={guest.slower()}"]):
         run(prepare, "the tests can't be built", env=os.environ | CARGO)
     for patch in sorted(MUTANTS.glob("*.patch")):
         if wanted and patch.name.split("-")[0] not in wanted:
             continue
         test = next(line for line in patch.read_text().splitlines() if line.startswith("Test: "))
         _, home, name = test.split()
+        kernel = guest.kernel().get("name")
+        if home in guest.SLOWER and home != kernel:
+            tap.result(True, patch.stem, f"needs `make test-mutants KERNEL={home}`")
+            continue
+        if kernel and home != kernel and not wanted:
+            continue
         try:
             mutate(patch)
             caught = (caught_on_host(name) if home == "host"

@@ -31,6 +31,8 @@ MEMORY_MODEL = Path("/kernel/linux/tools/memory-model")
 KSELFTEST = Path("/build/kselftest")
 PERSIST = KSELFTEST / "rdax/persist.sh"
 SHUTDOWN = KSELFTEST / "rdax/shutdown.sh"
+# samples/selftests/settings
+PROGRAM_TIMEOUT = 600
 # What needs QEMU's monitor, or caches that survive a power failure: in the special guest only.
 SPECIAL = ("poison_mce", "eadr")
 # What needs several NUMA nodes.
@@ -142,7 +144,8 @@ def litmus(tap: Tap) -> None:
 
 
 def selftests(tap: Tap) -> bool:
-    return host_command(tap, "the kselftests build", [INSIDE / "samples", "tests"])
+    return host_command(tap, "the kselftests build",
+                        [INSIDE / "samples", "tests", f"SLOWER={guest.slower()}"])
 
 
 def options(option: str, programs: Sequence[str]) -> list[str]:
@@ -152,15 +155,15 @@ def options(option: str, programs: Sequence[str]) -> list[str]:
 def in_boot(tap: Tap) -> None:
     if not selftests(tap):
         return
-    runner = str(KSELFTEST / "run_kselftest.sh")
+    runner = [str(KSELFTEST / "run_kselftest.sh"), "-o", str(PROGRAM_TIMEOUT * guest.slower())]
     say("guest: the kselftests")
-    in_guest(tap, "kselftest", [runner, *options("-S", SPECIAL + NODES)], Kselftest(tap),
+    in_guest(tap, "kselftest", [*runner, *options("-S", SPECIAL + NODES)], Kselftest(tap),
              timeout=900)
     say("guest: those that need the special guest")
-    in_guest(tap, "special", [runner, *options("-t", SPECIAL)], Kselftest(tap), timeout=300,
+    in_guest(tap, "special", [*runner, *options("-t", SPECIAL)], Kselftest(tap), timeout=300,
              special=True)
     say("guest: those that need several NUMA nodes")
-    in_guest(tap, "nodes", [runner, *options("-t", NODES)], Kselftest(tap), timeout=300,
+    in_guest(tap, "nodes", [*runner, *options("-t", NODES)], Kselftest(tap), timeout=300,
              machine=guest.Machine(cpus=4, nodes=2))
 
 
