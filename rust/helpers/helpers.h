@@ -71,7 +71,8 @@ size_t rust_helper_param_read(enum rdax_param param, char *buf, size_t len);
 bool rust_helper_log_ratelimit(void);
 
 /* srcu.c */
-int rust_helper_init_srcu_struct_fast(struct srcu_struct *ssp);
+int rust_helper_init_srcu_struct_fast(struct srcu_struct *ssp, const char *name,
+				      struct lock_class_key *key);
 struct srcu_ctr __percpu *rust_helper_srcu_read_lock_fast(struct srcu_struct *ssp);
 void rust_helper_srcu_read_unlock_fast(struct srcu_struct *ssp, struct srcu_ctr __percpu *scp);
 

@@ -7,9 +7,15 @@
  * makes up for by one of RCU.
  */
 
-int rust_helper_init_srcu_struct_fast(struct srcu_struct *ssp)
+/* With a class of the caller's: the macro would make one for all that come here. */
+int rust_helper_init_srcu_struct_fast(struct srcu_struct *ssp, const char *name,
+				      struct lock_class_key *key)
 {
+#ifdef CONFIG_DEBUG_LOCK_ALLOC
+	return __init_srcu_struct_fast(ssp, name, key);
+#else
 	return init_srcu_struct_fast(ssp);
+#endif
 }
 
 struct srcu_ctr __percpu *rust_helper_srcu_read_lock_fast(struct srcu_struct *ssp)

@@ -8,7 +8,10 @@
 use super::{
     bindings,
     pmem::Media,
-    srcu::Revocable,
+    srcu::{
+        Classes,
+        Revocable, //
+    },
     sysfs::GroupList, //
 };
 use core::{
@@ -25,6 +28,7 @@ use kernel::{
         to_result, //
     },
     prelude::*,
+    static_lock_class,
     sync::{
         atomic::{
             Atomic,
@@ -263,7 +267,16 @@ impl<T> Live<T> {
     ) -> Result<Arc<Revocable<Live<U>>>> {
         // SAFETY: `self` is alive, so that the namespace is bound and enabled, and its devres is not
         // being released: that begins with revoking `self`.
-        unsafe { publish(self.media.namespace(), value) }
+        unsafe {
+            publish(
+                self.media.namespace(),
+                value,
+                Classes {
+                    readers: static_lock_class!(),
+                    revoking: static_lock_class!(),
+                },
+            )
+        }
     }
 
     /// Forgets a value that [`Live::publish`] made of the same media, and that is revoked: nothing of it
@@ -299,6 +312,7 @@ impl<T> Deref for Live<T> {
 unsafe fn publish<T: Send + Sync + 'static>(
     nsio: *mut bindings::nd_namespace_io,
     value: impl PinInit<T, Error>,
+    classes: Classes,
 ) -> Result<Arc<Revocable<Live<T>>>> {
     // SAFETY: The namespace is enabled by the requirements of this function; its mapping, its list of
     // bad blocks and its region are there until devres releases them, after the action added below has
@@ -308,10 +322,13 @@ unsafe fn publish<T: Send + Sync + 'static>(
         Media::new(nsio, region)
     }?;
     let live = Arc::pin_init(
-        Revocable::new(try_pin_init!(Live {
-            media,
-            value <- value,
-        })),
+        Revocable::new(
+            try_pin_init!(Live {
+                media,
+                value <- value,
+            }),
+            classes,
+        ),
         GFP_KERNEL,
     )?;
     // SAFETY: `nsio` is valid and bound by the requirements of this function. The action gets a
@@ -463,7 +480,16 @@ impl Namespace<'_> {
         value: impl PinInit<T, Error>,
     ) -> Result<Arc<Revocable<Live<T>>>> {
         // SAFETY: The namespace is enabled, and being bound, by the type invariants.
-        unsafe { publish(self.io(), value) }
+        unsafe {
+            publish(
+                self.io(),
+                value,
+                Classes {
+                    readers: static_lock_class!(),
+                    revoking: static_lock_class!(),
+                },
+            )
+        }
     }
 
     /// Reads from the media at `offset` bytes into `buf`.

@@ -11,13 +11,13 @@ use super::bindings;
 use core::ops::Deref;
 use kernel::{
     error::to_result,
-    new_mutex,
     prelude::*,
     sync::{
         atomic::{
             Atomic,
             Relaxed, //
         },
+        LockClassKey,
         Mutex, //
     },
     types::{
@@ -43,12 +43,15 @@ unsafe impl Send for Srcu {}
 unsafe impl Sync for Srcu {}
 
 impl Srcu {
-    fn new() -> impl PinInit<Self, Error> {
+    fn new(name: &'static CStr, key: Pin<&'static LockClassKey>) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             // INVARIANT: Initialised here, or construction fails.
-            inner <- Opaque::try_ffi_init(|slot| {
-                // SAFETY: `slot` is valid for writes, and pinned until `drop()`.
-                to_result(unsafe { bindings::init_srcu_struct_fast(slot) })
+            inner <- Opaque::try_ffi_init(move |slot| {
+                // SAFETY: `slot` is valid for writes, and pinned until `drop()`; name and class key are
+                // static.
+                to_result(unsafe {
+                    bindings::init_srcu_struct_fast(slot, name.as_char_ptr(), key.as_ptr())
+                })
             }),
         })
     }
@@ -99,6 +102,13 @@ impl Drop for ReadGuard<'_> {
     }
 }
 
+/// What lockdep is to take for the same kind of [`Revocable`]: one may be revoked while another kind
+/// is used.
+pub(crate) struct Classes {
+    pub(crate) readers: Pin<&'static LockClassKey>,
+    pub(crate) revoking: Pin<&'static LockClassKey>,
+}
+
 /// A value that can be used until it is revoked, by readers that may sleep.
 ///
 /// What protects what: the *memory* of the value belongs to whoever owns the `Revocable` (a
@@ -121,11 +131,14 @@ impl<T> Revocable<T> {
     /// A new value, alive.
     ///
     /// Errors: `ENOMEM`, and those of `value`.
-    pub(crate) fn new(value: impl PinInit<T, Error>) -> impl PinInit<Self, Error> {
+    pub(crate) fn new(
+        value: impl PinInit<T, Error>,
+        classes: Classes,
+    ) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            srcu <- Srcu::new(),
+            srcu <- Srcu::new(c"rdax_live", classes.readers),
             alive: Atomic::new(true),
-            revoking <- new_mutex!((), "rdax_revoking"),
+            revoking <- Mutex::new((), c"rdax_revoking", classes.revoking),
             value <- value,
         })
     }
