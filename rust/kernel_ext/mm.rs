@@ -459,6 +459,7 @@ impl<T: Operations> VmOperations<T> {
         huge_fault: Some(Self::huge_fault),
         map_pages: Some(Self::map_pages),
         may_split: Some(Self::may_split),
+        mprotect: Some(Self::mprotect),
         open: Some(Self::open),
         pfn_mkwrite: Some(Self::pfn_mkwrite),
         pagesize: Some(Self::pagesize),
@@ -557,6 +558,34 @@ impl<T: Operations> VmOperations<T> {
             }
             Ok(0)
         })
+    }
+
+    /// Called before the protection of `start..end`, in `vma`, becomes `flags`.
+    ///
+    /// A PUD leaf that PROT_NONE had made inaccessible would not be present (`pud_present()`, which
+    /// differs from `pmd_present()` in that). Then [`unmap_pud`] would not find it, and
+    /// `pudp_invalidate()`, at the next change, warns of it on kernels with CONFIG_DEBUG_VM (Linux
+    /// 7.2). So there is to be none.
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::data`]; the mmap lock is held for write.
+    unsafe extern "C" fn mprotect(
+        vma: *mut bindings::vm_area_struct,
+        start: usize,
+        end: usize,
+        flags: usize,
+    ) -> c_int {
+        if flags & (bindings::VM_READ | bindings::VM_WRITE | bindings::VM_EXEC) == 0 {
+            // A leaf that begins earlier or ends later is cut by this, and so meets `may_split()`.
+            let mut leaf = start.next_multiple_of(PUD_SIZE);
+            while leaf < end {
+                // SAFETY: By the requirements of this function.
+                unsafe { unmap_pud(vma, leaf) };
+                leaf += PUD_SIZE;
+            }
+        }
+        0
     }
 
     /// Called for a new VMA that is a copy of another: by a split, a fork, or a move.

@@ -173,6 +173,37 @@ TEST_F(remap, shrink)
 	EXPECT_GE(variant->bytes == SZ_1G, d.pud_mapped);
 }
 
+/*
+ * A 1 GiB page that were inaccessible would not be present, and lie in the page
+ * table all the same: the kernel's complaints ("bad pud") fail the run.
+ */
+TEST_F(remap, move_inaccessible)
+{
+	char *place = mmap(NULL, 2 * self->len, PROT_NONE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *map;
+
+	ASSERT_NE(MAP_FAILED, place);
+	ASSERT_EQ(0, mprotect(self->map, self->len, PROT_NONE));
+	EXPECT_EQ(SIGSEGV, rdax_load(self->map));
+	/* Here kernels with CONFIG_DEBUG_VM would complain. */
+	ASSERT_EQ(0, mprotect(self->map, self->len, PROT_READ));
+	EXPECT_EQ(0, rdax_wrong(self->map, 0, self->len, self->step, variant->bytes));
+	ASSERT_EQ(0, mprotect(self->map, self->len, PROT_NONE));
+
+	map = mremap(self->map, self->len, self->len, MREMAP_MAYMOVE | MREMAP_FIXED, place);
+	ASSERT_EQ(place, map);
+	ASSERT_EQ(0, mprotect(map, self->len, PROT_READ | PROT_WRITE));
+	EXPECT_EQ(0, rdax_wrong(map, 0, self->len, self->step, variant->bytes));
+
+	/* And when a page of it is cut out. */
+	ASSERT_EQ(0, mprotect(map, self->len, PROT_NONE));
+	ASSERT_EQ(0, munmap(map + SZ_4K, SZ_4K));
+	ASSERT_EQ(0, mprotect(map, SZ_4K, PROT_READ));
+	EXPECT_EQ(0, rdax_wrong(map, 0, SZ_4K, SZ_4K, variant->bytes));
+	self->map = map;
+}
+
 /* Growing a pfn mapping is refused by the kernel; the old one stays. */
 TEST_F(remap, grow_refused)
 {
