@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The module, its devices, their files in sysfs and debugfs, the ioctls.
+
+use crate::sys::{self, Errno};
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io::{Error, Write},
+    os::fd::AsFd,
+    path::Path,
+};
+
+const DRIVER: &str = "/sys/bus/nd/drivers/rdax";
+const MODULE: &str = "/sys/module/rdax";
+const CLASS: &str = "/sys/class/dax";
+
+fn errno(error: &Error) -> Errno {
+    error.raw_os_error().unwrap_or(libc::EIO)
+}
+
+/// One write() to a file that is there.
+pub fn write_text(path: impl AsRef<Path>, text: &str) -> Result<(), Errno> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .open(path)
+        .map_err(|e| errno(&e))?;
+    let n = file.write(text.as_bytes()).map_err(|e| errno(&e))?;
+    if n == text.len() {
+        Ok(())
+    } else {
+        Err(libc::EIO)
+    }
+}
+
+pub fn is_loaded() -> bool {
+    Path::new(MODULE).exists()
+}
+
+/// Loads the module, with these parameters.
+pub fn insmod(parameters: &str) -> Result<(), Errno> {
+    let path = std::env::var("RDAX_KO").unwrap_or_else(|_| "rdax.ko".into());
+    let file = File::open(path).map_err(|e| errno(&e))?;
+    sys::load(file.as_fd(), parameters)
+}
+
+pub fn load_module(force: &str) -> Result<(), String> {
+    if is_loaded() {
+        return set_parameter("force", force);
+    }
+    insmod(&format!("force={force}"))
+        .map_err(|e| format!("$RDAX_KO can't be loaded: {}", Error::from_raw_os_error(e)))
+}
+
+pub fn set_parameter(name: &str, value: &str) -> Result<(), String> {
+    write_text(format!("{MODULE}/parameters/{name}"), value)
+        .map_err(|e| format!("parameter {name}: {}", Error::from_raw_os_error(e)))
+}
+
+pub fn is_bound(namespace: &str) -> bool {
+    Path::new(DRIVER).join(namespace).exists()
+}
+
+/// The same word to `bind` and `unbind`.
+pub fn bind(namespace: &str) -> Result<(), Errno> {
+    write_text(format!("{DRIVER}/bind"), namespace)
+}
+
+pub fn unbind(namespace: &str) -> Result<(), Errno> {
+    write_text(format!("{DRIVER}/unbind"), namespace)
+}
+
+/// A device of a namespace.
+#[derive(Clone, Debug)]
+pub struct Device {
+    pub name: String,
+}
+
+impl Device {
+    /// The first device of a bound namespace.
+    pub fn of(namespace: &str) -> Option<Self> {
+        let mut names: Vec<String> = fs::read_dir(CLASS)
+            .ok()?
+            .filter_map(|entry| {
+                let entry = entry.ok()?;
+                let to = fs::read_link(entry.path().join("device")).ok()?;
+                let name = entry.file_name().into_string().ok()?;
+                (to.file_name()? == namespace && name.starts_with("rdax")).then_some(name)
+            })
+            .collect();
+        names.sort_by_key(|name| (name.len(), name.clone()));
+        Some(Self {
+            name: names.into_iter().next()?,
+        })
+    }
+
+    pub fn node(&self) -> String {
+        format!("/dev/{}", self.name)
+    }
+
+    pub fn open(&self, write: bool) -> Result<File, Errno> {
+        OpenOptions::new()
+            .read(true)
+            .write(write)
+            .open(self.node())
+            .map_err(|e| errno(&e))
+    }
+
+    pub fn set(&self, attribute: &str, value: &str) -> Result<(), Errno> {
+        write_text(format!("{CLASS}/{}/{attribute}", self.name), value)
+    }
+
+    pub fn number(&self, attribute: &str) -> Option<u64> {
+        fs::read_to_string(format!("{CLASS}/{}/{attribute}", self.name))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()
+    }
+
+    /// All counters: faults/*, entries/*, and debugfs' events.
+    pub fn counters(&self) -> BTreeMap<String, u64> {
+        let mut all = BTreeMap::new();
+        for directory in ["faults", "entries"] {
+            let Ok(files) = fs::read_dir(format!("{CLASS}/{}/{directory}", self.name)) else {
+                continue;
+            };
+            for file in files.flatten() {
+                let name = file.file_name().to_string_lossy().into_owned();
+                if let Some(n) = self.number(&format!("{directory}/{name}")) {
+                    all.insert(name, n);
+                }
+            }
+        }
+        for line in self.debug("events").lines() {
+            if let Some((name, n)) = line.split_once(' ') {
+                all.insert(name.into(), n.trim().parse().unwrap_or(0));
+            }
+        }
+        all
+    }
+
+    fn debug(&self, file: &str) -> String {
+        fs::read_to_string(format!("/sys/kernel/debug/rdax/{}/{file}", self.name))
+            .unwrap_or_default()
+    }
+
+    /// The index: runs of entries.
+    pub fn entries(&self) -> Result<Vec<Run>, String> {
+        self.debug("entries")
+            .lines()
+            .map(|line| Run::parse(line).ok_or(format!("what is this in `entries`: {line}")))
+            .collect()
+    }
+}
+
+/// A line of debugfs' `entries`.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub first: u64,
+    pub count: u64,
+    pub order: u32,
+    pub kind: String,
+    pub locked: bool,
+    pub dirty: bool,
+}
+
+impl Run {
+    fn parse(line: &str) -> Option<Self> {
+        let mut words = line.split_whitespace();
+        let first = words.next()?.strip_prefix("0x")?;
+        let first = u64::from_str_radix(first, 16).ok()?;
+        let count = words.next()?.parse().ok()?;
+        words.next().filter(|word| *word == "order")?;
+        let order = words.next()?.parse().ok()?;
+        let kind = words.next()?.to_owned();
+        let rest: Vec<_> = words.collect();
+        Some(Self {
+            first,
+            count,
+            order,
+            kind,
+            locked: rest.contains(&"locked"),
+            dirty: rest.contains(&"dirty"),
+        })
+    }
+
+    /// Does it have that page of the device?
+    pub fn has(&self, pgoff: u64) -> bool {
+        (self.first..self.first + (self.count << self.order)).contains(&pgoff)
+    }
+}
+
+/// struct rdax_range of rust/uapi/rdax.h.
+#[repr(C)]
+pub struct Range {
+    pub size: u32,
+    pub flags: u32,
+    pub offset: u64,
+    pub length: u64,
+}
+
+/// struct rdax_prefault.
+#[repr(C)]
+pub struct Prefault {
+    pub size: u32,
+    pub flags: u32,
+    pub address: u64,
+    pub length: u64,
+    pub done: u64,
+}
+
+pub const PUNCH: u64 = 0x4018_da01;
+pub const ZERO: u64 = 0x4018_da02;
+pub const PREFAULT: u64 = 0xc020_da03;
+
+pub fn punch(file: &File, number: u64, offset: u64, length: u64) -> Result<(), Errno> {
+    let mut range = Range {
+        size: size_of::<Range>() as u32,
+        flags: 0,
+        offset,
+        length,
+    };
+    sys::ioctl(file.as_fd(), number, &mut range)
+}
+
+/// How many bytes are mapped now, and why not more.
+pub fn prefault(file: &File, address: u64, length: u64, write: bool) -> (u64, Result<(), Errno>) {
+    let mut call = Prefault {
+        size: size_of::<Prefault>() as u32,
+        flags: u32::from(write),
+        address,
+        length,
+        done: 0,
+    };
+    let result = sys::ioctl(file.as_fd(), PREFAULT, &mut call);
+    (call.done, result)
+}

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Forks, and signals.
+
+use super::*;
+
+impl Worker<'_> {
+    pub(super) fn fork(&mut self, dice: &mut Dice, kill: bool) -> Done {
+        for store in &self.cell.child_log {
+            store.state.store(0, SeqCst);
+        }
+        self.cell.child_stores.store(0, SeqCst);
+        let process = self.process;
+        // The child can't take it: the lock may look taken there for ever.
+        let commons = process.commons();
+        let pid = sys::fork().map_err(|e| said("fork", e))?;
+        if pid == 0 {
+            self.in_child = true;
+            let result = self.child(&commons, dice, kill);
+            if let Err(text) = &result {
+                self.control
+                    .fail(self.me, self.index, &format!("in a child: {text}"));
+            }
+            sys::exit_now(i32::from(result.is_err()));
+        }
+        drop(commons);
+        if kill {
+            let target = dice.below(CHILD_LOG as u64);
+            let begun = Instant::now();
+            while self.cell.child_stores.load(SeqCst) < target
+                && begun.elapsed() < Duration::from_secs(10)
+                && !self.control.has_failed()
+            {
+                thread::yield_now();
+            }
+            sys::kill(pid);
+        }
+        let ended = sys::wait(pid, true);
+        note!(
+            self,
+            "child: {ended:?}, {} stores",
+            self.cell.child_stores.load(SeqCst)
+        );
+        match ended {
+            Some(Ended::Exit(0)) => {}
+            Some(Ended::Killed(libc::SIGKILL)) if kill => {}
+            other => return Err(format!("the child ended with {other:?}")),
+        }
+        for store in &self.cell.child_log {
+            let (page, at) = (
+                store.page.load(SeqCst) as u32,
+                store.offset.load(SeqCst) as usize,
+            );
+            let value = store.value.load(SeqCst);
+            match store.state.load(SeqCst) {
+                STORE_DONE => {
+                    let (before, after) = (store.before.load(SeqCst), store.after.load(SeqCst));
+                    let exact =
+                        before == after && self.seen[self.nr(page)] == after && after % 2 == 0;
+                    let after = After {
+                        before,
+                        after,
+                        exact,
+                        resizes: None,
+                    };
+                    self.wrote(page, at, &value.to_le_bytes(), after);
+                }
+                STORE_BEGUN => self.find_out(page, at, value)?,
+                _ => {}
+            }
+        }
+        DONE
+    }
+
+    /// A child was killed when it was about to write this: was it?
+    pub(super) fn find_out(&mut self, page: u32, at: usize, value: u64) -> Result<(), String> {
+        loop {
+            let before = self.before(page)?;
+            let mut word = [0; 8];
+            let got = self
+                .process
+                .read
+                .read_at(&mut word, offset_of(page) + at as u64);
+            got.map_err(|e| e.to_string())?;
+            let after = self.after(page, &before);
+            if !after.exact {
+                if self.control.has_failed() {
+                    return Ok(());
+                }
+                thread::yield_now();
+                continue;
+            }
+            let n = self.nr(page);
+            let old = &self.bytes[n][at..at + 8];
+            if word != value.to_le_bytes() && word != *old && word != [0; 8] {
+                return Err(format!(
+                    "{:#x}: {word:02x?}, neither {value:#x} nor {old:02x?}",
+                    offset_of(page) + at as u64
+                ));
+            }
+            self.bytes[n][at..at + 8].copy_from_slice(&word);
+            return Ok(());
+        }
+    }
+
+    pub(super) fn child(
+        &mut self,
+        commons: &Map,
+        dice: &mut Dice,
+        until_killed: bool,
+    ) -> Result<(), String> {
+        let stores = if until_killed {
+            CHILD_LOG as u64
+        } else {
+            dice.range(1, 8)
+        };
+        for _ in 0..stores {
+            if dice.one_in(2) {
+                let (via, page) = self.choose(commons, dice);
+                self.word_at(via, page, dice, false)?;
+            }
+            let (via, page) = self.choose(commons, dice);
+            self.word_at(via, page, dice, true)?;
+        }
+        if until_killed {
+            loop {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn interrupt(&mut self, dice: &mut Dice) -> Done {
+        let other = dice.pick(&self.process.tids);
+        match self.control.cells[other].tid.load(SeqCst) {
+            0 => SKIPPED,
+            tid => {
+                sys::interrupt(tid as i32);
+                DONE
+            }
+        }
+    }
+}
