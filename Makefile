@@ -33,8 +33,9 @@ bench:
 bench-check:
 	@$(LAB) bench --check $(BENCH)
 
+# make torture TORTURE="--time 600 --seed 7 oracle"
 torture:
-	@$(LAB) torture
+	@$(LAB) torture $(TORTURE)
 
 # make test-mutants MUTANTS="01 20"
 test-mutants:
@@ -58,7 +59,7 @@ help:
 	@echo 'make bench       what operations cost, beside device_dax, ext4 -o dax and anonymous memory'
 	@echo 'make bench-check  fail if one of them costs more than it did, by the same comparison'
 	@echo 'make bench-locks  measure the locks of samples/lock-comparison beside each other'
-	@echo 'make torture     the guest'"'"'s tests on two kernels built to find bugs (built first: an hour)'
+	@echo 'make torture     random load from many processes for long, an oracle, a fuzzer'
 	@echo 'make shell       a guest with the module loaded, and a prompt'
 	@echo 'make check       all of: clippy fmtcheck checkpatch shellcheck'
 	@echo 'make setup       only get what is missing'
@@ -69,5 +70,5 @@ help:
 	@echo 'RDAX_CACHE=DIR   where the lab is kept (default ~/.cache/rdax)'
 	@echo 'RDAX_MIRROR=URL  the Debian mirror (default: the one of this machine)'
 
-.PHONY: all modules run shell setup test test-mutants torture bench bench-check bench-locks clippy \
+.PHONY: all modules run shell setup test torture test-mutants bench bench-check bench-locks clippy \
 	fmtcheck checkpatch shellcheck check clean distclean help

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Every test of rdax, as one TAP stream: test.py [SUITE...], of host, guest, persist.
+"""Every test of rdax, as one TAP stream: test.py [SUITE...], of host, guest, torture,
+persist.
 
 host      the checks of scripts/inside/check, Rust's and Python's unit tests, and that a
           warning on a guest's console is found
 guest     the kselftests of samples/selftests in a guest, by Linux's own runner; those of
           SPECIAL in the special guest, those of NODES in one with two NUMA nodes
+torture   the short form of scripts/inside/torture.py
 persist   a pattern written in one boot and verified in the next; a page that is dirty when
           the machine shuts down
 """
@@ -19,6 +21,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import guest
+import torture
 from tap import Kselftest, Reader, Tap, Verdicts, by_lines
 
 INSIDE = Path("/rdax/scripts/inside")
@@ -187,7 +190,8 @@ def shutdown(tap: Tap) -> None:
                "shutdown: a dirty page is written back, then the region flushed")
 
 
-SUITES: dict[str, Callable[[Tap], None]] = {"host": host, "guest": in_boot, "persist": persist}
+SUITES: dict[str, Callable[[Tap], None]] = {
+    "host": host, "guest": in_boot, "torture": torture.short, "persist": persist}
 
 
 def main() -> int:

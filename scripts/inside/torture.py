@@ -1,0 +1,146 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Torture: torture.py [--short] [--time SECONDS] [--ops N] [--seed N] [--cycles N] [PHASE...]
+
+oracle     samples/torture: a random mix from many threads and processes; every byte is known
+fuzz       bad input, as root and as nobody
+lifecycle  bind and unbind, load and unload, create and destroy, under load
+outside    programs that nobody here wrote: samples/torture/outside.sh
+
+Each in a guest of its own, whose console counts. The short form is a part of `make test`.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import guest
+from tap import RESULT, SKIP, Tap, by_lines
+
+CRATE = Path("/rdax/samples/torture")
+PROGRAM = "/build/cargo-torture/release/rdax-torture"
+OUTSIDE = str(CRATE / "outside.sh")
+CARGO = {"CARGO_TARGET_DIR": "/build/cargo-torture", "CARGO_HOME": "/build/cargo-home"}
+
+
+@dataclass
+class Amount:
+    """How much of each; seconds, calls, cycles."""
+
+    oracle: Sequence[str]
+    calls: int
+    cycles: int
+    outside: int
+    timeout: float
+
+
+SHORT = Amount(["--ops", "250000"], 4000, 75, 8, 600)
+
+
+def long(seconds: int, ops: int | None, cycles: int) -> Amount:
+    oracle = ["--ops", str(ops), "--whole"] if ops else ["--time", str(seconds), "--whole"]
+    return Amount(oracle, 100_000, cycles, max(60, seconds // 4), 6 * 3600)
+
+
+def build() -> str | None:
+    """Builds the program. What went wrong, if anything did."""
+    manifest = ["--locked", "--manifest-path", str(CRATE / "Cargo.toml")]
+    for command in (["fetch", *manifest], ["build", "--offline", "--release", *manifest]):
+        done = subprocess.run(["cargo", *command], env=os.environ | CARGO, check=False,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if done.returncode:
+            return done.stdout.decode(errors="replace")
+    return None
+
+
+def command(phase: str, amount: Amount, seed: int) -> list[str]:
+    own = [PROGRAM, phase, "--seed", str(seed)]
+    return {
+        "oracle": [*own, *amount.oracle],
+        "fuzz": [*own, "--calls", str(amount.calls)],
+        "lifecycle": [*own, "--cycles", str(amount.cycles)],
+        "outside": [OUTSIDE, str(amount.outside)],
+    }[phase]
+
+
+def mutant(phase: str) -> list[str]:
+    """A phase that is to find a bug: it need not see all there is, nor look for a shorter way."""
+    more = {"oracle": ["--time", "60", "--part", "--check", "5000", "--shrink", "0",
+                       "--patience", "60"]}
+    return [PROGRAM, phase, "--seed", "1", *more.get(phase, [])]
+
+
+PHASES = ("oracle", "fuzz", "lifecycle", "outside")
+
+
+class Lines:
+    """What a phase prints: TAP results count, the rest are comments."""
+
+    def __init__(self, tap: Tap) -> None:
+        self.tap = tap
+
+    def line(self, text: str) -> None:
+        match = RESULT.match(text)
+        if match and match["number"]:
+            skip = text.split("SKIP", 1)[1].strip() if SKIP.search(text) else None
+            name = SKIP.split(match["name"])[0].strip()
+            self.tap.result(not match["not"], f"torture: {name}", skip)
+        elif not text.startswith(("TAP version", "1..")):
+            self.tap.comment(text.removeprefix("#").strip())
+
+
+def run(tap: Tap, phase: str, amount: Amount, seed: int) -> None:
+    print(f"lab: torture: {phase}", file=sys.stderr, flush=True)
+    result = guest.boot(command(phase, amount, seed), timeout=amount.timeout,
+                        name=f"torture-{phase}", sink=by_lines(Lines(tap).line))
+    if result.status or result.trouble:
+        for line in result.explain():
+            tap.comment(line)
+    tap.result(result.status == 0, f"torture: {phase} ({result.seconds:.0f} s)")
+    tap.result(not result.trouble, f"torture: {phase}: the kernel's console is clean")
+
+
+def short(tap: Tap) -> None:
+    """The part of `make test`."""
+    trouble = build()
+    for line in (trouble or "").splitlines():
+        tap.comment(line)
+    tap.result(trouble is None, "torture: samples/torture builds")
+    if trouble is None:
+        for phase in PHASES:
+            run(tap, phase, SHORT, int(time.time()))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--time", type=int, default=600, help="of the oracle")
+    parser.add_argument("--ops", type=int, help="of the oracle, instead of a time")
+    parser.add_argument("--cycles", type=int, default=10_000, help="of the lifecycle")
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("phases", nargs="*", metavar="PHASE")
+    args = parser.parse_args()
+    if unknown := set(args.phases) - set(PHASES):
+        parser.error(f"no phase {unknown.pop()}; there are: {', '.join(PHASES)}")
+    amount = SHORT if args.short else long(args.time, args.ops, args.cycles)
+    tap = Tap()
+    if trouble := build():
+        print(trouble, file=sys.stderr)
+        return 2
+    for phase in args.phases or PHASES:
+        try:
+            run(tap, phase, amount, args.seed)
+        except guest.GuestError as error:
+            tap.comment(str(error))
+            tap.result(False, f"torture: {phase}: the guest starts")
+    return tap.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
