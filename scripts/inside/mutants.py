@@ -6,8 +6,8 @@ Each patch in scripts/mutants says in a line `Test: host NAME`, `Test: guest PRO
 `Test: special PROGRAM` which test is to fail: one of rust/host under loom, or a kselftest
 in a guest, or in the special guest, whose console counts too. `Test: debug PROGRAM` or
 `Test: kasan PROGRAM` is one in a guest whose kernel has the checks for it; it is tried with
-`scripts/lab --kernel NAME mutants`, and there no other unless it is named. A bug that isn't
-caught, a patch that doesn't apply, and a mutant that doesn't build are failures.
+`scripts/lab --kernel NAME mutants`, and there no other unless it is named. A PROGRAM
+`torture:PHASE` is a phase of the torture. A bug that isn't caught, a patch that doesn't apply, and a mutant that doesn't build are failures.
 """
 
 import os
@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import guest
+import torture
 from tap import Kselftest, Tap, by_lines
 
 TOP = Path("/rdax")
@@ -25,6 +26,7 @@ COPY = Path("/build/mutant")
 MUTANTS = TOP / "scripts/mutants"
 CARGO = {"CARGO_TARGET_DIR": "/build/cargo-mutant", "CARGO_HOME": "/build/cargo-home"}
 TIMEOUT = 180
+TORTURE = "torture:"
 
 
 class MutantError(Exception):
@@ -64,10 +66,15 @@ def caught_on_host(name: str) -> bool:
 
 
 def caught_in_guest(program: str, *, special: bool) -> bool:
-    """Does the kselftest fail, or the kernel complain?"""
+    """Does the kselftest (or a phase of the torture) fail, or the kernel complain?"""
     cc = guest.kernel()["cc"]
     run(["make", "-C", "/kernel/linux", f"M={COPY}", f"CC={cc}", f"HOSTCC={cc}",
          f"-j{os.cpu_count()}", "modules"], "it doesn't build")
+    if program.startswith(TORTURE):
+        result = guest.boot(
+            ["env", f"RDAX_KO={COPY}/rdax.ko", *torture.mutant(program.removeprefix(TORTURE))],
+            timeout=2 * TIMEOUT, name="mutant", sink=lambda data: None)
+        return result.exit_status != 0
     with open(os.devnull, "w") as nowhere:
         results = Tap(nowhere)
         reader = Kselftest(results)
@@ -89,6 +96,8 @@ def main() -> int:
                      str(TOP / "rust/host/Cargo.toml")],
                     [TOP / "scripts/inside/samples", "tests", f"SLOWER={guest.slower()}"]):
         run(prepare, "the tests can't be built", env=os.environ | CARGO)
+    if trouble := torture.build():
+        raise MutantError(trouble)
     for patch in sorted(MUTANTS.glob("*.patch")):
         if wanted and patch.name.split("-")[0] not in wanted:
             continue
