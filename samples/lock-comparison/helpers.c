@@ -9,6 +9,7 @@
 #include "helpers.h"
 
 /* Those of the driver's that its files here call. */
+#include "../../rust/helpers/lockdep.c"
 #include "../../rust/helpers/wait.c"
 
 /* One more of these, which is in mm.c with much else. */

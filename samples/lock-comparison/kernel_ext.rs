@@ -10,6 +10,8 @@
 mod bindings;
 #[path = "../../rust/kernel_ext/hash.rs"]
 pub(crate) mod hash;
+#[path = "../../rust/kernel_ext/lockdep.rs"]
+pub(crate) mod lockdep;
 #[allow(dead_code)]
 #[path = "../../rust/kernel_ext/rwsem.rs"]
 pub(crate) mod rwsem;
