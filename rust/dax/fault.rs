@@ -208,18 +208,17 @@ impl<'a> Run<'a> {
     }
 
     /// Maps it, or its first pages, if nothing need be changed in the index for that, nor waited for.
+    ///
+    /// In 4 KiB pages only: who goes through the page tables to change mappings passes by an empty PMD
+    /// without its lock (`page_vma_mapped_walk()`, `zap_pmd_range()`), and so by a larger leaf that is
+    /// about to be set.
     fn map_settled(&self, live: &Live, vmf: &mut VmFault<'_>, level: Level) -> Option<FaultResult> {
+        if level != Level::Pte {
+            return None;
+        }
         let write = vmf.is_write();
-        let least = match level {
-            Level::Pte => Order::PTE,
-            Level::Pmd => Order::PMD,
-            // A PUD leaf is set under a lock that is not ours to take.
-            Level::Pud => return None,
-        };
         let mut table = vmf.lock(level).ok()?;
-        let pages = live
-            .mapping
-            .settled(self.start, self.order.pages(), least, write);
+        let pages = live.mapping.settled(self.start, self.order.pages(), write);
         (pages != 0).then(|| table.set(0, self.frames.part(0, pages), write))
     }
 

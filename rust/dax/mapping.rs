@@ -422,9 +422,9 @@ impl Mapping {
         }
     }
 
-    /// How many of `pages` pages from page offset `pgoff` on may be mapped as they are, and written through
-    /// if `write`: each is in an entry of at least the order `least` whose lock nobody holds, which is the
-    /// media, and dirty if `write`.
+    /// How many of `pages` pages from page offset `pgoff` on may be mapped as they are, in 4 KiB pages, and
+    /// written through if `write`: each is in an entry whose lock nobody holds, which is the media, and dirty
+    /// if `write`.
     ///
     /// Without any lock of the index: to be called with the lock of the page table held where they are to be mapped.
     /// Whoever changes such an entry locks it first, and then goes through the page tables, under that lock
@@ -433,13 +433,13 @@ impl Mapping {
     /// the layout alone. `Documentation/locking.rst`, "Without the lock".
     ///
     /// Any context.
-    pub(crate) fn settled(&self, pgoff: usize, pages: usize, least: Order, write: bool) -> usize {
+    pub(crate) fn settled(&self, pgoff: usize, pages: usize, write: bool) -> usize {
         let last = pgoff + (pages - 1);
         let mut reader = self.entries.read(pgoff);
         let mut found = reader.load().map(|entry| (pgoff, entry));
         let mut next = pgoff;
         while let Some((index, entry)) = found {
-            let settled = entry.is_settled() && entry.order() >= least && index == next;
+            let settled = entry.is_settled() && index == next;
             // The mark after the word: a sync takes it away before it unlocks.
             if !settled || write && !reader.is_marked(DIRTY) {
                 break;

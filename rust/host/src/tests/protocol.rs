@@ -107,7 +107,7 @@ impl Model {
     /// of `fault.rs`, or else with it.
     fn fault_settled(&self, pgoff: usize) {
         let tables = self.tables.lock().unwrap();
-        if self.mapping.settled(pgoff, 1, Order::PTE, true) == 1 {
+        if self.mapping.settled(pgoff, 1, true) == 1 {
             // As the access that may come at once.
             for page in self.pages(pgoff, Order::PTE) {
                 page.fetch_or(WRITABLE | UNSYNCED, SeqCst);
@@ -581,7 +581,8 @@ fn upgrade_under_a_fault_without_the_lock() {
 fn settled_pages() {
     explore(|| {
         let model = Model::new();
-        let settled = |pages, write| model.mapping.settled(0, pages, Order::PTE, write);
+        join([spawn(&model, |m| m.punch(0, 1))]);
+        let settled = |pages, write| model.mapping.settled(0, pages, write);
         assert_eq!(settled(4, false), 0, "nothing there");
         for (page, write) in [(0, true), (1, true), (2, false), (100, true)] {
             assert!(model.fault(page, Order::PTE, write));
@@ -592,9 +593,7 @@ fn settled_pages() {
         assert_eq!(settled(4, true), 1, "one is locked");
         drop(held);
         assert!(model.fault(512, Order::PMD, true));
-        let large = |page, least| model.mapping.settled(page, 512, least, true);
-        assert_eq!((large(512, Order::PMD), large(0, Order::PMD)), (512, 0));
-        assert_eq!(model.mapping.settled(600, 4, Order::PTE, true), 4);
+        assert_eq!(model.mapping.settled(600, 4, true), 4);
         model.sync(0, 1024);
         assert_eq!((settled(1, true), settled(3, false)), (0, 3), "it is clean");
         model.punch(0, 1);
