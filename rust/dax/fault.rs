@@ -219,7 +219,7 @@ impl<'a> Run<'a> {
         let write = vmf.is_write();
         let mut table = vmf.lock(level).ok()?;
         let pages = live.mapping.settled(self.start, self.order.pages(), write);
-        (pages != 0).then(|| table.set(0, self.frames.part(0, pages), write))
+        (pages != 0).then(|| table.set(self.frames.first(pages), write))
     }
 
     /// Makes one 2 MiB entry of the smaller ones in the run, if none of them is locked.

@@ -47,11 +47,7 @@ spinlock_t *rust_helper_vmf_lock_ptes(struct vm_fault *vmf)
 /* Locks the page table of the fault's PMD. */
 spinlock_t *rust_helper_vmf_lock_pmd(struct vm_fault *vmf)
 {
-	spinlock_t *ptl = pmd_lock(vmf->vma->vm_mm, vmf->pmd);
-
-	/* As above. */
-	smp_mb__after_spinlock();
-	return ptl;
+	return pmd_lock(vmf->vma->vm_mm, vmf->pmd);
 }
 
 /*

@@ -122,14 +122,12 @@ impl Frames<'_> {
         }
     }
 
-    /// `pages` of them, without the first `skip`; fewer, where there are not so many.
-    pub(crate) fn part(self, skip: usize, pages: usize) -> Self {
-        let skip = skip.min(self.pages);
+    /// The first `pages` of them; fewer, where there are not so many.
+    pub(crate) fn first(self, pages: usize) -> Self {
         // INVARIANT: A part of what it held for.
         Self {
-            pfn: self.pfn + skip,
-            pages: pages.min(self.pages - skip),
-            _memory: PhantomData,
+            pages: pages.min(self.pages),
+            ..self
         }
     }
 }
@@ -247,13 +245,13 @@ impl VmFault<'_> {
             return self.insert_pud(frames, writable);
         }
         match self.lock(level) {
-            Ok(mut table) => table.set(0, frames, writable),
+            Ok(mut table) => table.set(frames, writable),
             Err(result) => result,
         }
     }
 
     fn insert_pud(&mut self, frames: Frames<'_>, writable: bool) -> FaultResult {
-        if !fits(self, Level::Pud, 0, frames) {
+        if !fits(self, Level::Pud, frames) {
             return FaultResult::Fallback;
         }
         // SAFETY: By the type invariants these may look at the fault's page tables, and the VMA is what
@@ -286,13 +284,11 @@ impl VmFault<'_> {
     }
 }
 
-/// Whether `frames` make leaves of `level` from `skip` pages behind the faulting one on, or one around
+/// Whether `frames` make leaves of `level` from the faulting page on, or one around
 /// it, and these lie in the VMA and in one page table.
-fn fits(vmf: &VmFault<'_>, level: Level, skip: usize, frames: Frames<'_>) -> bool {
+fn fits(vmf: &VmFault<'_>, level: Level, frames: Frames<'_>) -> bool {
     match level {
-        Level::Pte => skip
-            .checked_add(frames.pages)
-            .is_some_and(|end| end <= vmf.room()),
+        Level::Pte => frames.pages <= vmf.room(),
         Level::Pmd | Level::Pud => {
             let mask = (bindings::PAGE_SIZE << level.order()) - 1;
             let (start, end) = vmf.vma_range();
@@ -319,15 +315,15 @@ pub(crate) struct PageTable<'a> {
 }
 
 impl PageTable<'_> {
-    /// Maps `frames` from `skip` pages behind the faulting one on, or around it in a larger leaf: as
+    /// Maps `frames` from the faulting page on, or around it in a larger leaf: as
     /// [`VmFault::insert`].
-    pub(crate) fn set(&mut self, skip: usize, frames: Frames<'_>, writable: bool) -> FaultResult {
-        if !fits(&self.vmf, self.level, skip, frames) {
+    pub(crate) fn set(&mut self, frames: Frames<'_>, writable: bool) -> FaultResult {
+        if !fits(&self.vmf, self.level, frames) {
             return FaultResult::Fallback;
         }
         let raw = self.vmf.raw;
         if self.level == Level::Pte {
-            let address = self.vmf.address() + (skip << bindings::PAGE_SHIFT);
+            let address = self.vmf.address();
             // At most those of a page table.
             let pages = frames.pages as c_uint;
             // SAFETY: The page table is locked by the type invariants, and all of it lies there and in
