@@ -36,20 +36,23 @@ impl Worker<'_> {
         // That the index of an aligned 1 GiB becomes empty.
         let first = (area == GIANT)
             .then_some(GIANT + dice.below(1 << 18) * PAGE * u64::from(dice.one_in(4)));
-        let mut result = Ok(());
-        for size in first.into_iter().chain([size]) {
-            self.control.resize_seq.fetch_add(1, SeqCst);
-            result = self.process.device.set("size", &size.to_string());
-            note!(self, "size {size:#x}: {result:?}");
-            self.control.end.store(size, SeqCst);
-            self.control.resize_seq.fetch_add(1, SeqCst);
-            if result.is_err() {
-                break;
-            }
-        }
+        let result = first
+            .into_iter()
+            .chain([size])
+            .try_for_each(|size| self.set_size(size));
         unlock(&self.control.resize_lock);
-        result.map_err(|e| said(&format!("size {size:#x}"), e))?;
+        result?;
         DONE
+    }
+
+    /// To be called with `resize_lock` taken.
+    pub(super) fn set_size(&self, size: u64) -> Result<(), String> {
+        self.control.resize_seq.fetch_add(1, SeqCst);
+        let result = self.process.device.set("size", &size.to_string());
+        note!(self, "size {size:#x}: {result:?}");
+        self.control.end.store(size, SeqCst);
+        self.control.resize_seq.fetch_add(1, SeqCst);
+        result.map_err(|e| said(&format!("size {size:#x}"), e))
     }
 
     /// Empties the index of an aligned 1 GiB, so that it can be one page: until it is, or others have

@@ -45,7 +45,7 @@ impl Worker<'_> {
             _ => None,
         };
         // Of an address that was reserved nothing is known any more when mmap() fails: not where it may.
-        let place = place.filter(|_| giant.is_none() && low != TAIL);
+        let place = place.filter(|_| low == SHARED);
         let how = MapHow {
             write: may_write,
             sync: dice.one_in(4),

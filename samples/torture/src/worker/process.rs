@@ -74,33 +74,33 @@ impl Worker<'_> {
 
     /// A child was killed when it was about to write this: was it?
     pub(super) fn find_out(&mut self, page: u32, at: usize, value: u64) -> Result<(), String> {
-        loop {
+        let byte = offset_of(page) + at as u64;
+        while !self.control.has_failed() {
             let before = self.before(page)?;
             let mut word = [0; 8];
-            let got = self
-                .process
-                .read
-                .read_at(&mut word, offset_of(page) + at as u64);
-            got.map_err(|e| e.to_string())?;
+            let got = self.process.read.read_at(&mut word, byte);
+            let got = got.map_err(|e| e.to_string())?;
             let after = self.after(page, &before);
-            if !after.exact {
-                if self.control.has_failed() {
-                    return Ok(());
-                }
+            if got < word.len() && try_lock(&self.control.resize_lock) {
+                // The device is too short for it now.
+                let result = self.set_size(TAIL_END);
+                unlock(&self.control.resize_lock);
+                result?;
+            } else if !after.exact || got < word.len() {
                 thread::yield_now();
-                continue;
+            } else {
+                let n = self.nr(page);
+                let old = &self.bytes[n][at..at + 8];
+                if word != value.to_le_bytes() && word != *old {
+                    return Err(format!(
+                        "{byte:#x}: {word:02x?}, neither {value:#x} nor {old:02x?}"
+                    ));
+                }
+                self.bytes[n][at..at + 8].copy_from_slice(&word);
+                break;
             }
-            let n = self.nr(page);
-            let old = &self.bytes[n][at..at + 8];
-            if word != value.to_le_bytes() && word != *old && word != [0; 8] {
-                return Err(format!(
-                    "{:#x}: {word:02x?}, neither {value:#x} nor {old:02x?}",
-                    offset_of(page) + at as u64
-                ));
-            }
-            self.bytes[n][at..at + 8].copy_from_slice(&word);
-            return Ok(());
         }
+        Ok(())
     }
 
     pub(super) fn child(
