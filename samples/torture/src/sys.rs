@@ -229,11 +229,10 @@ impl Map {
                 offset as libc::off_t,
             )
         };
+        // A reservation is replaced; or when mmap() fails, it may be gone, and others may be there.
+        std::mem::forget(at);
         if p == libc::MAP_FAILED {
             return Err(errno());
-        }
-        if let Some(map) = at {
-            std::mem::forget(map);
         }
         // INVARIANT: Just mapped.
         Ok(Self {

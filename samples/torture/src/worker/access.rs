@@ -188,7 +188,8 @@ impl Worker<'_> {
             if write { "write" } else { "read" },
             map.address() + place
         );
-        self.judge(signal, allowed, byte + n.min(len - 1) as u64, after)?;
+        // It may be a word that failed: by its last byte.
+        self.judge(signal, allowed, byte + (n + 7).min(len - 1) as u64, after)?;
         if write {
             self.wrote_part(page, at, &data[..n], after);
         } else {
@@ -275,14 +276,8 @@ impl Worker<'_> {
             let value = ((self.me as u64 + 1) << 56) | ((n as u64) << 40) | number;
             commons.store(place, value).map_err(|s| format!("{s:?}"))?;
             value
-        } else if dice.one_in(8) {
-            let mut word = [0; 8];
-            self.process
-                .read
-                .read_at(&mut word, shared_word(n))
-                .map_err(|e| e.to_string())?;
-            u64::from_le_bytes(word)
         } else {
+            // Not by pread(), which may copy bytewise: then a word is half of one value, half of another.
             commons.load(place).map_err(|s| format!("{s:?}"))?
         };
         fence(SeqCst);

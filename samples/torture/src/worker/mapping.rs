@@ -44,8 +44,6 @@ impl Worker<'_> {
             1 => Some((dice.below(512) * PAGE) as usize),
             _ => None,
         };
-        // Of an address that was reserved nothing is known any more when mmap() fails: not where it may.
-        let place = place.filter(|_| low == SHARED);
         let how = MapHow {
             write: may_write,
             sync: dice.one_in(4),
