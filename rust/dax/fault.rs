@@ -78,33 +78,32 @@ impl mm::Operations for Device {
 /// smallest is always served, whatever the device's alignment: MADV_NOHUGEPAGE and
 /// PR_SET_THP_DISABLE keep the larger ones from being asked for.
 fn serve(device: &Device, vmf: &mut VmFault<'_>, level: Level) -> Result<FaultResult, FaultResult> {
-    let order = Order::from(level);
     let (address, pgoff) = (vmf.address(), vmf.pgoff());
-    if level != Level::Pte && !leaf_fits(order, address, pgoff, vmf.vma_range()) {
+    let mut order = Order::from(level);
+    if level == Level::Pte {
+        order = ahead(vmf, pgoff);
+    } else if !leaf_fits(order, address, pgoff, vmf.vma_range()) {
         return Err(FaultResult::Fallback);
     }
 
     let live = device.live().ok_or(FaultResult::Sigbus)?;
     // Shared: excludes a punch, which changes what is behind several entries, and a change of the size.
     let layout = live.layout.read();
-    if level == Level::Pte {
-        let order = ahead(vmf, pgoff);
-        if order != Order::PTE {
-            if let Ok(run) = Run::find(&live, &layout, pgoff, order) {
-                // Where a part of it has an entry of its own, one page.
-                match run.map(device.inode(), &live, vmf, level) {
-                    Err(GrabError::Conflict) => (),
-                    result => return Ok(result?),
-                }
-            }
+    loop {
+        let result = match Run::find(&live, &layout, pgoff, order) {
+            Ok(run) => run
+                .map(device.inode(), &live, vmf, level)
+                .map_err(Into::into),
+            Err(error) if level == Level::Pte => Err(error),
+            // What is around it is served.
+            Err(_) => Err(FaultResult::Fallback),
+        };
+        if result.is_ok() || level != Level::Pte || order == Order::PTE {
+            return result;
         }
+        // Not all of it can be mapped as one.
+        order = Order::PTE;
     }
-    let run = Run::find(&live, &layout, pgoff, order).map_err(|error| match level {
-        Level::Pte => error,
-        // What is around it is served.
-        Level::Pmd | Level::Pud => FaultResult::Fallback,
-    })?;
-    Ok(run.map(device.inode(), &live, vmf, level)?)
 }
 
 impl From<GrabError> for FaultResult {
@@ -123,7 +122,7 @@ impl From<GrabError> for FaultResult {
 /// together.
 fn ahead(vmf: &VmFault<'_>, pgoff: usize) -> Order {
     let most = params::fault_around() >> PAGE_SHIFT;
-    if most < 2 || pgoff % 2 != 0 || !vmf.follows() {
+    if pgoff % 2 != 0 || most < 2 || !vmf.follows() {
         return Order::PTE;
     }
     Order::largest(pgoff, most.min(vmf.room())).unwrap_or(Order::PTE)
@@ -144,6 +143,7 @@ impl<'a> Run<'a> {
     ///
     /// Errors: `Sigbus` when it is not all there in one piece of the media, `Hwpoison` when something in it
     /// is bad.
+    #[inline]
     fn find(
         live: &'a Live,
         layout: &Extents,
@@ -165,6 +165,7 @@ impl<'a> Run<'a> {
     }
 
     /// Maps it, at `level`: the page of the fault is its first, or it is a larger leaf around that.
+    #[inline]
     fn map(
         &self,
         inode: &AnonInode,
@@ -172,10 +173,22 @@ impl<'a> Run<'a> {
         vmf: &mut VmFault<'_>,
         level: Level,
     ) -> Result<FaultResult, GrabError> {
-        let write = vmf.is_write();
-        if let Some(result) = self.map_settled(live, vmf, level) {
-            return Ok(result);
+        match self.map_settled(live, vmf, level) {
+            Some(result) => Ok(result),
+            None => self.map_locked(inode, live, vmf, level),
         }
+    }
+
+    /// As [`Run::map`], with the entry locked.
+    #[inline(never)]
+    fn map_locked(
+        &self,
+        inode: &AnonInode,
+        live: &Live,
+        vmf: &mut VmFault<'_>,
+        level: Level,
+    ) -> Result<FaultResult, GrabError> {
+        let write = vmf.is_write();
         let mut entry = match live.mapping.grab_for(self.start, self.order, write) {
             Err(GrabError::Conflict) if level == Level::Pmd && params::upgrade() => {
                 self.upgrade(inode, live)
@@ -207,19 +220,20 @@ impl<'a> Run<'a> {
         Ok(vmf.insert(level, self.frames, write))
     }
 
-    /// Maps it, or its first pages, if nothing need be changed in the index for that, nor waited for.
-    ///
-    /// In 4 KiB pages only: who goes through the page tables to change mappings passes by an empty PMD
-    /// without its lock (`page_vma_mapped_walk()`, `zap_pmd_range()`), and so by a larger leaf that is
-    /// about to be set.
+    /// Maps it, or the first of several pages, if no entry lock need be taken for that, nor waited for.
     fn map_settled(&self, live: &Live, vmf: &mut VmFault<'_>, level: Level) -> Option<FaultResult> {
-        if level != Level::Pte {
-            return None;
-        }
-        let write = vmf.is_write();
+        let (write, kind) = (vmf.is_write(), Kind::Mapped { pfn: self.pfn });
         let mut table = vmf.lock(level).ok()?;
-        let pages = live.mapping.settled(self.start, self.order.pages(), write);
-        (pages != 0).then(|| table.set(self.frames.first(pages), write))
+        let mapping = &live.mapping;
+        let mapped = mapping.touch(self.start, self.order, kind, write, || {
+            table.set(self.frames, write)
+        });
+        if mapped.is_some() || level != Level::Pte || self.order == Order::PTE {
+            return mapped;
+        }
+        mapping.touch_settled(self.start, self.order.pages(), write, |pages| {
+            table.set(self.frames.first(pages), write)
+        })
     }
 
     /// Makes one 2 MiB entry of the smaller ones in the run, if none of them is locked.

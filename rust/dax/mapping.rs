@@ -5,7 +5,7 @@
 //! # Lock order
 //!
 //! The region's lock; `mmap_lock` or VMA lock → live guard (SRCU) → layout rwsem → entry lock → `i_mmap_rwsem` →
-//! page-table lock; the index's `xa_lock` and the wait queues' locks innermost, never held over
+//! page-table lock → `xa_lock` of the index → wait queues' locks; the last three are never held over
 //! anything that sleeps. A task holds one entry lock at a time. No lock of this module is held over
 //! a copy to or from user memory, which may fault on a mapping of this very device.
 //!
@@ -16,6 +16,8 @@
 //! exclusive waiter, keyed by the start of the entry that it found, *before* it drops the
 //! `xa_lock`; whoever clears the bit does so under the `xa_lock` and wakes a waiter of that key
 //! after it. So no wake-up is lost.
+//!
+//! A fault for which nothing need be waited does with the `xa_lock` alone ([`Mapping::touch`]).
 //!
 //! An unlock wakes one waiter, which will take the lock, or wait again behind one that did. An entry
 //! that is replaced by another kind or size, or deleted, wakes them all: what they waited for is no
@@ -422,35 +424,68 @@ impl Mapping {
         }
     }
 
-    /// How many of `pages` pages from page offset `pgoff` on may be mapped as they are, in 4 KiB pages, and
-    /// written through if `write`: each is in an entry whose lock nobody holds, which is the media, and dirty
-    /// if `write`.
+    /// Calls `map` if the run of `order` around page offset `pgoff` may be mapped as the media, by one leaf or
+    /// several; to write through it, if `write`: then an entry of `kind` is made if there is none, and it is dirty.
     ///
-    /// Without any lock of the index: to be called with the lock of the page table held where they are to be mapped.
-    /// Whoever changes such an entry locks it first, and then goes through the page tables, under that lock
-    /// too. If it came to this one before, its lock bit is seen here, or what it made of the entry; if it
-    /// comes later it finds what was mapped. Whoever changes entries without going through the page tables holds
-    /// the layout alone. `Documentation/locking.rst`, "Without the lock".
+    /// No entry lock is taken: `map` is called with the `xa_lock` held, so that whoever locks the entry
+    /// afterwards finds what was mapped. It must not sleep; the caller may hold the lock of a page table.
     ///
-    /// Any context.
-    pub(crate) fn settled(&self, pgoff: usize, pages: usize, write: bool) -> usize {
+    /// `None` when it was not called: where the run has smaller entries, one whose lock somebody holds, or
+    /// one that is not the media, and when a node of the index is needed and none is at hand.
+    pub(crate) fn touch<R>(
+        &self,
+        pgoff: usize,
+        order: Order,
+        kind: Kind,
+        write: bool,
+        map: impl FnOnce() -> R,
+    ) -> Option<R> {
+        let mut xas = XaState::new(&self.entries, pgoff, order.get());
+        let mut guard = xas.lock();
+        match guard.find_conflict() {
+            None if write => {
+                guard.store(Entry::new(kind, order)).ok()?;
+                self.events.created.inc();
+            }
+            // Who only reads leaves no trace: whoever takes the media away goes through all mappings.
+            None => return Some(map()),
+            Some(entry) if entry.is_settled() && entry.order() >= order => (),
+            Some(_) => return None,
+        }
+        if write {
+            guard.mark(DIRTY, true);
+        }
+        Some(map())
+    }
+
+    /// As [`Mapping::touch`], for 4 KiB leaves and the entries that are there: calls `map` with the number of
+    /// pages, of `pages` from page offset `pgoff` on, that may be mapped.
+    pub(crate) fn touch_settled<R>(
+        &self,
+        pgoff: usize,
+        pages: usize,
+        write: bool,
+        map: impl FnOnce(usize) -> R,
+    ) -> Option<R> {
         let last = pgoff + (pages - 1);
-        let mut reader = self.entries.read(pgoff);
-        let mut found = reader.load().map(|entry| (pgoff, entry));
+        let mut xas = XaState::new(&self.entries, pgoff, 0);
+        let mut guard = xas.lock();
         let mut next = pgoff;
-        while let Some((index, entry)) = found {
-            let settled = entry.is_settled() && index == next;
-            // The mark after the word: a sync takes it away before it unlocks.
-            if !settled || write && !reader.is_marked(DIRTY) {
+        while let Some((index, entry)) = guard.find(last) {
+            if index != next || !entry.is_settled() {
                 break;
             }
-            match entry.behind(index) {
-                Some(behind) if behind <= last => next = behind,
-                _ => return pages,
+            if write {
+                guard.mark(DIRTY, true);
             }
-            found = reader.find(last);
+            next = entry.behind(index)?;
+            if next > last {
+                next = last + 1;
+                break;
+            }
+            guard.set_order(next, 0);
         }
-        next - pgoff
+        (next != pgoff).then(|| map(next - pgoff))
     }
 }
 
@@ -586,7 +621,6 @@ impl Drop for LockedEntry<'_> {
             hole: self.is_hole(),
         };
         if marks != self.marks {
-            // Before the lock bit goes: `settled()` looks at the word, then at the mark.
             kernel::warn_on!(guard.find_conflict().is_none());
             guard.mark(DIRTY, marks.dirty);
             guard.mark(HOLE, marks.hole);

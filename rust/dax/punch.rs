@@ -77,8 +77,21 @@ fn zero_media(live: &Live, layout: &Extents, offset: u64, len: u64) -> Result {
 ///
 /// Process context; sleeps. Errors: `ENXIO` when the device is gone, `EFBIG`; it ends there all the same.
 pub(crate) fn cut(device: &Device, pages: usize) -> Result {
-    device.live().ok_or(ENXIO)?.layout.write().truncate(pages);
-    // From now on no fault makes an entry there.
+    let end = {
+        let live = device.live().ok_or(ENXIO)?;
+        let mut layout = live.layout.write();
+        let end = layout.pages();
+        layout.truncate(pages);
+        end
+    };
+    // From now on no fault maps anything there. What was mapped only to be read has no entry.
+    let mut from = pages;
+    while from < end {
+        let live = device.live().ok_or(ENXIO)?;
+        let next = (Order::PUD.align_down(from) + Order::PUD.pages()).min(end);
+        unmap(&live, device.inode(), from, next);
+        from = next;
+    }
     let mut result = Ok(());
     loop {
         let live = device.live().ok_or(ENXIO)?;

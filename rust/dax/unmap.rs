@@ -16,7 +16,7 @@ pub(crate) fn unmap_entry(inode: &AnonInode, entry: &LockedEntry<'_>) {
 /// Tears down the mappings of `pgoff..behind`, and of all that is in one entry with a part of it: a
 /// leaf goes as a whole, and to cut a PUD leaf needs the mmap lock (`zap_pud_range()`).
 ///
-/// With the layout held alone, so that no other entry comes in. Sleeps.
+/// With the layout held alone, or behind the device's end, so that no other entry comes in. Sleeps.
 pub(crate) fn unmap(live: &Live, inode: &AnonInode, pgoff: usize, behind: usize) {
     let (mut first, mut end) = (pgoff, behind);
     if let Some((start, _, _)) = live.mapping.peek(pgoff) {

@@ -15,12 +15,6 @@
 #include <linux/mm.h>
 #include <linux/pgtable.h>
 
-static pgprot_t vmf_page_prot(const struct vm_fault *vmf, bool write)
-{
-	/* vm_page_prot is read-only where the first write is to be seen: vma_wants_writenotify(). */
-	return write ? vm_get_page_prot(vmf->vma->vm_flags) : vmf->vma->vm_page_prot;
-}
-
 /* Makes sure that there is a page table or a PMD leaf. Sleeps. 0 or -ENOMEM. */
 int rust_helper_vmf_alloc_ptes(struct vm_fault *vmf)
 {
@@ -39,8 +33,6 @@ spinlock_t *rust_helper_vmf_lock_ptes(struct vm_fault *vmf)
 		return NULL;
 	ptl = pte_lockptr(vmf->vma->vm_mm, vmf->pmd);
 	spin_lock(ptl);
-	/* Pairs with order_before_walk() in kernel_ext/fs.rs. */
-	smp_mb__after_spinlock();
 	return ptl;
 }
 
@@ -57,31 +49,34 @@ spinlock_t *rust_helper_vmf_lock_pmd(struct vm_fault *vmf)
 void rust_helper_vmf_set_ptes(struct vm_fault *vmf, unsigned long addr, unsigned long pfn,
 			      unsigned int nr, bool write)
 {
-	pte_t entry = pte_mkspecial(pfn_pte(pfn, vmf_page_prot(vmf, write)));
+	/* vm_page_prot is read-only, that the first write is seen: vma_wants_writenotify(). */
+	pte_t entry = pte_mkyoung(pte_mkspecial(pfn_pte(pfn, vmf->vma->vm_page_prot)));
 	pte_t *pte = pte_offset_kernel(vmf->pmd, addr);
 
-	entry = pte_mkyoung(entry);
 	if (write)
-		entry = pte_mkdirty(entry);
-	for (; nr; nr--, pte++, addr += PAGE_SIZE, entry = pte_next_pfn(entry)) {
+		entry = pte_mkwrite_novma(pte_mkdirty(entry));
+	for (;; pte++, addr += PAGE_SIZE) {
 		pte_t old = ptep_get(pte);
 
 		/* Nothing need be flushed: who still has it as read-only just faults. */
 		if (pte_none(old) ||
 		    (write && !pte_write(old) && !WARN_ON_ONCE(pte_pfn(old) != pte_pfn(entry))))
 			set_pte_at(vmf->vma->vm_mm, addr, pte, entry);
+		if (!--nr)
+			break;
+		entry = pte_next_pfn(entry);
 	}
 }
 
 /* Maps a PMD leaf, as above. Whether there is one now. */
 bool rust_helper_vmf_set_pmd(struct vm_fault *vmf, unsigned long pfn, bool write)
 {
-	pmd_t entry = pmd_mkhuge(pfn_pmd(pfn, vmf_page_prot(vmf, write)));
+	pmd_t entry = pmd_mkhuge(pfn_pmd(pfn, vmf->vma->vm_page_prot));
 	pmd_t old = pmdp_get(vmf->pmd);
 
 	entry = pmd_mkyoung(pmd_mkspecial(entry));
 	if (write)
-		entry = pmd_mkdirty(entry);
+		entry = pmd_mkwrite_novma(pmd_mkdirty(entry));
 	if (!pmd_none(old)) {
 		if (!pmd_trans_huge(old))
 			return false;

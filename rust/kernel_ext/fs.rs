@@ -13,8 +13,7 @@ use super::bindings;
 use core::ptr::NonNull;
 use kernel::{
     error::from_err_ptr,
-    prelude::*,
-    sync::barrier::smp_mb, //
+    prelude::*, //
 };
 
 /// An inode that no path leads to.
@@ -83,7 +82,6 @@ impl AnonInode {
     pub(crate) fn unmap_pages(&self, pgoff: usize, pages: usize) {
         // 0 pages would be all.
         if pages != 0 {
-            Self::order_before_walk();
             // SAFETY: `inode` and so its `address_space` are valid by the type invariants.
             unsafe { bindings::unmap_mapping_pages(self.mapping(), pgoff, pages, false) };
         }
@@ -98,16 +96,8 @@ impl AnonInode {
     pub(crate) fn write_protect_pages(&self, pgoff: usize, pfn: usize, pages: usize) {
         // A leaf for each VMA is all that a call finds.
         kernel::warn_on!(pages > 1 << bindings::PMD_ORDER);
-        Self::order_before_walk();
         // SAFETY: `inode` and so its `address_space` are valid by the type invariants.
         unsafe { bindings::mapping_wrprotect_range(self.mapping(), pgoff, pfn, pages) };
-    }
-
-    /// A walk passes by a page table that it does not see yet. Who has seen the table, and looks at what
-    /// was stored before the walk, sees that then. Pairs with the barrier in
-    /// [`VmFault::lock`](super::mm::VmFault::lock).
-    fn order_before_walk() {
-        smp_mb();
     }
 
     /// Notes that data of this inode may have been lost: each open file will say so once, at its next

@@ -194,9 +194,6 @@ impl VmFault<'_> {
     /// Locks the page table where a leaf of `level`, PTE or PMD, goes, and makes one if there is none. May
     /// sleep.
     ///
-    /// What was stored before the mappings of a page were looked for, to change them, is seen under the
-    /// lock by whoever comes too late to be found: an entry's lock bit, say.
-    ///
     /// Errors: `Oom`; `Raced` when a larger leaf is there; `Fallback` for a PUD.
     pub(crate) fn lock(&mut self, level: Level) -> Result<PageTable<'_>, FaultResult> {
         // SAFETY: By the type invariants these may look at the fault's page tables, and make some.

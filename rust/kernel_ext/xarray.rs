@@ -12,10 +12,6 @@ use super::bindings;
 use core::marker::PhantomData;
 use kernel::{
     prelude::*,
-    sync::{
-        barrier::smp_rmb,
-        rcu, //
-    },
     types::{
         NotThreadSafe,
         Opaque, //
@@ -69,14 +65,6 @@ impl<T: Value> XArray<T> {
         })
     }
 
-    /// A walk from `index` on without the lock. Any context.
-    pub(crate) fn read(&self, index: usize) -> Reader<'_, T> {
-        Reader {
-            state: XaState::new(self, index, 0),
-            _rcu: rcu::read_lock(),
-        }
-    }
-
     /// Removes all entries and gives their memory back. Takes the lock itself.
     pub(crate) fn clear(&self) {
         // SAFETY: `inner` is initialised by the type invariants.
@@ -103,8 +91,8 @@ const CHUNK_SHIFT: u32 = bindings::XA_CHUNK_SHIFT;
 ///
 /// # Invariants
 ///
-/// `raw` is a valid `xa_state` for `xa`. While its lock is not held, nor RCU since the walk began, `raw.xa_node`
-/// is `XAS_RESTART` or an error: no node pointer outlives them.
+/// `raw` is a valid `xa_state` for `xa`. While its lock is not held, `raw.xa_node` is `XAS_RESTART` or an error:
+/// no node pointer outlives it.
 pub(crate) struct XaState<'a, T: Value> {
     raw: bindings::xa_state,
     xa: &'a XArray<T>,
@@ -163,39 +151,9 @@ impl<T: Value> Drop for XaState<'_, T> {
 }
 
 /// `xa_is_value()`, `xa_to_value()`. By the invariants of [`XArray`] there is nothing but values and, where
-/// there is no entry, NULL; without the lock also `XA_RETRY_ENTRY`, which is no value either.
+/// there is no entry, NULL.
 fn decode<T: Value>(entry: *mut c_void) -> Option<T> {
     (entry.addr() & 1 == 1).then(|| T::from_bits(entry.addr() >> 1))
-}
-
-/// A walk without the array's lock, under RCU: it does not sleep. What it finds may have changed since.
-pub(crate) struct Reader<'a, T: Value> {
-    state: XaState<'a, T>,
-    _rcu: rcu::Guard,
-}
-
-impl<T: Value> Reader<'_, T> {
-    /// What is at the index where the walk is to begin (`xas_load()`).
-    pub(crate) fn load(&mut self) -> Option<T> {
-        // SAFETY: `raw` is valid by the invariants of `XaState`: a walk that began in this read-side section
-        // is in nodes that are freed after it.
-        decode(unsafe { bindings::xas_load(&raw mut self.state.raw) })
-    }
-
-    /// As [`Guard::find`]. One that was moved in the tree at this moment is not found.
-    pub(crate) fn find(&mut self, max: usize) -> Option<(usize, T)> {
-        // SAFETY: As above.
-        let entry = unsafe { bindings::xas_find(&raw mut self.state.raw, max) };
-        decode(entry).map(|value| (self.state.raw.xa_index, value))
-    }
-
-    /// Whether the entry that was found last is marked, as of a moment after it was found: it pairs with
-    /// a mark that is changed before the entry is stored (`rcu_assign_pointer()` in `xas_store()`).
-    pub(crate) fn is_marked(&self, mark: Mark) -> bool {
-        smp_rmb();
-        // SAFETY: As above.
-        unsafe { bindings::xas_get_mark(&raw const self.state.raw, mark as bindings::xa_mark_t) }
-    }
 }
 
 /// The array's lock, held for one walk.
@@ -462,6 +420,9 @@ mod tests {
             assert!(!guard.is_marked(Mark::Mark1));
         }
         assert_eq!(find_marked(&xa, 0, 1 << 17), None);
+        // A walk from within an entry marks it as a whole.
+        mark(&xa, 1000, 0);
+        assert_eq!(find_marked(&xa, 0, 1 << 17), Some((512, 512)));
         assert!(XaState::new(&xa, 1 << 18, 18).lock().erase().is_some());
         store(&xa, 1 << 18, 18, 1)?;
         assert_eq!(find_marked(&xa, 0, usize::MAX), None);

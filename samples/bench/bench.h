@@ -94,6 +94,12 @@ struct pages_list sequential(uint64_t from, uint64_t step, size_t count);
  */
 struct pages_list scattered(uint64_t from, uint64_t length);
 
+/*
+ * COUNT pages, the second of each two from FROM on, in random order. A touch maps none of the others if
+ * it maps ahead of itself only from the first of two.
+ */
+struct pages_list every_other(uint64_t from, size_t count);
+
 struct pages_list backwards(struct pages_list pages);
 
 /* The first page of each 2 MiB: with these, there are page tables for the others. */

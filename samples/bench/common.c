@@ -155,6 +155,17 @@ struct pages_list sequential(uint64_t from, uint64_t step, size_t count)
 	return list;
 }
 
+static void shuffle(struct pages_list list)
+{
+	for (size_t i = list.count - 1; i > 0; i--) {
+		size_t other = random_below(i + 1);
+		uint64_t offset = list.offsets[i];
+
+		list.offsets[i] = list.offsets[other];
+		list.offsets[other] = offset;
+	}
+}
+
 struct pages_list scattered(uint64_t from, uint64_t length)
 {
 	struct pages_list list = new_list(length / WINDOW - length / LEAF);
@@ -163,13 +174,15 @@ struct pages_list scattered(uint64_t from, uint64_t length)
 	for (uint64_t window = from; window < from + length; window += WINDOW)
 		if (window % LEAF)
 			list.offsets[count++] = window + random_below(WINDOW / PAGE) * PAGE;
-	for (size_t i = count - 1; i > 0; i--) {
-		size_t other = random_below(i + 1);
-		uint64_t offset = list.offsets[i];
+	shuffle(list);
+	return list;
+}
 
-		list.offsets[i] = list.offsets[other];
-		list.offsets[other] = offset;
-	}
+struct pages_list every_other(uint64_t from, size_t count)
+{
+	struct pages_list list = sequential(from + PAGE, 2 * PAGE, count);
+
+	shuffle(list);
 	return list;
 }
 

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Faults of 4 KiB. At random: the page tables are there before, made by touching the
- * first page of each 2 MiB, and no other page of the same 256 KiB was touched.
+ * first page of each 2 MiB, and no other page of the same 256 KiB was touched; dense:
+ * of the same 8 KiB.
  * Sequential: a page table for each 512 pages is made on the way.
  */
 #include "bench.h"
 
 #define SEQUENTIAL	4096	/* pages: 16 MiB */
+#define DENSE		3584	/* pages of 28 MiB */
 
 static void timed_touch(const char *operation, char *map, struct pages_list pages, bool write)
 {
@@ -32,6 +34,13 @@ static void random_faults(const struct target *target, const char *operation, bo
 	timed_touch(operation, fresh_map(target, operation, write), pages, write);
 }
 
+static void dense_faults(const struct target *target, const char *operation, bool write)
+{
+	struct pages_list pages = every_other(0, DENSE);
+
+	timed_touch(operation, fresh_map(target, operation, write), pages, write);
+}
+
 static void sequential_faults(const struct target *target, const char *operation, bool write)
 {
 	char *map = map_target(target, RANGE, SMALL);
@@ -49,6 +58,16 @@ static void write_random(const struct target *target)
 static void read_random(const struct target *target)
 {
 	random_faults(target, "fault-4k-read-random", false);
+}
+
+static void write_dense(const struct target *target)
+{
+	dense_faults(target, "fault-4k-write-dense", true);
+}
+
+static void read_dense(const struct target *target)
+{
+	dense_faults(target, "fault-4k-read-dense", false);
 }
 
 static void write_sequential(const struct target *target)
@@ -99,6 +118,8 @@ static void write_after_read(const struct target *target)
 const struct operation fault_operations[] = {
 	{ "fault-4k-write-random", write_random },
 	{ "fault-4k-read-random", read_random },
+	{ "fault-4k-write-dense", write_dense },
+	{ "fault-4k-read-dense", read_dense },
 	{ "fault-4k-write-sequential", write_sequential },
 	{ "fault-4k-read-sequential", read_sequential },
 	{ "fault-4k-write-existing", write_existing },

@@ -42,8 +42,7 @@ FIXTURE(cut)
 FIXTURE_VARIANT(cut)
 {
 	uint64_t bytes;		/* of the pages that map it */
-	const char *entries;	/* when the end has moved, */
-	const char *touched;	/* when what is left was read, */
+	const char *entries;	/* when the end has moved, and what is left was read, */
 	const char *grown;	/* and when all is there and written again */
 };
 
@@ -51,7 +50,6 @@ FIXTURE_VARIANT_ADD(cut, pte)
 {
 	.bytes = SZ_4K,
 	.entries = "0x0 589 order 0 mapped dirty\n",
-	.touched = "0x0 589 order 0 mapped dirty\n",
 	.grown = "0x0 2048 order 0 mapped dirty\n",
 };
 
@@ -59,8 +57,6 @@ FIXTURE_VARIANT_ADD(cut, pmd)
 {
 	.bytes = SZ_2M,
 	.entries = "0x0 1 order 9 mapped dirty\n",
-	.touched = "0x0 1 order 9 mapped dirty\n"
-		   "0x200 77 order 0 mapped\n",
 	.grown = "0x0 4 order 9 mapped dirty\n",
 };
 
@@ -68,8 +64,6 @@ FIXTURE_VARIANT_ADD(cut, pud)
 {
 	.bytes = SZ_1G,
 	.entries = "",
-	.touched = "0x0 1 order 9 mapped\n"
-		   "0x200 77 order 0 mapped\n",
 	.grown = NULL,
 };
 
@@ -149,10 +143,32 @@ TEST_F(cut, mapping)
 
 	/* What is left is what it was, and is to be used. */
 	EXPECT_EQ(0, rdax_wrong(self->map, 0, END, SZ_4K, 1));
-	EXPECT_STREQ(variant->touched, rdax_entries());
+	EXPECT_STREQ(variant->entries, rdax_entries());
 	rdax_fill(self->map, 0, END, SZ_4K, 2);
 	EXPECT_EQ(0, rdax_wrong(self->map, 0, END, SZ_4K, 2));
 	EXPECT_EQ(SIGBUS, rdax_store(self->map + END));
+}
+
+/* What was only read has no entry, and goes as well. */
+TEST_F(cut, readers)
+{
+	const uint64_t pages[] = { 0, END - SZ_4K, END, END + SZ_4K, 3 * SZ_2M, self->size - SZ_4K };
+	char *map;
+
+	close(self->fd);
+	ASSERT_EQ(0, rdax_fresh("4K"));
+	ASSERT_LT(0, make_both(self->size, self->place));
+	self->fd = rdax_open();
+	ASSERT_GE(self->fd, 0);
+	map = map_by(self->fd, self->size, variant->bytes);
+	ASSERT_NE(MAP_FAILED, map);
+	for (size_t i = 0; i < ARRAY_SIZE(pages); i++)
+		EXPECT_EQ(0, rdax_load(map + pages[i]));
+	if (variant->bytes != SZ_1G)
+		EXPECT_STREQ("", rdax_entries());
+	ASSERT_EQ(0, dev_resize(0, END));
+	for (size_t i = 0; i < ARRAY_SIZE(pages); i++)
+		EXPECT_EQ(pages[i] < END ? 0 : SIGBUS, rdax_load(map + pages[i]));
 }
 
 TEST_F(cut, file)

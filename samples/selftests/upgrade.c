@@ -113,7 +113,8 @@ TEST_F(upgrade, clean_by_a_read)
 	static const uint64_t pages[] = { 0, 1, 63, 64, 100, 511 };
 
 	for (size_t i = 0; i < ARRAY_SIZE(pages); i++)
-		EXPECT_EQ(pages[i] + 1, load(self->small, pages[i]));
+		store(self->small, pages[i], pages[i] + 1);
+	ASSERT_EQ(0, fsync(self->fd));
 	EXPECT_EQ(8, load(self->large, 7));
 	expect_upgrades(_metadata, &self->start, 1, "0x600 1 order 9 mapped\n");
 	EXPECT_EQ(0, wrong(self->large));
@@ -130,9 +131,7 @@ TEST_F(upgrade, dirty_by_a_read)
 	EXPECT_EQ(1, load(self->small, 0));
 	store(self->small, 100, 101);
 	EXPECT_EQ(512, load(self->small, 511));
-	EXPECT_STREQ("0x600 1 order 0 mapped\n"
-		     "0x664 1 order 0 mapped dirty\n"
-		     "0x7ff 1 order 0 mapped\n", rdax_entries());
+	EXPECT_STREQ("0x664 1 order 0 mapped dirty\n", rdax_entries());
 	EXPECT_EQ(8, load(self->large, 7));
 	expect_upgrades(_metadata, &self->start, 1, "0x600 1 order 9 mapped dirty\n");
 	EXPECT_EQ(0, wrong(self->small));
@@ -141,7 +140,7 @@ TEST_F(upgrade, dirty_by_a_read)
 
 TEST_F(upgrade, by_a_write)
 {
-	EXPECT_EQ(1, load(self->small, 0));
+	store(self->small, 0, 1);
 	store(self->large, 7, 8);
 	expect_upgrades(_metadata, &self->start, 1, "0x600 1 order 9 mapped dirty\n");
 	EXPECT_EQ(0, wrong(self->small));
@@ -205,7 +204,9 @@ TEST_F(upgrade, others_have_it_mapped)
 	struct rdax_counts d;
 
 	ASSERT_EQ(0, rdax_peer_start(&reader, old_user, &own));
-	EXPECT_EQ(0, wrong(self->small));
+	for (uint64_t page = 0; page < 512; page++)
+		store(self->small, page, page + 1);
+	ASSERT_EQ(0, fsync(self->fd));
 	ASSERT_EQ(0, rdax_peer_start(&heir, old_user, &self->small));
 	EXPECT_EQ(0, rdax_peer_step(&reader, LOOK));
 	EXPECT_EQ(0, rdax_peer_step(&heir, LOOK));
@@ -235,8 +236,7 @@ TEST_F(upgrade, forbidden)
 	ASSERT_EQ(0, rdax_write_file(PARAM, "N"));
 	store(self->small, 100, 101);
 	EXPECT_EQ(8, load(self->large, 7));
-	EXPECT_STREQ("0x607 1 order 0 mapped\n"
-		     "0x664 1 order 0 mapped dirty\n", rdax_entries());
+	EXPECT_STREQ("0x664 1 order 0 mapped dirty\n", rdax_entries());
 	rdax_delta(&self->start.counts, &d);
 	EXPECT_EQ(0, d.pmd_mapped);
 	EXPECT_LE(1, d.pmd_fallback);

@@ -46,6 +46,8 @@ RUNS = (
         "memory-4k-Slab": "index, bytes of slab per GiB touched at 4 KiB",
         "memory-4k-PageTables": "page tables, bytes per GiB touched at 4 KiB",
     }, long=True),
+    run("fault-4k-write-dense", "4 KiB write fault, random, dense"),
+    run("fault-4k-read-dense", "4 KiB read fault, random, dense"),
     run("fault-4k-write-random", "4 KiB write fault, random"),
     run("fault-4k-read-random", "4 KiB read fault, random"),
     run("fault-4k-write-existing", "4 KiB write fault, random, on an entry of another process",
@@ -105,7 +107,10 @@ def speedup(contender: str, threads: int = 2) -> tuple[tuple[str, str], tuple[st
 def goals() -> list[Goal]:
     one, two = speedup(RDAX)
     result = [
-        *beside("fault-4k-write-random", "4 KiB random first-touch write fault",
+        *beside("fault-4k-write-dense", "4 KiB random first-touch write fault, dense",
+                {DEVICE_DAX: 0.75, EXT4: 0.38}),
+        *beside("fault-4k-write-random",
+                "4 KiB random first-touch write fault, a new node of the index for each",
                 {DEVICE_DAX: 0.75, EXT4: 0.38}),
         *beside("fault-4k-write-existing", "4 KiB random write fault on an entry that exists",
                 {DEVICE_DAX: 0.70}),

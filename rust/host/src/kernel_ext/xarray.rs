@@ -38,23 +38,36 @@ impl Slot {
 /// Entries by their first index.
 type Slots = BTreeMap<usize, Slot>;
 
-pub(crate) struct XArray<T>(Mutex<Slots>, PhantomData<fn(T)>);
+pub(crate) struct XArray<T> {
+    slots: Mutex<Slots>,
+    /// Nodes are at hand: no store lacks memory.
+    has_nodes: bool,
+    _values: PhantomData<fn(T)>,
+}
+
+std::thread_local! {
+    static HAS_NODES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The arrays that `make` makes never lack memory.
+pub(crate) fn with_nodes<R>(make: impl FnOnce() -> R) -> R {
+    HAS_NODES.set(true);
+    let made = make();
+    HAS_NODES.set(false);
+    made
+}
 
 impl<T: Value> XArray<T> {
     pub(crate) fn new() -> impl PinInit<Self> {
-        Ok::<_, core::convert::Infallible>(Self(Mutex::new(Slots::new()), PhantomData))
-    }
-
-    pub(crate) fn read(&self, index: usize) -> Reader<'_, T> {
-        Reader {
-            xa: self,
-            next: index,
-            found: index,
-        }
+        Ok::<_, core::convert::Infallible>(Self {
+            slots: Mutex::new(Slots::new()),
+            has_nodes: HAS_NODES.get(),
+            _values: PhantomData,
+        })
     }
 
     pub(crate) fn clear(&self) {
-        self.0.lock().unwrap().clear();
+        self.slots.lock().unwrap().clear();
     }
 }
 
@@ -66,31 +79,6 @@ fn first_in(slots: &Slots, first: usize, last: usize) -> Option<(usize, Slot)> {
         .filter(|(&start, slot)| slot.last(start) >= first)
         .or_else(|| slots.range(first..=last.max(first)).next())?;
     (start <= last).then_some((start, slot))
-}
-
-/// Each step sees one moment; others come in between.
-pub(crate) struct Reader<'a, T> {
-    xa: &'a XArray<T>,
-    next: usize,
-    found: usize,
-}
-
-impl<T: Value> Reader<'_, T> {
-    pub(crate) fn load(&mut self) -> Option<T> {
-        self.find(self.next).map(|(_, value)| value)
-    }
-
-    pub(crate) fn find(&mut self, max: usize) -> Option<(usize, T)> {
-        let (start, slot) = first_in(&self.xa.0.lock().unwrap(), self.next, max)?;
-        self.found = self.next.max(start);
-        self.next = slot.last(start) + 1;
-        Some((self.found, T::from_bits(slot.bits)))
-    }
-
-    pub(crate) fn is_marked(&self, mark: Mark) -> bool {
-        first_in(&self.xa.0.lock().unwrap(), self.found, self.found)
-            .is_some_and(|(_, slot)| slot.marks[mark as usize])
-    }
 }
 
 std::thread_local! {
@@ -109,7 +97,7 @@ pub(crate) struct XaState<'a, T> {
     index: usize,
     order: u32,
     /// A store has lacked memory, and there is some now. The kernel gives a node or not; here each
-    /// new entry lacks one at first, so that this path is always taken.
+    /// new entry lacks one at first, so that this path is taken, but see [`with_nodes`].
     lacked: bool,
     spare: bool,
 }
@@ -122,13 +110,13 @@ impl<'a, T: Value> XaState<'a, T> {
             index: index >> order << order,
             order,
             lacked: false,
-            spare: false,
+            spare: xa.has_nodes,
         }
     }
 
     pub(crate) fn lock(&mut self) -> Guard<'_, 'a, T> {
         Guard {
-            slots: self.xa.0.lock().unwrap(),
+            slots: self.xa.slots.lock().unwrap(),
             state: self,
         }
     }
@@ -207,8 +195,9 @@ impl<T: Value> Guard<'_, '_, T> {
     }
 
     pub(crate) fn mark(&mut self, mark: Mark, set: bool) {
-        let slot = self.slots.get_mut(&self.state.index);
-        slot.expect("mark of no entry").marks[mark as usize] = set;
+        let index = self.state.index;
+        let (start, _) = self.first_in(index, index).expect("mark of no entry");
+        self.slots.get_mut(&start).unwrap().marks[mark as usize] = set;
     }
 
     pub(crate) fn store(&mut self, value: T) -> Result<Option<T>> {

@@ -9,6 +9,7 @@
 use crate::entry::Kind;
 use crate::kernel_ext::sync::{self, Arc};
 use crate::kernel_ext::thread;
+use crate::kernel_ext::xarray;
 use crate::mapping::{GrabError, LockedEntry, Mapping};
 use crate::order::Order;
 use std::pin::Pin;
@@ -44,8 +45,6 @@ struct Model {
     holders: [AtomicUsize; PAGES.len()],
     /// What the page tables and the media have of each of [`PAGES`]: [`WRITABLE`], [`UNSYNCED`].
     pages: [sync::atomic::AtomicUsize; PAGES.len()],
-    /// The lock of the page tables.
-    tables: sync::Mutex<()>,
 }
 
 /// A mapping of the page is writable.
@@ -54,13 +53,18 @@ const WRITABLE: usize = 1;
 const UNSYNCED: usize = 2;
 
 impl Model {
+    /// Each new entry lacks memory at first.
     fn new() -> Arc<Self> {
         Arc::new(Self {
             mapping: pinned_init::InPlaceInit::try_pin_init(Mapping::new()).unwrap(),
             holders: Default::default(),
             pages: core::array::from_fn(|_| sync::atomic::AtomicUsize::new(0)),
-            tables: sync::Mutex::new(()),
         })
+    }
+
+    /// None does.
+    fn with_nodes() -> Arc<Self> {
+        xarray::with_nodes(Self::new)
     }
 
     /// The states of the pages in a run.
@@ -95,27 +99,25 @@ impl Model {
         }
     }
 
-    /// Goes through the page tables, under their lock.
+    /// Goes through the page tables. Not under a lock: it passes by an empty PMD without.
     fn write_protect(&self, start: usize, order: Order) {
-        let _tables = self.tables.lock().unwrap();
         for page in self.pages(start, order) {
             page.fetch_and(!WRITABLE, SeqCst);
         }
     }
 
-    /// A write fault of another process, whose mapping is new: without the entry lock, as `map_settled()`
-    /// of `fault.rs`, or else with it.
-    fn fault_settled(&self, pgoff: usize) {
-        let tables = self.tables.lock().unwrap();
-        if self.mapping.settled(pgoff, 1, true) == 1 {
+    /// A write fault, without the lock of the entry if that is possible, as `Run::map()` of `fault.rs`; whether
+    /// it was served at `order`.
+    fn touch(&self, pgoff: usize, order: Order) -> bool {
+        let start = order.align_down(pgoff);
+        let kind = Kind::Mapped { pfn: PFN + start };
+        let mapped = self.mapping.touch(start, order, kind, true, || {
             // As the access that may come at once.
-            for page in self.pages(pgoff, Order::PTE) {
+            for page in self.pages(start, order) {
                 page.fetch_or(WRITABLE | UNSYNCED, SeqCst);
             }
-            return;
-        }
-        drop(tables);
-        assert!(self.fault(pgoff, Order::PTE, true));
+        });
+        mapped.is_some() || self.fault(pgoff, order, true)
     }
 
     fn is_unsynced(&self, page: usize) -> bool {
@@ -542,30 +544,54 @@ fn syncs_and_a_punch() {
 
 /// A fault that takes no lock of an entry, while others make the entry clean.
 #[test]
-fn syncs_under_a_fault_without_the_lock() {
-    explore(|| {
-        let model = Model::new();
-        assert!(model.fault(1, Order::PTE, true));
-        model.write_protect(1, Order::PTE);
-        let threads = [
-            spawn(&model, |m| m.fault_settled(1)),
-            spawn(&model, |m| m.sync(1, 2)),
-            spawn(&model, |m| m.sync(0, 512)),
-        ];
-        join(threads);
-        model.check();
-    });
+fn syncs_under_a_touch() {
+    for order in [Order::PTE, Order::PMD] {
+        explore(move || {
+            let model = Model::new();
+            assert!(model.fault(1, order, true));
+            model.write_protect(0, Order::PMD);
+            let threads = [
+                spawn(&model, move |m| assert!(m.touch(1, order))),
+                spawn(&model, |m| m.sync(1, 2)),
+                spawn(&model, |m| m.sync(0, 512)),
+            ];
+            join(threads);
+            model.check();
+        });
+    }
+}
+
+/// The same where there is no entry yet, with a node of the index at hand and without.
+#[test]
+fn syncs_under_a_first_touch() {
+    for (order, new) in [
+        (Order::PTE, Model::with_nodes as fn() -> _),
+        (Order::PMD, Model::with_nodes),
+        (Order::PTE, Model::new),
+    ] {
+        explore(move || {
+            let model = new();
+            let threads = [
+                spawn(&model, move |m| {
+                    assert!(m.touch(1, order) || order == Order::PMD)
+                }),
+                spawn(&model, |m| assert!(m.touch(1, Order::PTE))),
+                spawn(&model, |m| m.sync(0, 512)),
+            ];
+            join(threads);
+            assert_eq!(model.mapping.events.created.get(), 1);
+            model.check();
+        });
+    }
 }
 
 /// The same while the entry gives way to a larger one, which is made clean.
 #[test]
-fn upgrade_under_a_fault_without_the_lock() {
+fn upgrade_under_a_touch() {
     explore(|| {
-        let model = Model::new();
-        assert!(model.fault(1, Order::PTE, true));
-        model.write_protect(1, Order::PTE);
+        let model = Model::with_nodes();
         let threads = [
-            spawn(&model, |m| m.fault_settled(1)),
+            spawn(&model, |m| assert!(m.touch(1, Order::PTE))),
             spawn(&model, |m| {
                 m.upgrade(1);
                 m.sync(0, 512);
@@ -576,28 +602,68 @@ fn upgrade_under_a_fault_without_the_lock() {
     });
 }
 
-/// What is settled, as far as it goes from the first page on.
+/// What may be mapped, as far as it goes from the first page on; and what is written is dirty.
 #[test]
 fn settled_pages() {
     explore(|| {
         let model = Model::new();
         join([spawn(&model, |m| m.punch(0, 1))]);
-        let settled = |pages, write| model.mapping.settled(0, pages, write);
+        let from = |pgoff, pages, write| {
+            let settled = |pages| pages;
+            let pages = model.mapping.touch_settled(pgoff, pages, write, settled);
+            pages.unwrap_or(0)
+        };
+        let settled = |pages, write| from(0, pages, write);
         assert_eq!(settled(4, false), 0, "nothing there");
         for (page, write) in [(0, true), (1, true), (2, false), (100, true)] {
             assert!(model.fault(page, Order::PTE, write));
         }
-        assert_eq!((settled(1, true), settled(4, true)), (1, 2));
+        assert_eq!((settled(1, true), settled(2, true)), (1, 2));
         assert_eq!((settled(3, false), settled(512, false)), (3, 3));
+        let dirty = |page| model.mapping.peek(page).unwrap().2;
+        assert!(!dirty(2));
+        assert_eq!(settled(4, true), 3);
+        assert!(dirty(2));
         let held = model.mapping.grab(1, Order::PTE).unwrap();
         assert_eq!(settled(4, true), 1, "one is locked");
+        assert_eq!(from(1, 1, false), 0);
         drop(held);
         assert!(model.fault(512, Order::PMD, true));
-        assert_eq!(model.mapping.settled(600, 4, true), 4);
-        model.sync(0, 1024);
-        assert_eq!((settled(1, true), settled(3, false)), (0, 3), "it is clean");
+        assert_eq!(from(600, 4, true), 4);
+        assert_eq!(from(1022, 4, false), 2);
         model.punch(0, 1);
         model.mapping.fill_zero(0, 1);
         assert_eq!(settled(1, false), 0, "a hole");
+    });
+}
+
+/// Where a fault has to take the lock, and that a read leaves no entry.
+#[test]
+fn no_touch() {
+    explore(|| {
+        let model = Model::with_nodes();
+        join([spawn(&model, |m| m.punch(0, 1))]);
+        let touch = |pgoff, order, write| {
+            let kind = Kind::Mapped { pfn: PFN + pgoff };
+            let touched = model.mapping.touch(pgoff, order, kind, write, || ());
+            touched.is_some()
+        };
+        assert!(touch(0, Order::PMD, false) && touch(1, Order::PTE, false));
+        assert_eq!(model.check(), []);
+        assert!(touch(1, Order::PTE, true) && touch(1, Order::PTE, false));
+        assert!(!touch(0, Order::PMD, false), "there is a smaller one");
+        assert!(touch(512, Order::PMD, true) && touch(600, Order::PTE, true));
+        let held = model.mapping.grab(600, Order::PTE).unwrap();
+        assert!(!touch(600, Order::PTE, false), "it is locked");
+        drop(held);
+        model.mapping.fill_zero(100, 1);
+        assert!(!touch(100, Order::PTE, false), "a hole");
+        let mapped = |start: usize| Kind::Mapped { pfn: PFN + start };
+        let expected = [
+            (1, mapped(1), Order::PTE, true),
+            (100, Kind::Zero, Order::PTE, false),
+            (512, mapped(512), Order::PMD, true),
+        ];
+        assert_eq!(model.check(), expected);
     });
 }
