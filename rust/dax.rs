@@ -14,6 +14,7 @@ mod entry;
 mod extents;
 mod fault;
 mod file;
+mod index;
 mod io;
 mod mapping;
 mod order;

@@ -31,6 +31,7 @@ use super::{
         Entry,
         Kind, //
     },
+    index::Index,
     order::Order,
 };
 use crate::kernel_ext::{
@@ -43,9 +44,7 @@ use crate::kernel_ext::{
     xarray::{
         Guard,
         Mark,
-        Value,
-        XArray,
-        XaState, //
+        Value, //
     },
 };
 use kernel::prelude::*;
@@ -100,7 +99,7 @@ pub(crate) struct Events {
 #[pin_data]
 pub(crate) struct Mapping {
     #[pin]
-    entries: XArray<Entry>,
+    entries: Index,
     #[pin]
     waiters: WaitTable,
     /// All the entry locks, for lockdep.
@@ -113,7 +112,7 @@ impl Mapping {
     /// An empty index.
     pub(crate) fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            entries <- XArray::new(),
+            entries <- Index::new(),
             waiters <- WaitTable::new(),
             dep_map <- LockdepMap::new(c"rdax_entry"),
             events: Events {
@@ -152,7 +151,7 @@ impl Mapping {
         dirty: bool,
     ) -> Result<LockedEntry<'_>, GrabError> {
         self.dep_map.might_lock();
-        let mut xas = XaState::new(&self.entries, pgoff, order.get());
+        let mut xas = self.entries.walk(pgoff, order);
         let mut woken = None;
         loop {
             let mut guard = xas.lock();
@@ -221,19 +220,16 @@ impl Mapping {
         let last = end.checked_sub(1).filter(|&last| last >= from)?;
         self.dep_map.might_lock();
         let mut woken = None;
-        loop {
-            let mut xas = XaState::new(&self.entries, from, 0);
-            let mut guard = xas.lock();
-            let (index, entry) = find(&mut guard, last)?;
+        self.entries.next(from, last, find, |guard, index, entry| {
             if entry.is_locked() {
                 self.wait(&mut woken, entry.order().align_down(index), guard);
-                continue;
+                return None;
             }
             let locked = self.lock(guard, index, entry, false);
             // Not always the one that was waited for: others may have come before it.
             settle(&mut woken, locked.start);
-            return Some(locked);
-        }
+            Some(locked)
+        })
     }
 
     /// Deletes the entry at `pgoff`, once nobody holds its lock, and after `prepare` was called with
@@ -272,7 +268,7 @@ impl Mapping {
     ) -> Result<LockedEntry<'_>, GrabError> {
         let start = order.align_down(pgoff);
         let last = start + (order.pages() - 1);
-        let mut xas = XaState::new(&self.entries, start, order.get());
+        let mut xas = self.entries.walk(start, order);
         loop {
             let mut guard = xas.lock();
             match guard.find_conflict() {
@@ -342,14 +338,12 @@ impl Mapping {
     /// The first entry that ends behind page offset `from`, without its lock: where it begins, what
     /// it is, and whether it is dirty. For those who want to look.
     pub(crate) fn peek(&self, from: usize) -> Option<(usize, Entry, bool)> {
-        let mut xas = XaState::new(&self.entries, from, 0);
-        let mut guard = xas.lock();
-        let (index, entry) = guard.find(usize::MAX)?;
-        Some((
-            entry.order().align_down(index),
-            entry,
-            guard.is_marked(DIRTY),
-        ))
+        let find = |guard: &mut Guard<'_, '_, Entry>, last| guard.find(last);
+        self.entries
+            .next(from, usize::MAX, find, |guard, index, entry| {
+                let start = entry.order().align_down(index);
+                Some((start, entry, guard.is_marked(DIRTY)))
+            })
     }
 
     /// Waits for the entry that begins at `start` and was found locked under `guard`.
@@ -440,7 +434,7 @@ impl Mapping {
         write: bool,
         map: impl FnOnce() -> R,
     ) -> Option<R> {
-        let mut xas = XaState::new(&self.entries, pgoff, order.get());
+        let mut xas = self.entries.walk(pgoff, order);
         let mut guard = xas.lock();
         match guard.find_conflict() {
             None if write => {
@@ -468,7 +462,7 @@ impl Mapping {
         map: impl FnOnce(usize) -> R,
     ) -> Option<R> {
         let last = pgoff + (pages - 1);
-        let mut xas = XaState::new(&self.entries, pgoff, 0);
+        let mut xas = self.entries.walk(pgoff, Order::PTE);
         let mut guard = xas.lock();
         let mut next = pgoff;
         while let Some((index, entry)) = guard.find(last) {
@@ -567,7 +561,7 @@ impl<'a> LockedEntry<'a> {
         self.dirty = true;
         if !self.marks.dirty {
             self.marks.dirty = true;
-            let mut xas = XaState::new(&self.mapping.entries, self.start, self.order().get());
+            let mut xas = self.mapping.entries.walk(self.start, self.order());
             let mut guard = xas.lock();
             // The walk goes to the entry; nothing is stored.
             kernel::warn_on!(!guard.find_conflict().is_some_and(Entry::is_locked));
@@ -603,9 +597,7 @@ impl<'a> LockedEntry<'a> {
         // The lock goes with the entry.
         core::mem::forget(self);
         mapping.dep_map.release();
-        let old = XaState::new(&mapping.entries, start, order.get())
-            .lock()
-            .erase();
+        let old = mapping.entries.walk(start, order).lock().erase();
         kernel::warn_on!(!old.is_some_and(Entry::is_locked));
         mapping.waiters.wake(start, Wake::All);
     }
@@ -614,7 +606,7 @@ impl<'a> LockedEntry<'a> {
 impl Drop for LockedEntry<'_> {
     fn drop(&mut self) {
         self.mapping.dep_map.release();
-        let mut xas = XaState::new(&self.mapping.entries, self.start, self.order().get());
+        let mut xas = self.mapping.entries.walk(self.start, self.order());
         let mut guard = xas.lock();
         let marks = Marks {
             dirty: self.dirty,

@@ -10,6 +10,8 @@
 pub(crate) mod counter;
 #[path = "../../rust/dax/entry.rs"]
 pub(crate) mod entry;
+#[path = "../../rust/dax/index.rs"]
+pub(crate) mod index;
 #[path = "../../rust/dax/mapping.rs"]
 pub(crate) mod mapping;
 #[path = "../../rust/dax/order.rs"]

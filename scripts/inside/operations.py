@@ -132,6 +132,10 @@ def goals() -> list[Goal]:
     ]
     for peer in (DEVICE_DAX, EXT4):
         their_one, their_two = speedup(peer)
-        result.append(Goal(f"the same / that of {peer}", (one, their_two), (two, their_one), 1.0,
-                           at_least=True))
+        result += [
+            Goal(f"the same / that of {peer}", (one, their_two), (two, their_one), 1.0,
+                 at_least=True),
+            Goal(f"throughput of 2 threads, disjoint 4 KiB faults / that of {peer}",
+                 (their_two,), (two,), 1.0, at_least=True),
+        ]
     return result

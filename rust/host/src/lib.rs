@@ -8,12 +8,16 @@
 #![cfg(test)]
 #![deny(unsafe_code)]
 
+extern crate pinned_init as pin_init;
+
 #[path = "../../dax/counter.rs"]
 mod counter;
 #[path = "../../dax/entry.rs"]
 mod entry;
 #[path = "../../dax/extents.rs"]
 mod extents;
+#[path = "../../dax/index.rs"]
+mod index;
 mod kernel_ext;
 #[path = "../../dax/mapping.rs"]
 mod mapping;

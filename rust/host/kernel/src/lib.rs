@@ -16,7 +16,7 @@ pub mod error {
 
 pub mod prelude {
     pub use crate::{error::Error, try_pin_init};
-    pub use pinned_init::{pin_data, PinInit};
+    pub use pinned_init::{pin_data, pin_init, PinInit};
 
     pub type Result<T = (), E = Error> = core::result::Result<T, E>;
     pub const ENOMEM: Error = Error(-12);

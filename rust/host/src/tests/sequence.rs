@@ -191,3 +191,59 @@ proptest! {
         prop_assert!(mapping.peek(0).is_none());
     }
 }
+
+/// A page in one of seven aligned 1 GiB, which are in more arrays than one.
+fn far_page() -> impl Strategy<Value = usize> {
+    let places = prop_oneof![Just(0), Just(1), Just(600), Just(Order::PUD.pages() - 1)];
+    (0..7usize, places).prop_map(|(part, place)| part * Order::PUD.pages() + place)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Far {
+    Clean,
+    Dirty,
+    Hole,
+}
+
+proptest! {
+    /// What lies in several arrays is found in its order, each once.
+    #[test]
+    fn of_several_arrays(
+        pages in prop::collection::btree_map(
+            far_page(),
+            prop_oneof![Just(Far::Clean), Just(Far::Dirty), Just(Far::Hole)],
+            0..12,
+        ),
+        (from, end) in (far_page(), far_page()),
+        has_end in any::<bool>(),
+    ) {
+        let mapping = pinned_init::InPlaceInit::try_pin_init(Mapping::new());
+        let mapping: std::pin::Pin<Box<Mapping>> = mapping.unwrap();
+        for (&page, &far) in &pages {
+            match far {
+                Far::Hole => mapping.fill_zero(page, 1),
+                _ => prop_assert!(map(&mapping, page, Order::PTE, far == Far::Dirty)),
+            }
+        }
+        let end = if has_end { end } else { usize::MAX };
+        let expected = |filter: &dyn Fn(Far) -> bool| -> Vec<usize> {
+            let pages = pages.iter().filter(|&(&page, &far)| (from..end).contains(&page) && filter(far));
+            pages.map(|(&page, _)| page).collect()
+        };
+        let found = |next: &dyn Fn(usize) -> Option<usize>| -> Vec<usize> {
+            std::iter::successors(next(from), |page| next(page + 1)).collect()
+        };
+        let start = |entry: crate::mapping::LockedEntry<'_>| entry.start();
+        prop_assert_eq!(found(&|at| mapping.lock_next(at, end).map(start)), expected(&|_| true));
+        prop_assert_eq!(
+            found(&|at| mapping.lock_next_dirty(at, end).map(start)),
+            expected(&|far| far == Far::Dirty)
+        );
+        prop_assert_eq!(
+            found(&|at| mapping.lock_next_hole(at, end).map(start)),
+            expected(&|far| far == Far::Hole)
+        );
+        let peeked = |at| mapping.peek(at).map(|(start, ..)| start).filter(|&start| start < end);
+        prop_assert_eq!(found(&peeked), expected(&|_| true));
+    }
+}
