@@ -667,3 +667,20 @@ fn no_touch() {
         assert_eq!(model.check(), expected);
     });
 }
+
+/// A sync from the beginning finds what is dirty in any of several aligned 1 GiB, and what is behind them.
+#[test]
+fn sync_of_several_arrays() {
+    explore(|| {
+        let model = Model::new();
+        let pages = [1, 2, 4, 7].map(|part| part * Order::PUD.pages() + part);
+        join([spawn(&model, move |m| {
+            for page in pages {
+                assert!(m.fault(page, Order::PTE, true));
+            }
+        })]);
+        model.sync(2, usize::MAX);
+        let clean = pages.map(|page| (page, Kind::Mapped { pfn: PFN + page }, Order::PTE, false));
+        assert_eq!(model.check(), clean);
+    });
+}
