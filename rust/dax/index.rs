@@ -74,11 +74,10 @@ impl Index {
             let found = found.map(|(index, _)| index);
             nearest = [nearest, found].into_iter().flatten().min();
             let next = Order::PUD.align_down(at).checked_add(Order::PUD.pages());
-            at = match next.filter(|&next| looked < ARRAYS && next <= last) {
-                Some(next) => next,
-                None => nearest.take()?,
+            (at, looked) = match next.filter(|&next| looked < ARRAYS && next <= last) {
+                Some(next) => (next, looked + 1),
+                None => (nearest.take()?, 1),
             };
-            looked = looked % ARRAYS + 1;
         }
     }
 

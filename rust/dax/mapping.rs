@@ -452,8 +452,8 @@ impl Mapping {
         Some(map())
     }
 
-    /// As [`Mapping::touch`], for 4 KiB leaves and the entries that are there: calls `map` with the number of
-    /// pages, of `pages` from page offset `pgoff` on, that may be mapped.
+    /// As [`Mapping::touch`], for 4 KiB leaves and with the entries that are there: calls `map` with the number
+    /// of pages, of `pages` from page offset `pgoff` on, that may be mapped.
     pub(crate) fn touch_settled<R>(
         &self,
         pgoff: usize,
@@ -465,8 +465,15 @@ impl Mapping {
         let mut xas = self.entries.walk(pgoff, Order::PTE);
         let mut guard = xas.lock();
         let mut next = pgoff;
-        while let Some((index, entry)) = guard.find(last) {
-            if index != next || !entry.is_settled() {
+        loop {
+            let found = guard.find(last);
+            if !write {
+                next = found.map_or(last + 1, |(index, _)| index);
+            }
+            let Some((index, entry)) = found.filter(|(_, entry)| entry.is_settled()) else {
+                break;
+            };
+            if index != next {
                 break;
             }
             if write {

@@ -614,26 +614,36 @@ fn settled_pages() {
             pages.unwrap_or(0)
         };
         let settled = |pages, write| from(0, pages, write);
-        assert_eq!(settled(4, false), 0, "nothing there");
+        assert_eq!(
+            (settled(4, true), settled(4, false)),
+            (0, 4),
+            "nothing there"
+        );
         for (page, write) in [(0, true), (1, true), (2, false), (100, true)] {
             assert!(model.fault(page, Order::PTE, write));
         }
         assert_eq!((settled(1, true), settled(2, true)), (1, 2));
-        assert_eq!((settled(3, false), settled(512, false)), (3, 3));
+        assert_eq!((settled(3, false), settled(512, false)), (3, 512));
         let dirty = |page| model.mapping.peek(page).unwrap().2;
         assert!(!dirty(2));
         assert_eq!(settled(4, true), 3);
         assert!(dirty(2));
         let held = model.mapping.grab(1, Order::PTE).unwrap();
-        assert_eq!(settled(4, true), 1, "one is locked");
+        assert_eq!(
+            (settled(4, true), settled(4, false)),
+            (1, 1),
+            "one is locked"
+        );
         assert_eq!(from(1, 1, false), 0);
         drop(held);
         assert!(model.fault(512, Order::PMD, true));
         assert_eq!(from(600, 4, true), 4);
-        assert_eq!(from(1022, 4, false), 2);
+        assert_eq!((from(1022, 4, true), from(1022, 4, false)), (2, 4));
         model.punch(0, 1);
         model.mapping.fill_zero(0, 1);
         assert_eq!(settled(1, false), 0, "a hole");
+        model.mapping.fill_zero(110, 1);
+        assert_eq!(from(101, 100, false), 9, "a hole behind what has no entry");
     });
 }
 
