@@ -19,20 +19,25 @@ const PFN: usize = 1 << 20;
 /// Pages that the scenarios use; the last two lie in another 2 MiB.
 const PAGES: [usize; 5] = [0, 1, 100, 512, 600];
 
-#[cfg(feature = "loom")]
 fn explore(scenario: impl Fn() + Send + Sync + 'static) {
+    explore_to(2, scenario);
+}
+
+/// With so many preemptions in one run, for loom.
+#[cfg(feature = "loom")]
+fn explore_to(preemptions: usize, scenario: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(2);
+    builder.preemption_bound = Some(preemptions);
     builder.check(scenario);
 }
 
 #[cfg(feature = "shuttle")]
-fn explore(scenario: impl Fn() + Send + Sync + 'static) {
+fn explore_to(_: usize, scenario: impl Fn() + Send + Sync + 'static) {
     shuttle::check_pct(scenario, 20_000, 3);
 }
 
 #[cfg(not(any(feature = "loom", feature = "shuttle")))]
-fn explore(scenario: impl Fn() + Send + Sync + 'static) {
+fn explore_to(_: usize, scenario: impl Fn() + Send + Sync + 'static) {
     for _ in 0..300 {
         scenario();
     }
@@ -546,7 +551,7 @@ fn syncs_and_a_punch() {
 #[test]
 fn syncs_under_a_touch() {
     for order in [Order::PTE, Order::PMD] {
-        explore(move || {
+        explore_to(3, move || {
             let model = Model::new();
             assert!(model.fault(1, order, true));
             model.write_protect(0, Order::PMD);
