@@ -583,6 +583,11 @@ impl<T: Operations> VmOperations<T> {
 
     /// Called for a new VMA that is a copy of another: by a split, a fork, or a move.
     ///
+    /// In a fork, `copy_page_range()` comes next. It looks at a PMD leaf without its lock, and copies
+    /// what it saw (`copy_huge_pmd()`, Linux 7.2): also a leaf that was unmapped, or made read-only,
+    /// in between. The child would reach media that is gone, or store to what is taken for clean. So
+    /// nothing is copied, and the child faults, as it does in a shared mapping of any other file.
+    ///
     /// `move_page_tables()`, which comes next in a move, takes a PUD leaf for a bad entry
     /// (`pud_none_or_clear_bad()`, Linux 7.2): it complains of it in the log, clears it, and does not
     /// flush the TLB, so that the old address would still reach the media, also when the device is
@@ -602,8 +607,15 @@ impl<T: Operations> VmOperations<T> {
                 (*Task::current_raw()).mm,
             )
         };
-        // A fork does not move anything.
-        if bounds.vm_end - bounds.vm_start < PUD_SIZE || mm != ours {
+        if mm != ours {
+            // SAFETY: By the requirements of this function. The VMA is locked for write, since
+            // `dup_mmap()` has changed its flags already.
+            unsafe {
+                (*vma).__bindgen_anon_2.flags.__vma_flags[0] |= 1 << bindings::VMA_WIPEONFORK_BIT;
+            }
+            return;
+        }
+        if bounds.vm_end - bounds.vm_start < PUD_SIZE {
             return;
         }
         let mut address = 0;

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A child shares its parent's mapping: each sees what the other writes after
- * the fork, at every page size, and the fork makes no index entries.
+ * the fork, at every page size, and the fork makes no index entries. It copies no
+ * page tables, since it might copy what is taken away at that moment.
  */
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -113,8 +118,8 @@ TEST_F(fork, each_sees_the_other)
 
 	rdax_delta(&before, &d);
 	EXPECT_EQ(0, d.created);
-	/* VM_PFNMAP tables are copied at the fork: nobody faults again. */
-	EXPECT_EQ(0, d.pte_mapped + d.pmd_mapped + d.pud_mapped);
+	/* Of the child, which read first and then wrote. */
+	EXPECT_EQ(2 * self->len / variant->bytes, rdax_mapped(&d, variant->bytes));
 }
 
 /* First touched after the fork, by both: one entry a unit, two mappings of it. */
@@ -138,6 +143,148 @@ TEST_F(fork, first_touch_after)
 	rdax_delta(&before, &d);
 	EXPECT_EQ(self->len / bytes, d.created);
 	EXPECT_EQ(2 * self->len / bytes, rdax_mapped(&d, bytes));
+}
+
+/*
+ * Forks, while what is mapped is made clean or taken away
+ */
+
+#define START	SZ_2M
+#define LEAVES	32
+
+FIXTURE(raced)
+{
+	char unused;
+};
+
+FIXTURE_VARIANT(raced)
+{
+	bool punch;
+	uint64_t bytes;
+};
+
+FIXTURE_VARIANT_ADD(raced, sync_pte)
+{
+	.bytes = SZ_4K,
+};
+
+FIXTURE_VARIANT_ADD(raced, sync_pmd)
+{
+	.bytes = SZ_2M,
+};
+
+FIXTURE_VARIANT_ADD(raced, punch_pte)
+{
+	.punch = true,
+	.bytes = SZ_4K,
+};
+
+FIXTURE_VARIANT_ADD(raced, punch_pmd)
+{
+	.punch = true,
+	.bytes = SZ_2M,
+};
+
+FIXTURE_SETUP(raced)
+{
+	ASSERT_EQ(0, rdax_fresh("4K"));
+	if (!rdax_fits(SZ_2M) || rdax_size() < START + LEAVES * SZ_2M)
+		SKIP(return, "namespace too small or not aligned");
+}
+
+FIXTURE_TEARDOWN(raced)
+{
+}
+
+struct race {
+	bool punch;
+	uint64_t bytes;
+	int rounds, fd, begun, done, failed;
+	char *map;
+	uint64_t lost;		/* stores that left their page clean */
+};
+
+static int now(int *step)
+{
+	return __atomic_load_n(step, __ATOMIC_SEQ_CST);
+}
+
+static void *take_away(void *arg)
+{
+	struct race *r = arg;
+
+	for (int round = 1; round <= r->rounds; round++) {
+		while (now(&r->begun) < round)
+			;
+		for (int i = 0; i < round * 7919 % 97 * 500; i++)
+			now(&r->begun);
+		if (r->punch ? rdax_punch(r->fd, START, LEAVES * r->bytes) : fsync(r->fd))
+			r->failed = 1;
+		__atomic_store_n(&r->done, round, __ATOMIC_SEQ_CST);
+	}
+	return NULL;
+}
+
+static uint64_t dirty_entries(void)
+{
+	uint64_t sum = 0, count;
+	char line[128];
+
+	for (const char *at = rdax_entries(); sscanf(at, "%127[^\n]", line) == 1;
+	     at += strcspn(at, "\n") + 1)
+		if (strstr(line, " dirty") && sscanf(line, "%*s %" SCNu64, &count) == 1)
+			sum += count;
+	return sum;
+}
+
+static void store_to_all(struct race *r)
+{
+	for (int i = 0; i < LEAVES; i++)
+		r->map[i * r->bytes] = i;
+}
+
+/* The child stores when all is clean or gone: what it has mapped itself is known. */
+static int fork_meanwhile(void *arg)
+{
+	struct race *r = arg;
+	pthread_t other;
+	int status;
+	pid_t pid;
+
+	r->fd = rdax_open();
+	r->map = rdax_map(r->fd, START, LEAVES * r->bytes);
+	if (r->map == MAP_FAILED || (r->bytes == SZ_4K &&
+				     madvise(r->map, LEAVES * SZ_4K, MADV_NOHUGEPAGE)))
+		return 1;
+	if (pthread_create(&other, NULL, take_away, r))
+		return 2;
+	for (int round = 1; round <= r->rounds; round++) {
+		store_to_all(r);
+		__atomic_store_n(&r->begun, round, __ATOMIC_SEQ_CST);
+		pid = fork();
+		if (!pid) {
+			while (now(&r->done) < round)
+				usleep(100);
+			store_to_all(r);
+			_exit(0);
+		}
+		if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
+			return 3;
+		r->lost += LEAVES - dirty_entries();
+	}
+	pthread_join(other, NULL);
+	return r->failed ? 4 : 0;
+}
+
+TEST_F_TIMEOUT(raced, nothing_stays_mapped, 2 * RDAX_PATIENCE)
+{
+	struct race *r = rdax_shared(sizeof(*r));
+
+	r->punch = variant->punch;
+	r->bytes = variant->bytes;
+	r->rounds = (variant->punch ? 200 : 1000) / RDAX_SLOWER;
+	ASSERT_EQ(0, rdax_bounded(fork_meanwhile, r, RDAX_PATIENCE));
+	EXPECT_EQ(0, r->lost);
 }
 
 int main(int argc, char **argv)

@@ -205,14 +205,14 @@ TEST_F(sizes, part)
 	EXPECT_EQ(1, faults_of(self->map, SZ_4K, false));
 }
 
-/* After a fork, in the child; what it maps is its own. */
+/* Forked before its parent maps all, or after: what a child has mapped is its own. */
 struct forked {
 	int fd;
 	char *map;
 	uint64_t len, count;
 };
 
-static int prefault_in_child(void *arg, int step)
+static int prefault_in_child(void *arg, int n)
 {
 	struct forked *f = arg;
 	struct rdax_counts before, d;
@@ -223,7 +223,7 @@ static int prefault_in_child(void *arg, int step)
 	rdax_delta(&before, &d);
 	if (done.error || done.bytes != f->len)
 		return 1;
-	if (step && all_mapped(&d) != f->count)
+	if (all_mapped(&d) != f->count)
 		return 2;
 	return faults_of(f->map, f->len, true) ? 3 : 0;
 }
@@ -231,17 +231,16 @@ static int prefault_in_child(void *arg, int step)
 TEST_F(sizes, forked)
 {
 	struct forked f = { self->fd, self->map, self->len, variant->count };
-	struct rdax_peer fresh, inherited;
+	struct rdax_peer before, after;
 
-	/* One whose parent had nothing mapped, one whose parent had all. */
-	ASSERT_EQ(0, rdax_peer_start(&fresh, prefault_in_child, &f));
+	ASSERT_EQ(0, rdax_peer_start(&before, prefault_in_child, &f));
 	EXPECT_DONE(0, self->len, prefault(self->fd, self->map, self->len, RDAX_PREFAULT_WRITE));
-	ASSERT_EQ(0, rdax_peer_start(&inherited, prefault_in_child, &f));
-	EXPECT_EQ(0, rdax_peer_step(&fresh, 1));
-	EXPECT_EQ(0, rdax_peer_step(&inherited, 0));
+	ASSERT_EQ(0, rdax_peer_start(&after, prefault_in_child, &f));
+	EXPECT_EQ(0, rdax_peer_step(&before, 0));
+	EXPECT_EQ(0, rdax_peer_step(&after, 0));
 	EXPECT_EQ(0, faults_of(self->map, self->len, true));
-	rdax_peer_end(&fresh);
-	rdax_peer_end(&inherited);
+	rdax_peer_end(&before);
+	rdax_peer_end(&after);
 }
 
 /*
