@@ -630,7 +630,8 @@ static void each_try(struct __test_metadata *_metadata, struct try *t,
 			served += failed;
 		}
 		ASSERT_TRUE(variant->well(t)) TH_LOG("after place %" PRIu64, t->n);
-		if (rdax_bound())
+		/* A bind has no entries yet; and where debugfs has no memory there is no view. */
+		if (rdax_bound() && variant->op != do_bind)
 			ASSERT_EQ(NULL, strstr(rdax_entries(), " locked"))
 				TH_LOG("after place %" PRIu64, t->n);
 		if (variant->after)

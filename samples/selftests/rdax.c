@@ -587,9 +587,9 @@ static void read_view(const char *name, char *buf, size_t size)
 	int fd;
 
 	snprintf(path, sizeof(path), DEBUGFS "/rdax/rdax0/%s", name);
+	if (access(DEBUGFS "/rdax", F_OK))
+		mount("debugfs", DEBUGFS, "debugfs", 0, NULL);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 && !mount("debugfs", DEBUGFS, "debugfs", 0, NULL))
-		fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		ksft_exit_fail_msg("%s: %s\n", path, strerror(errno));
 	do {
