@@ -391,8 +391,8 @@ TEST_F(sync, child)
 	struct rdax_peer peer;
 
 	ASSERT_EQ(0, rdax_peer_start(&peer, use, &v));
-	/* What its parent may write it may too: that came with the page tables. */
-	EXPECT_EQ(0, peer_stores_fault(&peer));
+	/* It has its parent's mapping, and nothing mapped in it. */
+	EXPECT_EQ(self->units, peer_stores_fault(&peer));
 	expect_both_lose(_metadata, &peer, self, variant);
 	rdax_peer_end(&peer);
 }
