@@ -305,7 +305,8 @@ static void look_at_sysfs(void *arg)
 	look_at_all(RDAX_PARAMS, true);
 	look_at_file(ND_DRIVER "/bind", true);
 	look_at_file(ND_DRIVER "/unbind", true);
-	CHECK(files_seen > 40 && files_read > 30);
+	/* More where the kernel has power management. */
+	CHECK(files_seen > 25 && files_read > 15);
 	/* What is root's to know. */
 	ANSWERS(-EACCES, open(RDAX_CLASS "/resource", O_RDONLY));
 }

@@ -19,7 +19,9 @@ TROUBLE = re.compile(
     r"|INFO: trying to register non-static key|INFO: lockdep is turned off"
     r"|INFO: task .* blocked for|INFO: rcu|rcu: INFO: .* (stall|detected)"
     r"|\b(KASAN|KFENCE|KCSAN|UBSAN): "
-    r"|kmemleak: (\d+ new|Cannot|Kernel memory leak detector disabled)|unreferenced object"
+    # Of a lack of memory kmemleak says besides that it takes an object for larger than it is.
+    r"|kmemleak: (\d+ new|Cannot (?!allocate a scan area)|Kernel memory leak detector disabled)"
+    r"|unreferenced object"
     r"|\bODEBUG: |Slab corruption|FIX \S+: |(EXPECTATION|ASSERTION) FAILED at "
     r"|refcount_t: |list_(add|del) corruption|Bad page (state|map)|sleeping function called"
     r"|\bbad (pgd|p4d|pud|pmd) "
