@@ -22,6 +22,7 @@ use crate::kernel_ext::{
 };
 use kernel::{
     new_mutex,
+    new_spinlock,
     new_work,
     prelude::*,
     sync::{
@@ -31,7 +32,8 @@ use kernel::{
         },
         Arc,
         Mutex,
-        SetOnce, //
+        SetOnce,
+        SpinLock, //
     },
     workqueue::Work, //
 };
@@ -85,6 +87,9 @@ pub(crate) struct Device {
     #[pin]
     users: Mutex<Users>,
     pub(crate) faults: Faults,
+    /// What `memory_failure()` was told of, for it: it can't wait for the layout.
+    #[pin]
+    pub(crate) frames: SpinLock<Extents>,
     /// Tears down the mappings of what turned out to be bad.
     #[pin]
     pub(crate) unmap_poison: Work<Self>,
@@ -105,6 +110,7 @@ impl Device {
                 align: Atomic::new(align.get()),
                 users <- new_mutex!(Users { files: 0, retired: false }, "rdax_users"),
                 faults: Faults::new(),
+                frames <- new_spinlock!(Extents::new(region.geometry.range.first()), "rdax_frames"),
                 unmap_poison <- new_work!("rdax_unmap_poison"),
                 // Last: what it makes outlives a failure.
                 live: live.publish(try_pin_init!(Contents {

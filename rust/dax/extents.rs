@@ -57,6 +57,16 @@ impl Extents {
         }
     }
 
+    /// The same once more. Sleeps. Errors: `ENOMEM`.
+    pub(crate) fn try_clone(&self) -> Result<Self> {
+        let mut list = KVec::new();
+        list.extend_from_slice(&self.list, GFP_KERNEL)?;
+        Ok(Self {
+            base: self.base,
+            list,
+        })
+    }
+
     /// The extents in the order of their page offsets.
     pub(crate) fn as_slice(&self) -> &[Extent] {
         &self.list

@@ -7,7 +7,8 @@
 //! The region's lock; `mmap_lock` or VMA lock → live guard (SRCU) → layout rwsem → entry lock → `i_mmap_rwsem` →
 //! page-table lock → `xa_lock` of the index → wait queues' locks; the last three are never held over
 //! anything that sleeps. A task holds one entry lock at a time. No lock of this module is held over
-//! a copy to or from user memory, which may fault on a mapping of this very device.
+//! a copy to or from user memory, which may fault on a mapping of this very device. `Device::frames` is a
+//! spinlock that `memory_failure()` takes under `i_mmap_rwsem`; nothing is taken under it.
 //!
 //! # The protocol
 //!

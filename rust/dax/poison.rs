@@ -51,12 +51,10 @@ impl memory_failure::Operations for Device {
         if !live.media().bad().note(offset..offset + PAGE_SIZE) {
             pr_warn!("no room for another bad block: {offset:#x} will be used\n");
         }
+        let pgoff = this.frames.lock().pgoff(pfn).ok_or(ENOENT)?;
         // When it is queued already it will see this one, too.
         let _ = workqueue::system_long().enqueue::<Arc<Self>, 0>(this.into());
-        // This may not wait. When the layout is changing, the mapping is torn down soon, and who uses it
-        // learns by a fault.
-        let layout = live.layout.try_read().ok_or(ENOENT)?;
-        layout.pgoff(pfn).ok_or(ENOENT)
+        Ok(pgoff)
     }
 
     fn work(&self) -> &Work<Self> {

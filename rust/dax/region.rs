@@ -334,19 +334,15 @@ impl Member {
 /// Registers the frames of a device, whose size does not change meanwhile.
 fn register(device: &Arc<Device>) -> Result<KVec<Pin<KBox<memory_failure::Registration<Device>>>>> {
     // Not with the layout held: to unregister may wait for a work that takes it.
-    let mut runs = KVec::new();
-    {
-        let live = device.live().ok_or(ENXIO)?;
-        let layout = live.layout.read();
-        for extent in layout.as_slice() {
-            runs.push(layout.frames(extent), GFP_KERNEL)?;
-        }
-    }
+    let extents = device.live().ok_or(ENXIO)?.layout.read().try_clone()?;
     let mut frames = KVec::new();
-    for &(first, last) in runs.iter() {
+    for extent in extents.as_slice() {
+        let (first, last) = extents.frames(extent);
         let registration = memory_failure::Registration::new(device.clone(), first, last);
         frames.push(KBox::pin_init(registration, GFP_KERNEL)?, GFP_KERNEL)?;
     }
+    // What it replaces is freed without the lock.
+    let _old = core::mem::replace(&mut *device.frames.lock(), extents);
     Ok(frames)
 }
 

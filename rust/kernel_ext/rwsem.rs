@@ -68,17 +68,6 @@ impl<T> RwSemaphore<T> {
         }
     }
 
-    /// Holds it shared, if nobody holds it alone or waits for that. Any context but an interrupt.
-    pub(crate) fn try_read(&self) -> Option<ReadGuard<'_, T>> {
-        // SAFETY: `inner` is initialised by the type invariants.
-        let held = unsafe { bindings::down_read_trylock(self.inner.get()) } != 0;
-        // INVARIANT: Taken just above.
-        held.then(|| ReadGuard {
-            semaphore: self,
-            _not_send: NotThreadSafe,
-        })
-    }
-
     /// Holds it alone. Sleeps, uninterruptibly.
     pub(crate) fn write(&self) -> WriteGuard<'_, T> {
         // SAFETY: `inner` is initialised by the type invariants.

@@ -10,6 +10,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -314,6 +316,44 @@ TEST_F(poison, who_else_is_told)
 		EXPECT_EQ(0, rdax_peer_step(&peers[i], 1)) TH_LOG("listener %zu", i);
 		rdax_peer_end(&peers[i]);
 	}
+}
+
+/* Nor does it matter what the device is busy with. */
+struct puncher {
+	int fd;
+	atomic_int rounds;
+	atomic_bool stop;
+};
+
+static void *keep_punching(void *arg)
+{
+	struct puncher *p = arg;
+	int ret = 0;
+
+	while (!ret && !p->stop) {
+		ret = rdax_punch(p->fd, WINDOW, WINDOW);
+		p->rounds++;
+	}
+	return (void *)(intptr_t)ret;
+}
+
+TEST_F(poison, told_during_punches)
+{
+	struct puncher puncher = { .fd = self->fd };
+	pthread_t thread;
+	void *ret;
+
+	ASSERT_EQ(0, pthread_create(&thread, NULL, keep_punching, &puncher));
+	while (!puncher.rounds)
+		sched_yield();
+	for (int i = 0; i < 20; i++) {
+		ASSERT_EQ(0, report(BAD));
+		EXPECT_TRUE(told(BUS_MCEERR_AR, self->map + BAD)) TH_LOG("report %d", i);
+	}
+	puncher.stop = true;
+	ASSERT_EQ(0, pthread_join(thread, &ret));
+	EXPECT_EQ(NULL, ret);
+	EXPECT_TRUE(rdax_goes_bad(self->map + BAD));
 }
 
 /* Those who had it mapped, by pages of each size, all lose it and nothing else. */

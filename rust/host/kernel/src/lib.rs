@@ -76,6 +76,15 @@ pub mod alloc {
             Ok(self.items.remove(index))
         }
 
+        pub fn extend_from_slice(&mut self, more: &[T], flags: Flags) -> Result<(), Error>
+        where
+            T: Clone,
+        {
+            self.reserve(more.len(), flags)?;
+            self.items.extend_from_slice(more);
+            Ok(())
+        }
+
         pub fn truncate(&mut self, len: usize) {
             self.items.truncate(len);
         }

@@ -60,6 +60,14 @@ fn large_leaves_inside_of_one_congruent_extent_only() {
 }
 
 #[test]
+fn a_copy_is_the_same() {
+    let extents = three();
+    let copy = extents.try_clone().unwrap();
+    assert_eq!(copy.as_slice(), extents.as_slice());
+    assert_eq!(copy.start(), extents.start());
+}
+
+#[test]
 fn neighbours_are_one_extent() {
     let extents = extents(&[(0, 10), (10, 5), (20, 1)]);
     let list: Vec<_> = extents
