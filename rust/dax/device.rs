@@ -25,6 +25,7 @@ use kernel::{
     new_spinlock,
     new_work,
     prelude::*,
+    static_lock_class,
     sync::{
         atomic::{
             Atomic,
@@ -115,7 +116,7 @@ impl Device {
                 // Last: what it makes outlives a failure.
                 live: live.publish(try_pin_init!(Contents {
                     mapping <- Mapping::new(),
-                    layout <- RwSemaphore::new(c"rdax_layout", extents),
+                    layout <- RwSemaphore::new(extents, c"rdax_layout", static_lock_class!()),
                     huge_zero: SetOnce::new(),
                 }))?,
             }),

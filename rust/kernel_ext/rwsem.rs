@@ -15,6 +15,7 @@ use core::{
 use kernel::{
     error::to_result,
     prelude::*,
+    sync::LockClassKey,
     types::{
         NotThreadSafe,
         Opaque, //
@@ -39,20 +40,18 @@ unsafe impl<T: Send> Send for RwSemaphore<T> {}
 unsafe impl<T: Send + Sync> Sync for RwSemaphore<T> {}
 
 impl<T> RwSemaphore<T> {
-    /// A semaphore that nobody holds.
-    pub(crate) fn new(name: &'static CStr, value: T) -> impl PinInit<Self> {
+    /// A semaphore that nobody holds, of the lock class `key`.
+    pub(crate) fn new(
+        value: T,
+        name: &'static CStr,
+        key: Pin<&'static LockClassKey>,
+    ) -> impl PinInit<Self> {
         pin_init!(Self {
             value: UnsafeCell::new(value),
             // INVARIANT: Initialised here.
             inner <- Opaque::ffi_init(move |slot| {
                 // SAFETY: `slot` is valid for writes and pinned; name and class key are static.
-                unsafe {
-                    bindings::__init_rwsem(
-                        slot,
-                        name.as_char_ptr(),
-                        kernel::static_lock_class!().as_ptr(),
-                    )
-                }
+                unsafe { bindings::__init_rwsem(slot, name.as_char_ptr(), key.as_ptr()) }
             }),
         })
     }

@@ -15,6 +15,7 @@ use core::mem::size_of;
 use kernel::{
     new_mutex,
     prelude::*,
+    static_lock_class,
     sync::Mutex, //
 };
 
@@ -62,7 +63,7 @@ impl Scheme for MappingWrite {
 
     fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            lock <- RwSemaphore::new(c"MappingWrite", ()),
+            lock <- RwSemaphore::new((), c"MappingWrite", static_lock_class!()),
         })
     }
 
@@ -97,7 +98,7 @@ impl Scheme for MappingRead {
 
     fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            lock <- RwSemaphore::new(c"MappingRead", ()),
+            lock <- RwSemaphore::new((), c"MappingRead", static_lock_class!()),
         })
     }
 
