@@ -51,10 +51,9 @@ impl memory_failure::Operations for Device {
         if !live.media().bad().note(offset..offset + PAGE_SIZE) {
             pr_warn!("no room for another bad block: {offset:#x} will be used\n");
         }
-        let pgoff = this.frames.lock().pgoff(pfn).ok_or(ENOENT)?;
         // When it is queued already it will see this one, too.
         let _ = workqueue::system_long().enqueue::<Arc<Self>, 0>(this.into());
-        Ok(pgoff)
+        this.frames.lock().pgoff(pfn).ok_or(ENOENT)
     }
 
     fn work(&self) -> &Work<Self> {
