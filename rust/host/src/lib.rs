@@ -7,6 +7,8 @@
 
 #![cfg(test)]
 #![deny(unsafe_code)]
+// The rest of the driver uses it.
+#![allow(dead_code)]
 
 extern crate pinned_init as pin_init;
 
