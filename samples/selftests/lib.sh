@@ -134,7 +134,8 @@ cleanup() {
 trap cleanup EXIT
 
 [ "$(id -u)" = 0 ] || skip_all "must be root"
-grep -q '^QEMU' /sys/class/dmi/id/sys_vendor 2>/dev/null || [ -n "${RDAX_NS:-}" ] ||
+grep -q '^QEMU' /sys/class/dmi/id/sys_vendor 2>/dev/null ||
+	{ [ -n "${RDAX_NS:-}" ] && [ -n "${RDAX_NS2:-}" ]; } ||
 	skip_all "not in QEMU: name namespaces to overwrite in RDAX_NS and RDAX_NS2"
 [ -d /sys/bus/nd ] || modprobe -q nfit || skip_all "no libnvdimm bus and no nfit module"
 [ -e "$DEVICES/$NS" ] || skip_all "there is no $NS"

@@ -23,7 +23,7 @@
 
 const char *region_other(void)
 {
-	return getenv("RDAX_NS2") ?: "namespace1.0";
+	return getenv("RDAX_NS2") ?: getenv("RDAX_NS") ? NULL : "namespace1.0";
 }
 
 /*

@@ -17,7 +17,10 @@ struct region_part {
 	uint64_t first, pages;
 };
 
-/* Another namespace, $RDAX_NS2 or namespace1.0: its data is lost too. */
+/*
+ * Another namespace, $RDAX_NS2, or namespace1.0 if no RDAX_NS is named either: its data
+ * is lost too. NULL if there is none that may be used.
+ */
 const char *region_other(void);
 
 /* rdax_region/NAME of a namespace. Numbers end the test program when they can't be read. */

@@ -8,6 +8,10 @@
 set -uo pipefail
 
 seconds=${1:-20}
+grep -q '^QEMU' /sys/class/dmi/id/sys_vendor 2>/dev/null || [ -n "${RDAX_NS2:-}" ] || {
+	echo "outside.sh: not in QEMU: name the namespace to overwrite in RDAX_NS2" >&2
+	exit 1
+}
 namespace=${RDAX_NS2:-namespace1.0}
 driver=/sys/bus/nd/drivers/rdax
 node=

@@ -31,8 +31,9 @@ usage: rdax-torture oracle|lifecycle|fuzz [OPTION...]
   --processes N     in how many processes (default 3)
   --check N         operations of a worker between checkpoints (default 20000)
   --device NAME     the namespace whose device is tortured; its data is lost
-                    (default namespace0.0)
-  --second NAME     another, that is bound and unbound meanwhile (default namespace1.0)
+                    (default, in QEMU only, namespace0.0)
+  --second NAME     another, that is bound and unbound meanwhile; its data is lost, too
+                    (default, in QEMU only, namespace1.0)
   --patience S      no operation ends for so long: it hangs (default 120)
   --shrink S        after a failure, how long to look for a shorter way to it (default 120)
   --part            coverage need not be complete
@@ -101,6 +102,7 @@ fn parse_replay(text: &str) -> Option<(usize, Part)> {
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
     let mut options = Options::default();
+    let (mut device, mut second) = (false, false);
     while let Some(name) = args.next() {
         let mut value = || args.next().ok_or(format!("{name} needs a value"));
         let number = |text: String| {
@@ -117,8 +119,8 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
             }
             "--processes" => options.processes = number(value()?)?.max(1) as usize,
             "--check" => options.check = number(value()?)?.max(1),
-            "--device" => options.device = value()?,
-            "--second" => options.second = value()?,
+            "--device" => (options.device, device) = (value()?, true),
+            "--second" => (options.second, second) = (value()?, true),
             "--patience" => options.patience = Duration::from_secs(number(value()?)?),
             "--shrink" => options.shrink = Duration::from_secs(number(value()?)?),
             "--cycles" => options.cycles = number(value()?)?,
@@ -134,8 +136,16 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
             _ => return Err(format!("{name}?\n{USAGE}")),
         }
     }
+    if !(device && second || in_qemu()) {
+        return Err("not in QEMU: name what to overwrite, by --device and --second".into());
+    }
     options.processes = options.processes.min(options.workers);
     Ok(options)
+}
+
+fn in_qemu() -> bool {
+    std::fs::read_to_string("/sys/class/dmi/id/sys_vendor")
+        .is_ok_and(|vendor| vendor.starts_with("QEMU"))
 }
 
 fn plan(options: &Options) -> Plan {
