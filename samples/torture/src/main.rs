@@ -102,7 +102,7 @@ fn parse_replay(text: &str) -> Option<(usize, Part)> {
 
 fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
     let mut options = Options::default();
-    let (mut device, mut second) = (false, false);
+    let (mut device, mut second) = (None, None);
     while let Some(name) = args.next() {
         let mut value = || args.next().ok_or(format!("{name} needs a value"));
         let number = |text: String| {
@@ -119,8 +119,8 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
             }
             "--processes" => options.processes = number(value()?)?.max(1) as usize,
             "--check" => options.check = number(value()?)?.max(1),
-            "--device" => (options.device, device) = (value()?, true),
-            "--second" => (options.second, second) = (value()?, true),
+            "--device" => device = Some(value()?),
+            "--second" => second = Some(value()?),
             "--patience" => options.patience = Duration::from_secs(number(value()?)?),
             "--shrink" => options.shrink = Duration::from_secs(number(value()?)?),
             "--cycles" => options.cycles = number(value()?)?,
@@ -136,9 +136,11 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
             _ => return Err(format!("{name}?\n{USAGE}")),
         }
     }
-    if !(device && second || in_qemu()) {
+    if (device.is_none() || second.is_none()) && !in_qemu() {
         return Err("not in QEMU: name what to overwrite, by --device and --second".into());
     }
+    options.device = device.unwrap_or(options.device);
+    options.second = second.unwrap_or(options.second);
     options.processes = options.processes.min(options.workers);
     Ok(options)
 }
