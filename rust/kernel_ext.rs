@@ -8,6 +8,7 @@
 mod bindings;
 
 pub(crate) mod badblocks;
+pub(crate) mod bug;
 pub(crate) mod cdev;
 pub(crate) mod error;
 pub(crate) mod fs;

@@ -42,8 +42,8 @@ impl View {
     ) -> Result<impl PinInit<Self, Error> + 'a> {
         let dir = parent.subdir(&CString::try_from_fmt(fmt!("rdax{minor}"))?);
         Ok(try_pin_init!(Self {
-            entries <- dir.clone().read_callback_file(c"entries", device.clone(), &show_entries),
-            events <- dir.clone().read_callback_file(c"events", device.clone(), &show_events),
+            entries <- dir.read_callback_file(c"entries", device.clone(), &show_entries),
+            events <- dir.read_callback_file(c"events", device.clone(), &show_events),
             extents <- dir.read_callback_file(c"extents", device.clone(), &show_extents),
         }))
     }

@@ -179,7 +179,10 @@ fn examine(namespace: &Namespace<'_>) -> Result<Geometry> {
         }
     };
 
-    let forced = params::names(Value::read(Param::Force).as_bytes(), dev.name().to_bytes());
+    let forced = params::names(
+        Value::read(Param::Force).as_bytes(),
+        namespace.name().to_bytes(),
+    );
     match signature::find(|offset, buf| namespace.read(offset, buf)) {
         Ok(None) => (),
         Ok(Some(found)) if forced => {

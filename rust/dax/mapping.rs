@@ -36,6 +36,7 @@ use super::{
     order::Order,
 };
 use crate::kernel_ext::{
+    bug::warn_on,
     lockdep::LockdepMap,
     wait::{
         WaitTable,
@@ -572,7 +573,7 @@ impl<'a> LockedEntry<'a> {
             let mut xas = self.mapping.entries.walk(self.start, self.order());
             let mut guard = xas.lock();
             // The walk goes to the entry; nothing is stored.
-            kernel::warn_on!(!guard.find_conflict().is_some_and(Entry::is_locked));
+            warn_on(!guard.find_conflict().is_some_and(Entry::is_locked));
             guard.mark(DIRTY, true);
         }
     }
@@ -606,7 +607,7 @@ impl<'a> LockedEntry<'a> {
         core::mem::forget(self);
         mapping.dep_map.release();
         let old = mapping.entries.walk(start, order).lock().erase();
-        kernel::warn_on!(!old.is_some_and(Entry::is_locked));
+        warn_on(!old.is_some_and(Entry::is_locked));
         mapping.waiters.wake(start, Wake::All);
     }
 }
@@ -621,13 +622,13 @@ impl Drop for LockedEntry<'_> {
             hole: self.is_hole(),
         };
         if marks != self.marks {
-            kernel::warn_on!(guard.find_conflict().is_none());
+            warn_on(guard.find_conflict().is_none());
             guard.mark(DIRTY, marks.dirty);
             guard.mark(HOLE, marks.hole);
         }
         let old = guard.replace(self.entry.unlocked());
         drop(guard);
-        kernel::warn_on!(!old.is_some_and(Entry::is_locked));
+        warn_on(!old.is_some_and(Entry::is_locked));
         let wake = if self.entry.kind() == self.stored.kind() {
             Wake::Next
         } else {

@@ -10,6 +10,7 @@
 #include <../../drivers/nvdimm/nd.h>
 #endif
 
+#include "bug.c"
 #include "lockdep.c"
 #include "mm.c"
 #include "nd.c"

@@ -11,6 +11,8 @@
 #include <linux/uio.h>
 #include <linux/wait.h>
 
+#include "compat.h"
+
 /*
  * drivers/nvdimm/nd.h is private, so a headers package lacks it; the symbols
  * are exported. Where the whole source is at hand (helpers.c), the compiler
@@ -22,6 +24,9 @@ int devm_namespace_enable(struct device *dev, struct nd_namespace_common *ndns,
 void nvdimm_badblocks_populate(struct nd_region *nd_region, struct badblocks *bb,
 			       const struct range *range);
 long nvdimm_clear_poison(struct device *dev, phys_addr_t phys, unsigned int len);
+
+/* bug.c */
+void rust_helper_warn_at(const char *file, size_t len, unsigned int line);
 
 /* lockdep.c */
 #ifdef CONFIG_LOCKDEP
@@ -36,6 +41,8 @@ void rust_helper_rwsem_release(struct lockdep_map *map);
 bool rust_helper_vmf_pud_none(const struct vm_fault *vmf);
 bool rust_helper_vmf_pud_huge(const struct vm_fault *vmf);
 void rust_helper_vma_start_write(struct vm_area_struct *vma);
+void rust_helper_zap_special_vma_range(struct vm_area_struct *vma, unsigned long address,
+				       unsigned long size);
 
 unsigned long rust_helper_zero_pfn(unsigned long addr);
 unsigned long rust_helper_page_to_pfn(const struct page *page);

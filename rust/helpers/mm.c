@@ -25,9 +25,15 @@ void rust_helper_vma_start_write(struct vm_area_struct *vma)
 	vma_start_write(vma);
 }
 
+void rust_helper_zap_special_vma_range(struct vm_area_struct *vma, unsigned long address,
+				       unsigned long size)
+{
+	zap_special_vma_range(vma, address, size);
+}
+
 unsigned long rust_helper_zero_pfn(unsigned long addr)
 {
-	return zero_pfn(addr);
+	return page_to_pfn(ZERO_PAGE(addr));
 }
 
 unsigned long rust_helper_page_to_pfn(const struct page *page)

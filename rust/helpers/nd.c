@@ -15,6 +15,11 @@ int rust_helper_dev_to_node(const struct device *dev)
 	return dev_to_node((struct device *)dev);
 }
 
+const char *rust_helper_dev_name(const struct device *dev)
+{
+	return dev_name(dev);
+}
+
 bool rust_helper_current_is_kthread(void)
 {
 	return current->flags & PF_KTHREAD;

@@ -385,7 +385,7 @@ struct FileOperations<T: Operations>(PhantomData<T>);
 
 impl<T: Operations> FileOperations<T> {
     const VTABLE: bindings::file_operations = bindings::file_operations {
-        owner: crate::THIS_MODULE.as_ptr(),
+        owner: &raw mut bindings::__this_module,
         fop_flags: bindings::FOP_MMAP_SYNC,
         open: Some(Self::open),
         release: Some(Self::release),

@@ -9,7 +9,10 @@
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
 //! [`include/linux/anon_inodes.h`](srctree/include/linux/anon_inodes.h)
 
-use super::bindings;
+use super::{
+    bindings,
+    bug::warn_on, //
+};
 use core::ptr::NonNull;
 use kernel::{
     error::from_err_ptr,
@@ -95,7 +98,7 @@ impl AnonInode {
     /// page-table locks.
     pub(crate) fn write_protect_pages(&self, pgoff: usize, pfn: usize, pages: usize) {
         // A leaf for each VMA is all that a call finds.
-        kernel::warn_on!(pages > 1 << bindings::PMD_ORDER);
+        warn_on(pages > 1 << bindings::PMD_ORDER);
         // SAFETY: `inode` and so its `address_space` are valid by the type invariants.
         unsafe { bindings::mapping_wrprotect_range(self.mapping(), pgoff, pfn, pages) };
     }

@@ -43,6 +43,13 @@ use kernel::{
     ThisModule, //
 };
 
+/// The name of a device, as in sysfs (`dev_name()`). Any context.
+fn name(device: &Device) -> &CStr {
+    // SAFETY: A device that is bound, or being bound, is registered, and so has a name, a C string that
+    // does not change while the device exists (CAST: `Device` is transparent).
+    unsafe { CStr::from_char_ptr(bindings::dev_name(ptr::from_ref(device).cast())) }
+}
+
 /// Who asked for a namespace to be bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -399,7 +406,7 @@ impl Namespace<'_> {
         };
         // SAFETY: `dev` is valid.
         let device: &Device = unsafe { Device::from_raw(dev) };
-        if !wants(device.name(), origin) {
+        if !wants(name(device), origin) {
             return Err(ENODEV);
         }
 
@@ -452,6 +459,11 @@ impl Namespace<'_> {
     pub(crate) fn device(&self) -> &Device {
         // SAFETY: `common` and so the device in it are valid by the type invariants.
         unsafe { Device::from_raw(&raw mut (*self.common).dev) }
+    }
+
+    /// The name in sysfs, `namespace0.0`. Any context.
+    pub(crate) fn name(&self) -> &CStr {
+        name(self.device())
     }
 
     /// The node of the machine that it is nearest to; -1 when not known.

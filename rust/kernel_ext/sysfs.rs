@@ -49,7 +49,7 @@ pub(crate) trait Store<T> {
 /// Made for devices whose driver data points to a `T`.
 #[repr(transparent)]
 pub(crate) struct Attribute<T> {
-    inner: bindings::device_attribute,
+    inner: bindings::rdax_device_attribute,
     _data: PhantomData<fn(&T)>,
 }
 
@@ -59,12 +59,10 @@ unsafe impl<T> Sync for Attribute<T> {}
 impl<T> Attribute<T> {
     /// A file `name` with permission bits `mode`, shown by `S`.
     pub(crate) const fn new<S: Show<T>>(name: &'static CStr, mode: u16) -> Self {
-        let mut inner: bindings::device_attribute = pin_init::zeroed();
+        let mut inner: bindings::rdax_device_attribute = pin_init::zeroed();
         inner.attr.name = as_char_ptr_in_const_context(name);
         inner.attr.mode = mode;
-        inner.__bindgen_anon_1 = bindings::device_attribute__bindgen_ty_1 {
-            show: Some(Self::show::<S>),
-        };
+        inner.show = Some(Self::show::<S>);
         Self {
             inner,
             _data: PhantomData,
@@ -73,15 +71,13 @@ impl<T> Attribute<T> {
 
     /// The same file, that may be written too, to `S`.
     pub(crate) const fn writable<S: Store<T>>(mut self) -> Self {
-        self.inner.__bindgen_anon_2 = bindings::device_attribute__bindgen_ty_2 {
-            store: Some(Self::store::<S>),
-        };
+        self.inner.store = Some(Self::store::<S>);
         self
     }
 
     /// A file `name` with permission bits `mode` that is only written, to `S`.
     pub(crate) const fn write_only<S: Store<T>>(name: &'static CStr, mode: u16) -> Self {
-        let mut inner: bindings::device_attribute = pin_init::zeroed();
+        let mut inner: bindings::rdax_device_attribute = pin_init::zeroed();
         inner.attr.name = as_char_ptr_in_const_context(name);
         inner.attr.mode = mode;
         let this = Self {

@@ -9,6 +9,7 @@
 #include "helpers.h"
 
 /* Those of the driver's that its files here call. */
+#include "../../rust/helpers/bug.c"
 #include "../../rust/helpers/lockdep.c"
 #include "../../rust/helpers/wait.c"
 

@@ -8,6 +8,8 @@
 
 #[path = "../../rust/kernel_ext/bindings.rs"]
 mod bindings;
+#[path = "../../rust/kernel_ext/bug.rs"]
+pub(crate) mod bug;
 #[path = "../../rust/kernel_ext/hash.rs"]
 pub(crate) mod hash;
 #[path = "../../rust/kernel_ext/lockdep.rs"]

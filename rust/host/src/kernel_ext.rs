@@ -4,6 +4,7 @@
 //!
 //! The same names and the same promises, on threads of the standard library, of loom, or of shuttle.
 
+pub(crate) mod bug;
 #[path = "../../kernel_ext/hash.rs"]
 pub(crate) mod hash;
 pub(crate) mod lockdep;

@@ -144,14 +144,6 @@ macro_rules! try_pin_init {
 
 /// A warning fails the test.
 #[macro_export]
-macro_rules! warn_on {
-    ($cond:expr) => {
-        assert!(!$cond, "WARN_ON({})", stringify!($cond))
-    };
-}
-
-/// A warning fails the test.
-#[macro_export]
 macro_rules! pr_warn_once {
     ($($message:tt)*) => {
         assert!(::std::hint::black_box(false), $($message)*)

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Warnings about the module's own mistakes.
+//!
+//! C header: [`include/asm-generic/bug.h`](srctree/include/asm-generic/bug.h)
+
+use super::bindings;
+use core::panic::Location;
+
+/// Warns in the kernel's log, with the caller's file and line and a backtrace, if `condition` holds:
+/// `WARN_ON()`. Any context.
+///
+/// The kernel crate's `warn_on!` includes files of the kernel's build directory
+/// (`rust/kernel/generated_arch_*.rs`) that packages with Rust metadata lack.
+#[track_caller]
+pub(crate) fn warn_on(condition: bool) {
+    if condition {
+        warn_at(Location::caller());
+    }
+}
+
+#[cold]
+fn warn_at(place: &Location<'_>) {
+    let file = place.file();
+    // SAFETY: `file` is valid for reads of its length for the duration of the call.
+    unsafe { bindings::warn_at(file.as_ptr(), file.len(), place.line()) };
+}
