@@ -3,8 +3,9 @@
 # rdax: see README.md. `make help` lists what there is; scripts/lab does the work.
 # (The module's own rules are in Kbuild.)
 
-# KERNEL=debug or kasan: with that kernel instead of Debian's own.
-LAB := scripts/lab$(if $(KERNEL), --kernel $(KERNEL))
+# LINUX=VERSION: with that kernel of scripts/kernel.lock instead of the first. KERNEL=debug or kasan:
+# with that kernel, built from the source of the other.
+LAB := scripts/lab$(if $(LINUX), --linux $(LINUX))$(if $(KERNEL), --kernel $(KERNEL))
 
 all: modules
 
@@ -45,7 +46,7 @@ test-mutants:
 bench-locks:
 	@$(LAB) bench-locks $(PARTS)
 
-clippy fmtcheck checkpatch shellcheck:
+clippy fmtcheck checkpatch shellcheck mutants:
 	@$(LAB) check $@
 
 check:
@@ -61,14 +62,15 @@ help:
 	@echo 'make bench-locks  measure the locks of samples/lock-comparison beside each other'
 	@echo 'make torture     random load from many processes for long, an oracle, a fuzzer'
 	@echo 'make shell       a guest with the module loaded, and a prompt'
-	@echo 'make check       all of: clippy fmtcheck checkpatch shellcheck'
+	@echo 'make check       all of: clippy fmtcheck checkpatch shellcheck mutants (each patch applies)'
 	@echo 'make setup       only get what is missing'
 	@echo 'make clean       remove what was built'
 	@echo 'make distclean   that, and the cache'
 	@echo
-	@echo 'KERNEL=NAME      with test, shell: the kernel debug or kasan instead of Debian'"'"'s own'
+	@echo 'LINUX=VERSION    with any of these: another kernel of scripts/kernel.lock'
+	@echo 'KERNEL=NAME      with any of these: the kernel debug or kasan instead of Debian'"'"'s own'
 	@echo 'RDAX_CACHE=DIR   where the lab is kept (default ~/.cache/rdax)'
 	@echo 'RDAX_MIRROR=URL  the Debian mirror (default: the one of this machine)'
 
 .PHONY: all modules run shell setup test torture test-mutants bench bench-check bench-locks clippy \
-	fmtcheck checkpatch shellcheck check clean distclean help
+	fmtcheck checkpatch shellcheck mutants check clean distclean help

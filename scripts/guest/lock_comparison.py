@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-MODULE = "/rdax/samples/lock-comparison/lock_comparison.ko"
+MODULE = os.path.dirname(os.environ["RDAX_KO"]) + "/samples/lock-comparison/lock_comparison.ko"
 RUN = Path("/sys/kernel/debug/lock_comparison/run")
 SCHEMES = Path("/sys/kernel/debug/lock_comparison/schemes")
 ROUNDS = 15

@@ -47,6 +47,19 @@ cache_sweep() {
 	done
 }
 
+# Pieces for other versions of the checkout, unused for two weeks. Only with the lock held
+# exclusively.
+cache_old() {
+	local old
+	mkdir -p "$cache/build"
+	while IFS= read -r old; do
+		say "removing ${old##*/}, not used for two weeks"
+		cache_remove "$old"
+	done < <(find "$cache" "$cache/build" -mindepth 1 -maxdepth 1 -mtime +14 \
+		\( -name 'root-*' -o -name 'linux-*' -o -name 'kernel-*' -o -name 'debs-*' \
+		-o -name 'debug-*' -o -name 'kasan-*' -o -name 'part.*' -o -path "$cache/build/*" \))
+}
+
 # An ordinary user's root holds files of the user's subordinate ids.
 cache_remove() {
 	[ -w "$1" ] || [ "$(id -u)" = 0 ] || chmod u+w "$1" 2>/dev/null || true

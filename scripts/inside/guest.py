@@ -32,7 +32,9 @@ TROUBLE = 126
 
 KERNEL = Path("/kernel/vmlinuz")
 INFO = Path("/kernel/info")
-MODULE = Path("/build/module/rdax.ko")
+# Where the lab has built the module.
+PLACE = Path(os.environ.get("RDAX_PLACE", "/rdax"))
+MODULE = PLACE / "rdax.ko"
 WORK = Path("/work")
 NVDIMMS = {"nv0": "4G", "nv1": "512M"}
 VIRTIO_PMEMS = {"vp0": "256M"}
@@ -189,16 +191,14 @@ def qemu(name: str, interactive: bool, special: bool, parameters: str,
     # interrupts, and then it would panic ("IO-APIC + timer doesn't work").
     # QEMU does not see what virtiofsd writes into a page, and would go on with its translation of
     # the code that was there before. Zeroed first, by the guest, as in Debian's kernel, it is seen.
+    # What the kernel doesn't know becomes a variable of init and of the command.
     append = ("console=ttyS0 panic=-1 no_timer_check init_on_alloc=1 "
               "rootfstype=virtiofs root=root ro "
-              f"init=/rdax/scripts/guest/init {parameters}")
-    if "name" in kernel():
-        append += f" RDAX_KO={MODULE}"
+              f"init=/rdax/scripts/guest/init RDAX_KO={MODULE} {parameters}")
     if special:
         board += ",nvdimm-persistence=cpu"
         # QEMU's usual vendor is AMD, of whose CPUs these machine checks would not mean memory.
         cpu += ",vendor=GenuineIntel"
-        # What the kernel doesn't know becomes a variable of init and of the command.
         append += f" RDAX_MONITOR={MONITOR}"
     accelerator = machine.accelerator(special)
     if "kvm" in accelerator:

@@ -12,7 +12,6 @@ import tables
 from figures import Figures, FiguresError
 from operations import BIND, INSTRUCTIONS, PARALLEL, goals
 
-MODULE = Path("/rdax/rdax.ko")
 OUTPUT = Path("/build/bench")
 PUBLISHED = Path("/rdax/Documentation/performance/bench")
 BASELINE = PUBLISHED / "baseline.json"
@@ -31,10 +30,9 @@ Parts = dict[str, Part]
 
 def measured(name: str, figures: Figures) -> Part:
     """A part, with what it was measured on."""
-    info = dict(line.split("=", 1) for line in Path("/kernel/info").read_text().splitlines())
     return {
-        "module": hashlib.sha256(MODULE.read_bytes()).hexdigest()[:12],
-        "kernel": info["release"],
+        "module": hashlib.sha256(guest.MODULE.read_bytes()).hexdigest()[:12],
+        "kernel": guest.kernel()["release"],
         "accelerator": "TCG, counting instructions" if name != "parallel" else
                        "KVM" if guest.kvm_is_real() else "TCG",
         "figures": figures.to_json(),
