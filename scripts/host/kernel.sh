@@ -62,8 +62,8 @@ roots_of() {
 
 # kernel_chosen: is the choice for the pinned kernel made? Sets what it says.
 kernel_chosen() {
-	choice=linux-$(cat <(echo "$suite $pinned") "$top"/scripts/{packages,host/root-setup} \
-		"$top"/scripts/inside/{compilers,kernel-choose,choose_kernel.py} | hash_of 12)
+	choice=linux-$(cat <(echo "$suite $pinned") \
+		"$top"/scripts/{packages,host/root-setup,inside/compilers} | hash_of 12)
 	[ -e "$cache/$choice" ] || return
 	chosen_read "$cache/$choice"
 }
