@@ -3,7 +3,7 @@
 //! Character devices of one class, whose files can be mapped.
 //!
 //! [`kernel::miscdevice`] has no module owner, no class, and no `->mmap_prepare()` (as of Linux
-//! 7.2).
+//! 7.3).
 //!
 //! Two lifetimes meet here. What C keeps after the device is gone (the `struct device`, its
 //! kobject) is allocated and freed by the driver core, so that no code of this module need run

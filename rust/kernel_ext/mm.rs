@@ -386,7 +386,7 @@ impl VmaDesc<'_> {
 
     /// Whether writes reach the device (`MAP_SHARED`).
     ///
-    /// By bit number: the kernel crate's `VM_MAYSHARE` is `VM_MAYEXEC` in Linux 7.2.
+    /// By bit number: the kernel crate's `VM_MAYSHARE` is `VM_MAYEXEC` up to Linux 7.2.
     pub(crate) fn is_shared(&self) -> bool {
         self.has_flag(bindings::VMA_MAYSHARE_BIT)
     }
@@ -544,7 +544,7 @@ impl<T: Operations> VmOperations<T> {
             data.may_split(address)?;
             // `split_huge_pmd_address()`, which comes next, looks for a PMD below every PUD entry
             // that is there, and takes the media behind a leaf for a page table (`mm_find_pmd()`,
-            // Linux 7.2). device_dax never meets this: it forbids such cuts.
+            // as of Linux 7.3). device_dax never meets this: it forbids such cuts.
             if address & (PUD_SIZE - 1) != 0 {
                 // SAFETY: By the requirements of this function.
                 unsafe { unmap_pud(vma, address) };
@@ -557,8 +557,8 @@ impl<T: Operations> VmOperations<T> {
     ///
     /// A PUD leaf that PROT_NONE had made inaccessible would not be present (`pud_present()`, which
     /// differs from `pmd_present()` in that). Then [`unmap_pud`] would not find it, and
-    /// `pudp_invalidate()`, at the next change, warns of it on kernels with CONFIG_DEBUG_VM (Linux
-    /// 7.2). So there is to be none.
+    /// `pudp_invalidate()`, at the next change, warns of it on kernels with CONFIG_DEBUG_VM (as of Linux
+    /// 7.3). So there is to be none.
     ///
     /// # Safety
     ///
@@ -584,12 +584,12 @@ impl<T: Operations> VmOperations<T> {
     /// Called for a new VMA that is a copy of another: by a split, a fork, or a move.
     ///
     /// In a fork, `copy_page_range()` comes next. It looks at a PMD leaf without its lock, and copies
-    /// what it saw (`copy_huge_pmd()`, Linux 7.2): also a leaf that was unmapped, or made read-only,
+    /// what it saw (`copy_huge_pmd()`, as of Linux 7.3): also a leaf that was unmapped, or made read-only,
     /// in between. The child would reach media that is gone, or store to what is taken for clean. So
     /// nothing is copied, and the child faults, as it does in a shared mapping of any other file.
     ///
     /// `move_page_tables()`, which comes next in a move, takes a PUD leaf for a bad entry
-    /// (`pud_none_or_clear_bad()`, Linux 7.2): it complains of it in the log, clears it, and does not
+    /// (`pud_none_or_clear_bad()`, as of Linux 7.3): it complains of it in the log, clears it, and does not
     /// flush the TLB, so that the old address would still reach the media, also when the device is
     /// gone. So it must not find any. Which VMA is moved is not said here: one of this process.
     ///
