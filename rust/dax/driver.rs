@@ -118,13 +118,24 @@ impl nd::Driver for Driver {
         let bound = Bound {
             region: Region::new(namespace, geometry, class, debugfs)?,
         };
-        let minor = bound.region.create(range.pages())?;
-        dev_info!(
-            namespace.device(),
-            "rdax{minor}: {} bytes, align {}\n",
-            range.size(),
-            align.bytes()
-        );
+        let dev = namespace.device();
+        let divided = Value::read(Param::Divided);
+        if params::names(divided.as_bytes(), namespace.name().to_bytes()) {
+            dev_info!(
+                dev,
+                "rdax: {} bytes, align {}, to be divided: no device yet\n",
+                range.size(),
+                align.bytes()
+            );
+        } else {
+            let minor = bound.region.create(range.pages())?;
+            dev_info!(
+                dev,
+                "rdax{minor}: {} bytes, align {}\n",
+                range.size(),
+                align.bytes()
+            );
+        }
         Ok(KBox::pin(bound, GFP_KERNEL)?)
     }
 

@@ -70,7 +70,7 @@ bool rust_helper_current_is_kthread(void);
 /* params.c */
 bool rust_helper_param_upgrade(void);
 unsigned int rust_helper_param_fault_around(void);
-enum rdax_param { RDAX_PARAM_BIND, RDAX_PARAM_FORCE, RDAX_PARAM_ALIGN };
+enum rdax_param { RDAX_PARAM_BIND, RDAX_PARAM_FORCE, RDAX_PARAM_ALIGN, RDAX_PARAM_DIVIDED };
 #define RDAX_PARAM_LEN 256
 size_t rust_helper_param_read(enum rdax_param param, char *buf, size_t len);
 

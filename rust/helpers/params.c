@@ -21,6 +21,10 @@ static char rdax_align[RDAX_PARAM_LEN] = "4K";
 module_param_string(align, rdax_align, sizeof(rdax_align), 0600);
 MODULE_PARM_DESC(align, "alignment of the devices bound from now on: 4K, 2M or 1G (default: 4K)");
 
+static char rdax_divided[RDAX_PARAM_LEN];
+module_param_string(divided, rdax_divided, sizeof(rdax_divided), 0600);
+MODULE_PARM_DESC(divided, "namespaces to bind without a first device, by name, separated by commas (default: none)");
+
 static bool rdax_upgrade = true;
 module_param_named(upgrade, rdax_upgrade, bool, 0644);
 MODULE_PARM_DESC(upgrade, "whether a 2 MiB fault replaces unlocked smaller entries in its range (default: yes)");
@@ -45,6 +49,7 @@ size_t rust_helper_param_read(enum rdax_param param, char *buf, size_t len)
 		[RDAX_PARAM_BIND] = rdax_bind,
 		[RDAX_PARAM_FORCE] = rdax_force,
 		[RDAX_PARAM_ALIGN] = rdax_align,
+		[RDAX_PARAM_DIVIDED] = rdax_divided,
 	};
 	ssize_t copied;
 

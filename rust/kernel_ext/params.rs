@@ -16,6 +16,8 @@ pub(crate) enum Param {
     Force,
     /// Alignment of the devices bound from now on.
     Align,
+    /// Namespaces to bind without a first device.
+    Divided,
 }
 
 /// Whether a 2 MiB fault replaces unlocked smaller entries in its range. Any context.
@@ -48,6 +50,7 @@ impl Value {
             Param::Bind => bindings::rdax_param_RDAX_PARAM_BIND,
             Param::Force => bindings::rdax_param_RDAX_PARAM_FORCE,
             Param::Align => bindings::rdax_param_RDAX_PARAM_ALIGN,
+            Param::Divided => bindings::rdax_param_RDAX_PARAM_DIVIDED,
         };
         // SAFETY: `buf` is valid for writes of its length, and `raw` is one of the parameters
         // that the C side knows.
