@@ -238,11 +238,22 @@ struct Create;
 
 impl Store<Bound> for Create {
     fn store(bound: &Bound, text: &[u8]) -> Result {
-        if text != b"1" {
-            return Err(refused("create", text, "only 1 may be written", EINVAL));
-        }
-        bound.region().create(0)?;
-        Ok(())
+        let number = match text {
+            b"1" => None,
+            name => Some(params::minor(name).ok_or_else(|| {
+                let reason = "only 1 or the name of a device may be written";
+                refused("create", text, reason, EINVAL)
+            })?),
+        };
+        let created = bound.region().create(0, number).inspect_err(|&error| {
+            let reason = match error {
+                EEXIST => "there is a device of that name",
+                ENOSPC => "there is no such number, or none is left",
+                _ => return,
+            };
+            refused("create", text, reason, error);
+        });
+        created.map(|_| ())
     }
 }
 

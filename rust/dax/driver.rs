@@ -128,7 +128,7 @@ impl nd::Driver for Driver {
                 align.bytes()
             );
         } else {
-            let minor = bound.region.create(range.pages())?;
+            let minor = bound.region.create(range.pages(), None)?;
             dev_info!(
                 dev,
                 "rdax{minor}: {} bytes, align {}\n",

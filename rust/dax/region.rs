@@ -139,16 +139,18 @@ impl Region {
         self.state.lock().youngest
     }
 
-    /// Makes a device of `pages` pages, and returns its minor number.
+    /// Makes a device of `pages` pages, with that minor `number` or the smallest that is free, and returns
+    /// the number.
     ///
-    /// Process context; sleeps. Errors: `ENOSPC`, `ENOMEM`, `ENFILE`; `ENXIO` when the namespace is being
-    /// unbound.
-    pub(crate) fn create(self: &Arc<Self>, pages: usize) -> Result<usize> {
+    /// Process context; sleeps. Errors: `ENOSPC` when there are not so many pages, or no such number;
+    /// `EEXIST` when another device has the number; `ENOMEM`, `ENFILE`; `ENXIO` when the namespace is
+    /// being unbound.
+    pub(crate) fn create(self: &Arc<Self>, pages: usize, number: Option<usize>) -> Result<usize> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         state.members.reserve(1, GFP_KERNEL)?;
         let runs = state.space.take_all(pages, self.geometry.align, 0, None)?;
-        match self.make(&runs, state.block.as_ref()) {
+        match self.make(&runs, number, state.block.as_ref()) {
             Ok(member) => {
                 let minor = member.node.minor();
                 state.youngest = Some(minor);
@@ -166,6 +168,7 @@ impl Region {
     fn make(
         self: &Arc<Self>,
         runs: &[Run],
+        number: Option<usize>,
         block: Option<&Arc<Directory>>,
     ) -> Result<Pin<KBox<Member>>> {
         let live = self.live.try_access().ok_or(ENXIO)?;
@@ -175,7 +178,7 @@ impl Region {
         }
         let device = Device::new(self, &live, extents, self.geometry.align)?;
         let mut member = self
-            .make_member(&device, live.device())
+            .make_member(&device, number, live.device())
             .inspect_err(|_| device.forget(&live))?;
         // A help for ndctl; without it, unbinding is still there.
         let link = block.and_then(|block| member.node.link_from(block.clone()).ok());
@@ -183,10 +186,15 @@ impl Region {
         Ok(member)
     }
 
-    fn make_member(&self, new: &Arc<Device>, parent: &device::Device) -> Result<Pin<KBox<Member>>> {
+    fn make_member(
+        &self,
+        new: &Arc<Device>,
+        number: Option<usize>,
+        parent: &device::Device,
+    ) -> Result<Pin<KBox<Member>>> {
         let attached = Attached(new.clone());
         let frames = register(new)?;
-        let minor = self.class.reserve(new)?;
+        let minor = self.class.reserve(new, number)?;
         let number = minor.number();
         KBox::pin_init(
             try_pin_init!(Member {

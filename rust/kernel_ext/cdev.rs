@@ -247,28 +247,38 @@ impl<T: Operations> Class<T> {
         }
     }
 
-    /// Gives `data` the smallest free minor number. Sleeps.
+    /// Gives `data` the minor number `wanted`, or the smallest that is free. Sleeps.
     ///
-    /// Errors: `ENOMEM`, `ENOSPC` when none is left.
-    pub(crate) fn reserve(self: &Arc<Self>, data: &Arc<T>) -> Result<Minor<T>> {
+    /// Errors: `EEXIST` when `wanted` is taken; `ENOSPC` when there is no such number, or none is left;
+    /// `ENOMEM`.
+    pub(crate) fn reserve(
+        self: &Arc<Self>,
+        data: &Arc<T>,
+        wanted: Option<usize>,
+    ) -> Result<Minor<T>> {
         Ok(Minor {
-            number: self.take_number(Slot::Device(data.clone()))?,
+            number: self.take_number(Slot::Device(data.clone()), wanted)?,
             class: self.clone(),
         })
     }
 
-    fn take_number(&self, taken: Slot<T>) -> Result<usize> {
+    fn take_number(&self, taken: Slot<T>, wanted: Option<usize>) -> Result<usize> {
         let mut slots = self.slots.lock();
-        let free = slots.iter().position(|slot| matches!(slot, Slot::Free));
-        if let Some((number, slot)) = free.and_then(|free| Some((free, slots.get_mut(free)?))) {
-            *slot = taken;
-            return Ok(number);
-        }
-        if slots.len() >= MINORS {
+        let number = wanted.unwrap_or_else(|| {
+            let free = slots.iter().position(|slot| matches!(slot, Slot::Free));
+            free.unwrap_or(slots.len())
+        });
+        if number >= MINORS {
             return Err(ENOSPC);
         }
-        slots.push(taken, GFP_KERNEL)?;
-        Ok(slots.len() - 1)
+        while slots.len() <= number {
+            slots.push(Slot::Free, GFP_KERNEL)?;
+        }
+        match slots.get_mut(number) {
+            Some(slot @ Slot::Free) => *slot = taken,
+            _ => return Err(EEXIST),
+        }
+        Ok(number)
     }
 
     fn set(&self, minor: usize, slot: Slot<T>) {

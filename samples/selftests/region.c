@@ -91,7 +91,7 @@ TEST_F(one, reasons)
 	EXPECT_EQ(-ENXIO, region_delete(1));
 	EXPECT_TRUE(logged("delete rdax1 refused: no device of this region"));
 	EXPECT_EQ(-EINVAL, region_write(rdax_ns(), "create", "2"));
-	EXPECT_TRUE(logged("create 2 refused: only 1 may be written"));
+	EXPECT_TRUE(logged("create 2 refused: only 1 or the name of a device may be written"));
 	close(fd);
 	close(kmsg);
 }
