@@ -57,14 +57,27 @@ impl Extents {
         }
     }
 
+    /// None yet, with room for `extents`. Sleeps. Errors: `ENOMEM`.
+    pub(crate) fn with_room(base: usize, extents: usize) -> Result<Self> {
+        let mut this = Self::new(base);
+        this.list.reserve(extents, GFP_KERNEL)?;
+        Ok(this)
+    }
+
     /// The same once more. Sleeps. Errors: `ENOMEM`.
     pub(crate) fn try_clone(&self) -> Result<Self> {
-        let mut list = KVec::new();
-        list.extend_from_slice(&self.list, GFP_KERNEL)?;
-        Ok(Self {
-            base: self.base,
-            list,
-        })
+        let mut same = Self::new(self.base);
+        same.copy_from(self)?;
+        Ok(same)
+    }
+
+    /// Takes over the extents of `other`, of the same region, in place of none. Needs no memory where
+    /// there is room for them. Errors: `ENOMEM`.
+    pub(crate) fn copy_from(&mut self, other: &Self) -> Result {
+        self.list.truncate(0);
+        // INVARIANT: Those of `other`.
+        self.list.extend_from_slice(&other.list, GFP_KERNEL)?;
+        Ok(())
     }
 
     /// The extents in the order of their page offsets.

@@ -370,15 +370,25 @@ fn grow(
     pages: usize,
     near: Option<usize>,
 ) -> Result {
-    let live = device.live().ok_or(ENXIO)?;
     let runs = space.take_all(pages, device.align(), old, near)?;
-    let mut layout = live.layout.write();
-    let added = runs.iter().try_for_each(|run| layout.push(*run));
-    if added.is_err() {
-        layout.truncate(old);
-        space.give_back(&runs);
+    extend(device, &runs).inspect_err(|_| space.give_back(&runs))
+}
+
+/// Adds `runs` to the end of a device, whose size does not change meanwhile.
+///
+/// Errors: `ENOMEM`, `ENXIO` when the device is gone; it is as it was then.
+fn extend(device: &Device, runs: &[Run]) -> Result {
+    let live = device.live().ok_or(ENXIO)?;
+    // Faults wait for the layout, so no memory is allocated or freed while it is held.
+    let extents = live.layout.read().as_slice().len();
+    let base = device.region().geometry.range.first();
+    let mut longer = Extents::with_room(base, extents + runs.len())?;
+    longer.copy_from(&live.layout.read())?;
+    for run in runs {
+        longer.push(*run)?;
     }
-    added
+    let _old = core::mem::replace(&mut *live.layout.write(), longer);
+    Ok(())
 }
 
 fn shrink(space: &mut Space, device: &Device, pages: usize) -> Result {

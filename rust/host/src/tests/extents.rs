@@ -33,6 +33,26 @@ fn none_at_first() {
 }
 
 #[test]
+fn copies_need_no_more_than_their_room() {
+    let (three, one) = (three(), extents(&[(9, 9)]));
+    let mut copy = Extents::with_room(BASE, 3).unwrap();
+    assert_eq!(copy.pages(), 0);
+    copy.copy_from(&three).unwrap();
+    assert_eq!(copy.as_slice(), three.as_slice());
+    // In place of what it had.
+    copy.copy_from(&one).unwrap();
+    assert_eq!(copy.as_slice(), one.as_slice());
+    copy.push(Run {
+        first: 18,
+        pages: 1,
+    })
+    .unwrap();
+    assert_eq!(copy.pages(), 10);
+    assert_eq!(one.pages(), 9);
+    assert_eq!(three.try_clone().unwrap().as_slice(), three.as_slice());
+}
+
+#[test]
 fn frames_in_any_order() {
     let extents = three();
     assert_eq!(extents.pages(), 512 + 3 + 1024);
