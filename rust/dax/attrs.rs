@@ -10,7 +10,10 @@ use super::{
     },
     driver::Bound,
     mapping::Events,
-    order::Order,
+    order::{
+        bytes,
+        Order, //
+    },
     params,
     poison, //
 };
@@ -84,6 +87,9 @@ fn refused(what: &str, text: &[u8], reason: &str, error: Error) -> Error {
     error
 }
 
+/// The longest line of two numbers of 64 bits.
+const LINE: usize = 2 * 21;
+
 struct Size;
 
 impl Store<Device> for Size {
@@ -122,6 +128,46 @@ impl Store<Device> for Align {
     }
 }
 
+/// The runs of the region's bytes that the device consists of: where each begins, and its length.
+struct Extents;
+
+impl Show<Device> for Extents {
+    fn show(device: &Device, out: &mut Formatter<'_>) -> fmt::Result {
+        let live = device.live().ok_or(fmt::Error)?;
+        let layout = live.layout.read();
+        for extent in layout.as_slice() {
+            // As many as a page holds.
+            if out.bytes_written() + LINE > Order::PTE.bytes() {
+                break;
+            }
+            writeln!(out, "{} {}", bytes(extent.first), bytes(extent.pages))?;
+        }
+        Ok(())
+    }
+}
+
+impl Store<Device> for Extents {
+    fn store(device: &Device, text: &[u8]) -> Result {
+        let (offset, len) = params::extent(text)
+            .ok_or_else(|| refused("extents", text, "not an offset and a length", EINVAL))?;
+        device
+            .region()
+            .append(device, offset, len)
+            .inspect_err(|&error| {
+                let reason = match error {
+                    EINVAL => "empty, beyond the region, or not a multiple of align",
+                    EBUSY => "not all of it is free",
+                    ENXIO => "the device is gone",
+                    _ => return,
+                };
+                refused("extents", text, reason, error);
+            })
+    }
+}
+
+static EXTENTS: Attribute<Device> =
+    Attribute::new::<Extents>(c"extents", 0o644).writable::<Extents>();
+
 attribute!(SIZE, c"size", 0o644, "{}", Size, |dev| live(dev, |live| {
     live.layout.read().size()
 })?);
@@ -142,9 +188,6 @@ attribute!(NUMA_NODE, c"numa_node", |dev| dev
 /// As libnvdimm lists them: the first block of a run and their number, in blocks of 512 bytes.
 struct BadBlocks;
 
-/// The longest line of it: two numbers of 64 bits.
-const BAD_LINE: usize = 2 * 21;
-
 impl Show<Device> for BadBlocks {
     fn show(device: &Device, out: &mut Formatter<'_>) -> fmt::Result {
         let live = device.live().ok_or(fmt::Error)?;
@@ -153,7 +196,7 @@ impl Show<Device> for BadBlocks {
         while let Some(bad) = poison::first_bad(&live, &layout, from) {
             let count = (bad.end - bad.start) / badblocks::BLOCK;
             // As many as a page holds.
-            if out.bytes_written() + BAD_LINE > Order::PTE.bytes() {
+            if out.bytes_written() + LINE > Order::PTE.bytes() {
                 break;
             }
             writeln!(out, "{} {count}", bad.start / badblocks::BLOCK)?;
@@ -165,8 +208,9 @@ impl Show<Device> for BadBlocks {
 
 static BADBLOCKS: Attribute<Device> = Attribute::new::<BadBlocks>(c"badblocks", 0o444);
 
-static DEVICE_ATTRS: Attributes<Device, 7> = Attributes::new([
+static DEVICE_ATTRS: Attributes<Device, 8> = Attributes::new([
     Some(&SIZE),
+    Some(&EXTENTS),
     Some(&ALIGN),
     Some(&AVAILABLE),
     Some(&RESOURCE),

@@ -28,6 +28,15 @@ pub(crate) fn align(text: &[u8]) -> Option<Order> {
     Order::from_bytes(number(text)?)
 }
 
+/// The offset and the length that `text` says: two [numbers](number) with one space between them.
+pub(crate) fn extent(text: &[u8]) -> Option<(u64, u64)> {
+    let mut numbers = text.split(|&byte| byte == b' ').map(number);
+    match (numbers.next(), numbers.next(), numbers.next()) {
+        (Some(offset), Some(len), None) => offset.zip(len),
+        _ => None,
+    }
+}
+
 /// The number in the name `text` of a device: 3 in `rdax3`.
 pub(crate) fn minor(text: &[u8]) -> Option<usize> {
     match text.strip_prefix(b"rdax")? {

@@ -2,9 +2,13 @@
 
 //! Where a region's pages lie, and where a page-table leaf fits.
 
-use super::order::{
-    Order,
-    PAGE_SHIFT, //
+use super::{
+    extents::Run,
+    order::{
+        bytes,
+        Order,
+        PAGE_SHIFT, //
+    },
 };
 
 /// The media of a region: consecutive page frames.
@@ -63,6 +67,19 @@ impl Range {
     pub(crate) fn offset_of(&self, pfn: usize) -> Option<u64> {
         let page = pfn.checked_sub(self.pfn)?;
         (page < self.pages).then_some((page as u64) << PAGE_SHIFT)
+    }
+
+    /// The pages that are the `len` bytes from byte `offset` on, if all of these are in the range, and if
+    /// their address and their number are multiples of `align`. `None` too if `len` is 0.
+    pub(crate) fn run(&self, offset: u64, len: u64, align: Order) -> Option<Run> {
+        let first = usize::try_from(offset >> PAGE_SHIFT).ok()?;
+        let pages = usize::try_from(len >> PAGE_SHIFT).ok()?;
+        let whole = bytes(first) == offset && bytes(pages) == len;
+        let within = self.pages.checked_sub(first)? >= pages;
+        // Both are in the range, so the sum does not overflow.
+        (whole && within && pages != 0 && align.is_aligned(pages))
+            .then_some(Run { first, pages })
+            .filter(|run| align.is_aligned(self.pfn + run.first))
     }
 }
 

@@ -4,7 +4,8 @@
 //!
 //! Thread 004, in the manner of the dax bus (`drivers/dax/bus.c`): devices are made and taken away, grow and
 //! shrink. A device is a list of extents, so that what is free can be used wherever it is. Nothing of
-//! this is kept on the media: after the next bind there is one device, the whole region.
+//! this is kept on the media: after the next bind there is one device, the whole region, or none. User
+//! space makes the devices again, by their names and of the same extents.
 //!
 //! The lock of [`Region`] comes before all others of this module. It is not held while a node goes: that
 //! waits for attributes of the node, which may wait for it.
@@ -282,6 +283,31 @@ impl Region {
             member.node.changed();
         }
         result
+    }
+
+    /// Adds the `len` bytes of the region from its byte `offset` on to the end of `device`.
+    ///
+    /// Open files see them at once, and they are what was on the media.
+    ///
+    /// Process context; sleeps. Errors: `EINVAL` when `len` is 0, when they are not all in the region, or
+    /// not multiples of the device's alignment; `EBUSY` when some belong to a device; `ENOMEM`; `ENXIO`
+    /// when the device is gone.
+    pub(crate) fn append(&self, device: &Device, offset: u64, len: u64) -> Result {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        let member = state
+            .members
+            .iter_mut()
+            .find(|member| core::ptr::eq(&*member.device.0, device))
+            .ok_or(ENXIO)?;
+        // The size of the device is a multiple already: `set_align` sees to that.
+        let range = self.geometry.range;
+        let run = range.run(offset, len, device.align()).ok_or(EINVAL)?;
+        state.space.take_run(run)?;
+        extend(device, &[run]).inspect_err(|_| state.space.give_back(&[run]))?;
+        member.as_mut().renew_frames();
+        member.node.changed();
+        Ok(())
     }
 
     /// Changes the alignment of `device`.

@@ -128,6 +128,22 @@ impl Space {
         Ok(found)
     }
 
+    /// Takes exactly the pages of `wanted`.
+    ///
+    /// Errors: `EBUSY` when one of them is not free, `ENOMEM`; nothing is taken then.
+    pub(crate) fn take_run(&mut self, wanted: Run) -> Result {
+        // Free pages that follow each other are in one run, by the type invariants.
+        let free = self.free.iter().any(|run| {
+            let skip = wanted.first.checked_sub(run.first);
+            let left = skip.and_then(|skip| run.pages.checked_sub(skip));
+            left.is_some_and(|left| wanted.pages <= left)
+        });
+        if !free {
+            return Err(EBUSY);
+        }
+        self.remove(wanted)
+    }
+
     /// Takes `taken`, which lies in one free run.
     fn remove(&mut self, taken: Run) -> Result {
         // Two pieces may be left of one, and it may come back.
@@ -178,7 +194,8 @@ impl Space {
         self.insert(given);
     }
 
-    /// Gives back what [`Space::take_all`] has just given, with no other call in between.
+    /// Gives back what [`Space::take_all`] or [`Space::take_run`] has just given, with no other call in
+    /// between.
     pub(crate) fn give_back(&mut self, runs: &[Run]) {
         for run in runs {
             self.insert(*run);

@@ -20,6 +20,7 @@ pub mod prelude {
 
     pub type Result<T = (), E = Error> = core::result::Result<T, E>;
     pub const ENOMEM: Error = Error(-12);
+    pub const EBUSY: Error = Error(-16);
     pub const ENOSPC: Error = Error(-28);
 
     pub use crate::alloc::{KVec, GFP_KERNEL};

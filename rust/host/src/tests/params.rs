@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use crate::order::Order;
-use crate::params::{align, minor, names, number};
+use crate::params::{align, extent, minor, names, number};
 
 #[test]
 fn alignments() {
@@ -91,4 +91,36 @@ fn names_of_devices() {
     ] {
         assert_eq!(minor(text.as_bytes()), value, "{text:?}");
     }
+}
+
+#[test]
+fn extents() {
+    for (text, value) in [
+        ("0 4096", Some((0, 4096))),
+        ("4096 0", Some((4096, 0))),
+        ("2M 3G", Some((2 << 20, 3 << 30))),
+        ("18446744073709551615 1t", Some((u64::MAX, 1 << 40))),
+        ("", None),
+        (" ", None),
+        ("4096", None),
+        ("4096 ", None),
+        (" 4096", None),
+        ("0  4096", None),
+        ("0 4096 ", None),
+        (" 0 4096", None),
+        ("0 4096 4096", None),
+        ("0,4096", None),
+        ("0\t4096", None),
+        ("0 4096\n", None),
+        ("0 4096\n4096 4096", None),
+        ("-4096 4096", None),
+        ("0 -4096", None),
+        ("0x0 0x1000", None),
+        ("0 18446744073709551616", None),
+        ("16777216T 4096", None),
+        ("K K", None),
+    ] {
+        assert_eq!(extent(text.as_bytes()), value, "{text:?}");
+    }
+    assert_eq!(extent(b"\xff\xfe 4096"), None);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use super::LEAVES;
+use crate::extents::Run;
 use crate::order::{Order, PAGE_SHIFT};
 use crate::range::{best_order, leaf_fits, Misfit, Range};
 
@@ -45,6 +46,50 @@ fn offsets_of_frames() {
     assert_eq!(range.offset_of(first - 1), None);
     assert_eq!(range.offset_of(last + 1), None);
     assert_eq!(range.offset_of(usize::MAX), None);
+}
+
+#[test]
+fn runs_of_bytes() {
+    let run = |first, pages| Some(Run { first, pages });
+    let range = Range::new(G, 8 * M, Order::PTE).unwrap();
+    let end = 8 * M;
+    for (offset, len, found) in [
+        (0, end, run(0, 2048)),
+        (0, 4 * K, run(0, 1)),
+        (4 * K, 12 * K, run(1, 3)),
+        (end - 4 * K, 4 * K, run(2047, 1)),
+        (0, 0, None),
+        (end, 0, None),
+        (0, 1, None),
+        (1, 4 * K, None),
+        (4 * K, 4 * K + 1, None),
+        (4 * K - 1, 4 * K + 1, None),
+        (0, end + 4 * K, None),
+        (4 * K, end, None),
+        (end, 4 * K, None),
+        (end + 4 * K, 4 * K, None),
+        (4 * K, u64::MAX - 4 * K + 1, None),
+        (u64::MAX - 4 * K + 1, 4 * K, None),
+        (u64::MAX - 4 * K + 1, 8 * K, None),
+        (u64::MAX, u64::MAX, None),
+    ] {
+        assert_eq!(range.run(offset, len, Order::PTE), found, "{offset} {len}");
+    }
+    for (offset, len, found) in [
+        (0, 2 * M, run(0, 512)),
+        (2 * M, 6 * M, run(512, 1536)),
+        (0, 2 * M + 4 * K, None),
+        (4 * K, 2 * M, None),
+        (0, 4 * K, None),
+    ] {
+        assert_eq!(range.run(offset, len, Order::PMD), found, "{offset} {len}");
+    }
+    assert_eq!(range.run(0, 8 * M, Order::PUD), None);
+    // What must be aligned is the address: the offset is not, in a region that begins between.
+    let range = Range::new(G + 2 * M - 8 * K, 8 * M, Order::PTE).unwrap();
+    assert_eq!(range.run(8 * K, 2 * M, Order::PMD), run(2, 512));
+    assert_eq!(range.run(0, 2 * M, Order::PMD), None);
+    assert_eq!(range.run(2 * M, 2 * M, Order::PMD), None);
 }
 
 #[test]

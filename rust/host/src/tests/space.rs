@@ -108,9 +108,67 @@ fn chooses_what_2_mib_pages_fit() {
     assert_eq!(runs(space.take_all(412, Order::PTE, 0, None)), [(100, 412)]);
 }
 
+#[test]
+fn exactly_what_is_asked_for() {
+    let mut space = Space::new(BASE, 100).unwrap();
+    let take =
+        |space: &mut Space, first, pages| space.take_run(Run { first, pages }).map_err(|e| e.0);
+    // In the middle, at the begin and at the end of what is free.
+    for (first, pages) in [(40, 20), (0, 10), (90, 10)] {
+        assert_eq!(take(&mut space, first, pages), Ok(()));
+    }
+    // Free: 10..40 and 60..90. Not what is taken, in part or all of it, nor what is across it.
+    for (first, pages) in [
+        (40, 20),
+        (45, 1),
+        (9, 2),
+        (39, 2),
+        (39, 22),
+        (59, 2),
+        (89, 2),
+        (10, 31),
+        (10, 80),
+        (0, 100),
+        (99, 1),
+        (100, 1),
+        (90, 20),
+        (10, usize::MAX),
+        (usize::MAX, 1),
+        (usize::MAX, usize::MAX),
+    ] {
+        assert_eq!(
+            take(&mut space, first, pages),
+            Err(EBUSY.0),
+            "{first} {pages}"
+        );
+    }
+    assert_eq!(space.available(), 60);
+    assert_eq!(take(&mut space, 10, 30), Ok(()));
+    assert_eq!(take(&mut space, 61, 1), Ok(()));
+    assert_eq!(runs(space.take_all(28, Order::PTE, 0, None)), [(62, 28)]);
+    assert_eq!(runs(space.take_all(1, Order::PTE, 0, None)), [(60, 1)]);
+    assert_eq!(space.available(), 0);
+    assert_eq!(take(&mut space, 0, 1), Err(EBUSY.0));
+}
+
+/// What could not be used in the end is given back without a promise, and joins what it was taken from.
+#[test]
+fn a_run_goes_back() {
+    for (first, pages) in [(0, 1), (50, 10), (99, 1), (0, 100)] {
+        let mut space = Space::new(BASE, 100).unwrap();
+        let run = Run { first, pages };
+        space.take_run(run).unwrap();
+        assert_eq!(space.available(), 100 - pages);
+        space.give_back(&[run]);
+        assert_eq!(runs(space.take_all(100, Order::PTE, 0, None)), [(0, 100)]);
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     Take(usize, u32, bool),
+    /// Takes exactly these.
+    Exactly(usize, usize),
     /// Gives back the last pages of a device.
     Give(usize, usize),
 }
@@ -121,6 +179,7 @@ proptest! {
     fn pages_are_kept(ops in prop::collection::vec(prop_oneof![
         (1..900usize, prop_oneof![Just(0u32), Just(9)], any::<bool>())
             .prop_map(|(pages, order, near)| Op::Take(pages, order, near)),
+        (0..6100usize, 1..900usize).prop_map(|(first, pages)| Op::Exactly(first, pages)),
         (any::<usize>(), 1..900usize).prop_map(|(device, pages)| Op::Give(device, pages)),
     ], 1..60)) {
         const PAGES: usize = 6000;
@@ -148,6 +207,23 @@ proptest! {
                             prop_assert_eq!(error, ENOSPC);
                             prop_assert_eq!(space.available(), before);
                             prop_assert!(order != Order::PTE || before < pages);
+                        }
+                    }
+                }
+                Op::Exactly(first, pages) => {
+                    let wanted = first..first + pages;
+                    let free = wanted.end <= PAGES
+                        && !devices.iter().flatten().any(|page| wanted.contains(page));
+                    let before = space.available();
+                    match space.take_run(Run { first, pages }) {
+                        Ok(()) => {
+                            prop_assert!(free);
+                            devices.push(wanted.collect());
+                        }
+                        Err(error) => {
+                            prop_assert_eq!(error, EBUSY);
+                            prop_assert!(!free);
+                            prop_assert_eq!(space.available(), before);
                         }
                     }
                 }
