@@ -402,6 +402,17 @@ static bool has_grown(struct try *t)
 	return well;
 }
 
+static int do_append(struct try *t)
+{
+	return dev_append(t->minor, region_number(rdax_ns(), "size") / 2 / SZ_2M * SZ_2M, SZ_2M);
+}
+
+static bool was_appended(struct try *t)
+{
+	return dev_number(t->minor, "size") == SZ_2M && !dev_fill(t->minor, t->n) &&
+	       !dev_wrong(t->minor, t->n);
+}
+
 /* With entries before and behind the new end, and one across it. */
 static int grown(struct try *t)
 {
@@ -569,6 +580,12 @@ FIXTURE_VARIANT_ADD(fail_nth, delete)
 FIXTURE_VARIANT_ADD(fail_nth, grow)
 {
 	.before = created, .op = do_grow, .well = has_grown,
+	.after = delete_it, .least = 1,
+};
+
+FIXTURE_VARIANT_ADD(fail_nth, append)
+{
+	.before = created, .op = do_append, .well = was_appended,
 	.after = delete_it, .least = 1,
 };
 

@@ -104,6 +104,14 @@ int dev_resize(int minor, uint64_t bytes)
 	return dev_write(minor, "size", text);
 }
 
+int dev_append(int minor, uint64_t offset, uint64_t len)
+{
+	char text[48];
+
+	snprintf(text, sizeof(text), "%" PRIu64 " %" PRIu64 "\n", offset, len);
+	return dev_write(minor, "extents", text);
+}
+
 int dev_open(int minor)
 {
 	char path[32];
@@ -128,12 +136,30 @@ int region_create(void)
 	return sscanf(text_of(path), "rdax%d", &minor) == 1 ? minor : -EIO;
 }
 
-int region_delete(int minor)
+static int write_name(const char *file, int minor)
 {
 	char text[32];
 
 	snprintf(text, sizeof(text), "rdax%d\n", minor);
-	return region_write(rdax_ns(), "delete", text);
+	return region_write(rdax_ns(), file, text);
+}
+
+int region_create_named(int minor)
+{
+	return write_name("create", minor);
+}
+
+int region_delete(int minor)
+{
+	return write_name("delete", minor);
+}
+
+const char *dev_extents(int minor)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), CLASS, minor, "extents");
+	return text_of(path);
 }
 
 size_t dev_parts(int minor, struct region_part *parts, size_t max)
@@ -286,4 +312,30 @@ uint64_t region_wrong(const struct region_part *parts, size_t n, uint64_t seed)
 	}
 	munmap(map, size);
 	return wrong;
+}
+
+/*
+ * The kernel log
+ */
+
+static int kmsg = -1;
+
+void log_from_here(void)
+{
+	if (kmsg < 0)
+		kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	lseek(kmsg, 0, SEEK_END);
+}
+
+bool logged(const char *text)
+{
+	char line[1024];
+	bool found = false;
+	ssize_t n;
+
+	while ((n = read(kmsg, line, sizeof(line) - 1)) > 0 || (n < 0 && errno == EPIPE)) {
+		line[n > 0 ? n : 0] = '\0';
+		found = found || strstr(line, text);
+	}
+	return found;
 }

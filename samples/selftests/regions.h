@@ -7,6 +7,7 @@
 #ifndef RDAX_SELFTEST_REGIONS_H
 #define RDAX_SELFTEST_REGIONS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,17 +30,24 @@ int region_write(const char *ns, const char *name, const char *text);
 
 /* The minor number of a new device of rdax_ns(), or -errno. */
 int region_create(void);
+/* That of the name rdaxN: 0, or -errno. */
+int region_create_named(int minor);
 int region_delete(int minor);
 
 /* /sys/class/dax/rdaxN/NAME. */
 uint64_t dev_number(int minor, const char *name);
 int dev_write(int minor, const char *name, const char *text);
 int dev_resize(int minor, uint64_t bytes);
+/* Add these bytes of the region to its end. */
+int dev_append(int minor, uint64_t offset, uint64_t len);
 
 int dev_open(int minor);
 
 /* Its extents: how many, of which at most `max` are noted. */
 size_t dev_parts(int minor, struct region_part *parts, size_t max);
+
+/* Its extents as sysfs lists them: valid until the next call of text_of(). */
+const char *dev_extents(int minor);
 
 /* As rdax_text(), without the end of the last line. */
 const char *text_of(const char *path);
@@ -61,5 +69,9 @@ int region_holder(uint64_t page);
 int dev_fill(int minor, uint64_t seed);
 uint64_t dev_wrong(int minor, uint64_t seed);
 uint64_t region_wrong(const struct region_part *parts, size_t n, uint64_t seed);
+
+/* Is there such a line in the kernel log, after the last call of either? */
+void log_from_here(void);
+bool logged(const char *text);
 
 #endif /* RDAX_SELFTEST_REGIONS_H */
