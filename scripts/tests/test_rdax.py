@@ -9,6 +9,7 @@ import importlib.util
 import io
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -437,6 +438,571 @@ class Binds(Fake):
         self.assertEqual(log, ["rdax/unbind namespace0.0", "nd_pmem/bind namespace0.0"])
 
 
+NAMESPACE1 = """
+[[region]]
+namespace = "namespace1.0"
+size = "512M"
+resource = 0x180000000
+align = "2M"
+"""
+DEVICES1 = """
+[[region.device]]
+name = "rdax3"
+extents = ["256M 64M", "0 32M"]
+
+[[region.device]]
+name = "rdax1"
+align = "4K"
+extents = ["400M 12K"]
+"""
+
+
+class Configurations(unittest.TestCase):
+    def problems(self, text: str) -> list[str]:
+        config = rdax.parse_config(text, "FILE")
+        return config.problems + [f"{entry.where}: {problem}" for entry in config.entries
+                                  for problem in entry.problems]
+
+    def test_good(self) -> None:
+        text = NAMESPACE1 + DEVICES1 + """
+[[ region ]]  # the rest
+namespace = "namespace2.0"
+uuid = "0C3F0000-1111-2222-3333-444455556666"
+whole = true
+force = true
+
+[[region]]
+namespace = "namespace3.0"
+size = 1_048_576
+align = 4096
+device = []
+"""
+        self.assertEqual(self.problems(text), [])
+        run, mib = rdax.Run, 1 << 20
+        self.assertEqual([entry.region for entry in rdax.parse_config(text, "FILE").entries], [
+            rdax.RegionConfig("namespace1.0", "", 512 * mib, 0x180000000, 2 * mib, False, (
+                rdax.DeviceConfig("rdax3", 2 * mib, (run(256 * mib, 64 * mib), run(0, 32 * mib))),
+                rdax.DeviceConfig("rdax1", 4096, (run(400 * mib, 12 << 10),)))),
+            rdax.RegionConfig("namespace2.0", "0c3f0000-1111-2222-3333-444455556666", None, None,
+                              None, True, None),
+            rdax.RegionConfig("namespace3.0", "", mib, None, 4096, False, ())])
+
+    def test_what_is_written_is_read(self) -> None:
+        runs = tuple(rdax.Run(8192 * number, 4096) for number in range(9))
+        region = rdax.RegionConfig("namespace1.0", "", 1 << 20, 4096, 4096, True, (
+            rdax.DeviceConfig("rdax0", 4096, runs), rdax.DeviceConfig("rdax1", 1 << 30, ())))
+        for one in (region, region._replace(devices=()), region._replace(devices=None),
+                    region._replace(uuid="0c3f0000-1111-2222-3333-444455556666", resource=None)):
+            entry, = rdax.parse_config("\n".join(rdax.region_lines(one)), "FILE").entries
+            self.assertEqual((entry.region, entry.problems), (one, []))
+
+    def test_not_toml(self) -> None:
+        for text, where in (("[[region]\n", "line 1"), ("a = 1\na = 2\n", "line 2"),
+                            ("x = " + "[" * 5000, ""), ("x = 9" + "9" * 5000, "")):
+            with self.assertRaisesRegex(rdax.Failure, f"^FILE: it is not valid TOML.*{where}"):
+                rdax.parse_config(text, "FILE")
+
+    def test_each_problem_is_one_sentence(self) -> None:
+        device = '[[region.device]]\nname = "rdax0"\nextents = ["0 2M"]\n'
+        for text, problem in (
+                ('frob = 1\n', "FILE: there is no key 'frob'"),
+                ('region = 1\n', "FILE: region: an array is needed, not an integer"),
+                ('region = [1]\n', None),
+                ('[[region]]\nwhole = true\n', "FILE:1: [[region]]: namespace is missing"),
+                ('[[region]]\nnamespace = "pmem0"\nwhole = true\n',
+                 ("FILE:1: [[region]]: namespace: 'pmem0' is not the name of a namespace "
+                  "(namespace0.0)")),
+                ('[[region]]\nnamespace = "namespace0.0"\nwhole = 1\n',
+                 "FILE:1: namespace0.0: whole: true or false is needed, not an integer"),
+                ('[[region]]\nnamespace = "namespace0.0"\n',
+                 "FILE:1: namespace0.0: it has neither devices nor 'whole = true'"),
+                ('\nregion = [{namespace = "namespace0.0"}]\n',
+                 "FILE: region 1: namespace0.0: it has neither devices nor 'whole = true'"),
+                ('[[region]]\nnamespace = "namespace0.0"\nwhole = true\nuuid = "1-2"\n',
+                 "FILE:1: namespace0.0: uuid: '1-2' is not a UUID"),
+                ('[[region]]\nnamespace = "namespace0.0"\nwhole = true\nsize = -1\n',
+                 "FILE:1: namespace0.0: size: it is not from 0 to 2^64 - 1"),
+                ('[[region]]\nnamespace = "namespace0.0"\nwhole = true\nsize = 1979-05-27\n',
+                 "FILE:1: namespace0.0: size: an integer is needed, not a date or time"),
+                ('[[region]]\nnamespace = "namespace0.0"\nsize = "4G"\n' + device,
+                 "FILE:1: namespace0.0: align is missing"),
+                ('[[region]]\nnamespace = "namespace0.0"\nalign = "4K"\n' + device,
+                 "FILE:1: namespace0.0: size is missing"),
+                (NAMESPACE1 + "whole = true\n" + device,
+                 "FILE:2: namespace1.0: it has both devices and 'whole = true'"),
+                (NAMESPACE1 + device + "colour = 7\n",
+                 "FILE:2: namespace1.0: device 1 (rdax0): there is no key 'colour'"),
+                (NAMESPACE1 + device.replace("extents", "extent"), None),
+                (NAMESPACE1 + device.replace("rdax0", "rdax00"), None),
+                (NAMESPACE1 + device.replace("0 2M", "0  2M"),
+                 ("FILE:2: namespace1.0: device 1 (rdax0): extents: '0  2M' is not an offset and a "
+                  "length ('0 1G')")),
+                (NAMESPACE1 + device.replace("0 2M", "0 0"),
+                 "FILE:2: namespace1.0: device 1 (rdax0): extents: '0 0' has no bytes"),
+                (NAMESPACE1 + device.replace('"0 2M"', "2"),
+                 ("FILE:2: namespace1.0: device 1 (rdax0): extents: a string is needed, not an "
+                  "integer")),
+                (NAMESPACE1 + device.replace("0 2M", "0 3M"),
+                 ("FILE:2: namespace1.0: device 1 (rdax0): '0 3M' is not a multiple of its align, "
+                  "2M")),
+                (NAMESPACE1 + device.replace("0 2M", "1M 2M"),
+                 ("FILE:2: namespace1.0: device 1 (rdax0): '1M 2M' is not a multiple of its align, "
+                  "2M")),
+                (NAMESPACE1 + device.replace("0 2M", "510M 4M"),
+                 "FILE:2: namespace1.0: rdax0: '510M 4M' is beyond the size, 512M"),
+                (NAMESPACE1 + device.replace("0 2M", "0 18446744073707454464"), None),
+                (NAMESPACE1 + device + device.replace("0 2M", "4M 2M"),
+                 "FILE:2: namespace1.0: rdax0 is there 2 times"),
+                # the one in the middle ends before the first, which the last one overlaps
+                (NAMESPACE1 + device.replace('"0 2M"', '"0 64M", "128M 2M"')
+                 + device.replace("rdax0", "rdax1").replace("0 2M", "4M 2M").replace("4M", "64M")
+                 + device.replace("rdax0", "rdax2").replace("0 2M", "62M 2M"),
+                 "FILE:2: namespace1.0: rdax0 and rdax2 overlap: '0 64M' and '62M 2M'")):
+            found = self.problems(text)
+            self.assertEqual(found, [problem] if problem else found, text)
+            self.assertTrue(found, text)
+            self.assertNotIn("\n", "".join(found))
+
+    def test_overlap_with_one_before_the_last(self) -> None:
+        run = rdax.Run
+        devices = [rdax.DeviceConfig("rdax0", 1, (run(0, 100),)),
+                   rdax.DeviceConfig("rdax1", 1, (run(10, 10), run(50, 10)))]
+        self.assertEqual(len(list(rdax.check_runs(devices, 100))), 2)
+
+    def test_twice(self) -> None:
+        other = NAMESPACE1.replace("1.0", "2.0") + DEVICES1.replace("rdax3", "rdax4")
+        self.assertEqual(self.problems(NAMESPACE1 + DEVICES1 + other), [
+            "FILE:2: namespace1.0: rdax1 is configured again at FILE:17: namespace2.0",
+            "FILE:17: namespace2.0: rdax1 is configured again at FILE:2: namespace1.0"])
+        # Also if one of them is wrong otherwise: then nobody knows what was meant.
+        self.assertEqual(self.problems(NAMESPACE1 + "frob = 1\n" + "whole = true\n"
+                                       + NAMESPACE1 + "whole = true\n"), [
+            "FILE:2: namespace1.0: there is no key 'frob'",
+            "FILE:2: namespace1.0: namespace1.0 is configured again at FILE:10: namespace1.0",
+            "FILE:10: namespace1.0: namespace1.0 is configured again at FILE:2: namespace1.0"])
+        # A UUID decides, and a name may have been another's.
+        uuid = 'uuid = "0c3f0000-1111-2222-3333-44445555666%d"\nwhole = true\n'
+        self.assertEqual(self.problems(NAMESPACE1 + uuid % 1 + NAMESPACE1 + uuid % 2), [])
+        self.assertEqual(len(self.problems(NAMESPACE1 + uuid % 1 + NAMESPACE1 + uuid % 1)), 2)
+
+    def test_merged(self) -> None:
+        run = rdax.Run
+        self.assertEqual(rdax.merged([run(4, 4), run(8, 4), run(0, 4), run(4, 1)]),
+                         (run(4, 8), run(0, 5)))
+
+
+class Driver:
+    """Stands for the driver: what it makes of writes to the fake sysfs."""
+
+    def __init__(self, fake: Fake) -> None:
+        self.fake, self.log = fake, list[str]()
+        # A write that fails with an errno.
+        self.fails: dict[str, int | type[BaseException]] = {}
+
+    def write(self, path: Path, text: str) -> None:
+        call = f"{path.parent.name}/{path.name} {text}"
+        self.log.append(call)
+        failure = self.fails.get(call)
+        if isinstance(failure, int):
+            raise OSError(failure, os.strerror(failure))
+        if failure:
+            raise failure
+        {"bind": self.bind, "unbind": self.unbind, "create": self.create, "delete": self.delete,
+         "extents": self.append}.get(path.name, Path.write_text)(path, text)
+
+    def bind(self, path: Path, name: str) -> None:
+        self.fake.link(f"sys/bus/nd/devices/{name}/driver", f"../../drivers/{path.parent.name}")
+        if path.parent.name == "rdax":
+            parameters = self.fake.machine.parameters
+            assert name in (parameters / "divided").read_text().split(",")
+            size = (self.fake.machine.namespaces / name / "size").read_text()
+            self.fake.region(name, int(size), int(rdax.parse_size(
+                (parameters / "align").read_text())))
+
+    def unbind(self, path: Path, name: str) -> None:
+        (self.fake.top / f"sys/bus/nd/devices/{name}/driver").unlink()
+        if path.parent.name == "rdax":
+            for device in self.fake.machine.devices_of(name):
+                shutil.rmtree(device)
+            shutil.rmtree(self.fake.machine.namespaces / name / "rdax_region")
+
+    def create(self, path: Path, name: str) -> None:
+        if (self.fake.machine.devices / name).exists():
+            raise OSError(errno.EEXIST, "exists")
+        self.fake.device(name, path.parent.parent.name, (path.parent / "align").read_text())
+
+    def delete(self, _path: Path, name: str) -> None:
+        shutil.rmtree(self.fake.machine.devices / name)
+
+    def append(self, path: Path, text: str) -> None:
+        offset, length = map(int, text.split(" "))
+        with path.open("a") as file:
+            file.write(f"{offset} {length}\n")
+        size = path.parent / "size"
+        size.write_text(str(int(size.read_text()) + length))
+        free = (path.parent / "device").resolve() / "rdax_region/available_size"
+        free.write_text(str(int(free.read_text()) - length))
+
+
+class Divisions(Fake):
+    """namespace0.0 and its devices as the driver shows them; namespace1.0 is nd_pmem's."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.files({"sys/module/rdax/parameters/divided": "",
+                    "sys/bus/nd/devices/namespace0.0/resource": "0x100000000\n",
+                    "sys/bus/nd/devices/namespace1.0/resource": "0x180000000\n",
+                    "sys/class/dax/rdax2/extents": f"{2 << 30} {1 << 30}\n0 {1 << 30}\n",
+                    "sys/class/dax/rdax10/extents": f"{1 << 30} {1 << 29}\n"
+                                                    f"{3 << 29} {1 << 29}\n"})
+        self.config = self.top / "etc/rdax.conf"
+        self.config.parent.mkdir()
+        self.driver = Driver(self)
+        patch = mock.patch.object(rdax, "write", self.driver.write)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def region(self, name: str, size: int, align: int) -> None:
+        region = f"sys/bus/nd/devices/{name}/rdax_region"
+        self.files({f"{region}/size": str(size), f"{region}/align": str(align),
+                    f"{region}/available_size": str(size)})
+
+    def device(self, name: str, namespace: str, align: str) -> None:
+        path = f"sys/class/dax/{name}"
+        self.files({f"{path}/size": "0", f"{path}/align": align, f"{path}/extents": ""})
+        self.link(f"{path}/device", f"../../../bus/nd/devices/{namespace}")
+
+    def restore(self, text: str, *argv: str) -> tuple[int, str, str]:
+        self.config.write_text(text)
+        return self.run_tool("restore", *argv)
+
+
+SAVED0 = """
+[[region]]
+namespace = "namespace0.0"
+size = "4G"
+resource = 0x100000000
+align = "4K"
+
+[[region.device]]
+name = "rdax2"
+align = "4K"
+extents = ["2G 1G", "0 1G"]
+
+[[region.device]]
+name = "rdax10"
+align = "4K"
+extents = ["1G 1G"]
+"""
+
+
+class Saves(Divisions):
+    def saved(self, *argv: str) -> str:
+        status, out, err = self.run_tool("save", *argv)
+        self.assertEqual(status, 0, err)
+        self.said = out + err
+        return self.config.read_text()
+
+    def refused(self, pattern: str, *argv: str) -> None:
+        before = self.config.read_bytes() if self.config.exists() else None
+        status, out, err = self.run_tool("save", *argv)
+        self.assertEqual((status, out), (1, ""), err)
+        self.assertRegex(err, pattern)
+        self.assertEqual(self.config.read_bytes() if self.config.exists() else None, before)
+        self.assertEqual([path.name for path in self.config.parent.iterdir()],
+                         ["rdax.conf"] if before is not None else [])
+
+    def test_new(self) -> None:
+        self.assertEqual(self.saved(), rdax.HEADER + SAVED0)
+        self.assertEqual(self.said, "namespace0.0: saved: rdax2 2G, rdax10 1G\n"
+                                    f"{self.config}: written\n")
+        # It has physical addresses.
+        self.assertEqual(stat.S_IMODE(self.config.stat().st_mode), 0o600)
+        self.saved()
+        self.assertIn("as it was", self.said)
+        self.assertEqual(list(self.config.parent.iterdir()), [self.config])
+
+    def test_restored_is_as_configured(self) -> None:
+        status, out, err = self.restore(self.saved())
+        self.assertEqual((status, err), (0, ""))
+        self.assertEqual(out, "namespace0.0: as configured: rdax2 2G, rdax10 1G\n")
+        self.assertEqual(self.driver.log, [])
+
+    def test_uuid_in_place_of_resource(self) -> None:
+        uuid = "0c3f0000-1111-2222-3333-444455556666"
+        self.files({"sys/bus/nd/devices/namespace0.0/uuid": f"{uuid}\n"})
+        self.assertEqual(self.saved(), rdax.HEADER + SAVED0.replace(
+            'size = "4G"\nresource = 0x100000000\n', f'uuid = "{uuid}"\nsize = "4G"\n'))
+
+    def test_stdout(self) -> None:
+        self.config.write_text("not [ TOML")
+        status, out, err = self.run_tool("save", "--output", "-")
+        self.assertEqual((status, out, err), (0, rdax.HEADER + SAVED0, ""))
+        self.assertEqual(self.config.read_text(), "not [ TOML")
+
+    def test_mode_and_the_file_before_are_kept(self) -> None:
+        self.config.write_text("# mine\n" + SAVED0.replace("4G", "8G"))
+        self.config.chmod(0o640)
+        self.saved()
+        self.assertEqual(stat.S_IMODE(self.config.stat().st_mode), 0o640)
+        backup = self.config.with_name("rdax.conf~")
+        self.assertEqual(backup.read_text(), "# mine\n" + SAVED0.replace("4G", "8G"))
+        self.assertEqual(stat.S_IMODE(backup.stat().st_mode), 0o640)
+        self.assertEqual(len(list(self.config.parent.iterdir())), 2)
+
+    def test_a_link_stays_one(self) -> None:
+        real = self.top / "etc/real"
+        real.write_text("")
+        self.config.symlink_to("real")
+        self.saved()
+        self.assertTrue(self.config.is_symlink())
+        self.assertEqual(real.read_text(), rdax.HEADER + SAVED0)
+
+    def test_what_is_not_bound_is_kept(self) -> None:
+        self.config.write_text(NAMESPACE1 + "force = true\n" + DEVICES1)
+        text = self.saved()
+        self.assertIn("namespace1.0 is not bound: its entry is kept (--forget", self.said)
+        entries = rdax.parse_config(text, "FILE").entries
+        self.assertEqual([entry.region.namespace for entry in entries],
+                         ["namespace0.0", "namespace1.0"])
+        self.assertEqual(entries[1].region,
+                         rdax.parse_config(NAMESPACE1 + "force = true\n" + DEVICES1,
+                                           "FILE").entries[0].region)
+        self.assertEqual(self.saved("--forget"), rdax.HEADER + SAVED0)
+        self.assertIn("namespace1.0 is not bound: its entry is removed", self.said)
+
+    def test_only_some(self) -> None:
+        self.region("namespace1.0", 512 << 20, 2 << 20)
+        before = SAVED0.replace("rdax10", "rdax11")
+        self.config.write_text(before)
+        self.assertEqual(self.saved("namespace1.0"), rdax.HEADER + before + NAMESPACE1
+                         + "device = []\n")
+        status, _, err = self.run_tool("save", "namespace1.1")
+        self.assertEqual(status, 4)
+        self.assertIn("not bound", err)
+
+    def test_force_stays_with_its_namespace(self) -> None:
+        forced = SAVED0.replace("\n\n[[region.device]]", "\nforce = true\n\n[[region.device]]", 1)
+        self.config.write_text(forced)
+        self.assertEqual(self.saved(), rdax.HEADER + forced)
+        # It was for another one, with the same name.
+        self.config.write_text(forced.replace("0x100000000", "0x200000000"))
+        self.assertEqual(self.saved(), rdax.HEADER + SAVED0)
+
+    def test_a_name_that_another_entry_has(self) -> None:
+        self.config.write_text(NAMESPACE1 + DEVICES1.replace("rdax3", "rdax2"))
+        self.refused("rdax2 is configured again at ")
+
+    def test_errors_in_the_file_before(self) -> None:
+        for text in ("not [ TOML", NAMESPACE1, "frob = 1\n"):
+            self.config.write_text(text)
+            self.refused("^rdax: .*rdax.conf")
+
+    def test_nothing_bound(self) -> None:
+        shutil.rmtree(self.top / "sys/bus/nd/devices/namespace0.0")
+        self.refused("no namespace is bound: nothing was saved")
+
+    def test_changing(self) -> None:
+        # The sum of the extents is not the size, and debugfs does not know more.
+        self.files({"sys/class/dax/rdax2/size": str(1 << 30)})
+        self.refused("rdax2 changes just now")
+        self.files({"sys/class/dax/rdax2/size": str(2 << 30),
+                    "sys/bus/nd/devices/namespace0.0/rdax_region/available_size": "0"})
+        self.refused("namespace0.0 changes just now: nothing was saved")
+
+    def test_more_extents_than_a_page_shows(self) -> None:
+        self.files({"sys/class/dax/rdax2/extents": f"{2 << 30} {1 << 30}\n",
+                    "sys/kernel/debug/rdax/rdax2/extents": "0x0 0x80000 0x40000\n"
+                                                           "0x40000 0x0 0x40000\n"})
+        self.assertEqual(self.saved(), rdax.HEADER + SAVED0)
+
+    def test_no_space(self) -> None:
+        with mock.patch.object(os, "fsync", side_effect=OSError(errno.ENOSPC, "no space")):
+            self.refused("no space")
+
+
+class Restores(Divisions):
+    def test_restored(self) -> None:
+        status, out, err = self.restore(NAMESPACE1 + DEVICES1)
+        self.assertEqual((status, err), (0, ""))
+        self.assertEqual(out, "namespace1.0: restored: rdax3 96M, rdax1 12K\n")
+        mib = 1 << 20
+        self.assertEqual(self.driver.log, [
+            "nd_pmem/unbind namespace1.0",
+            "parameters/align 2M", "parameters/divided namespace1.0", "rdax/bind namespace1.0",
+            "parameters/align 4K", "parameters/divided ",
+            "rdax_region/create rdax3", f"rdax3/extents {256 * mib} {64 * mib}",
+            f"rdax3/extents 0 {32 * mib}",
+            "rdax_region/create rdax1", "rdax1/align 4096", f"rdax1/extents {400 * mib} 12288"])
+        self.driver.log.clear()
+        status, out, err = self.run_tool("restore")
+        self.assertEqual((status, err, self.driver.log), (0, "", []))
+        self.assertEqual(out, "namespace1.0: as configured: rdax1 12K, rdax3 96M\n")
+
+    def test_whole_gets_a_name_that_nobody_wants(self) -> None:
+        taken = SAVED0.replace("rdax2", "rdax0")
+        status, out, _ = self.restore(taken + NAMESPACE1 + "whole = true\n", "namespace1.0")
+        self.assertEqual((status, out), (0, "namespace1.0: restored: rdax1 512M\n"))
+        self.assertEqual(self.run_tool("restore", "namespace1.0")[:2],
+                         (0, "namespace1.0: as configured: rdax1 512M\n"))
+
+    def test_bound_without_devices_is_divided(self) -> None:
+        self.region("namespace1.0", 512 << 20, 2 << 20)
+        self.link("sys/bus/nd/devices/namespace1.0/driver", "../../drivers/rdax")
+        status, out, err = self.restore(NAMESPACE1 + DEVICES1)
+        self.assertEqual((status, out), (0, "namespace1.0: restored: rdax3 96M, rdax1 12K\n"), err)
+        self.assertEqual(self.driver.log[0], "rdax_region/create rdax3")
+
+    def unchanged(self, text: str, pattern: str, *argv: str) -> None:
+        """Refused, in one sentence and the last one, and nothing was written anywhere."""
+        status, out, err = self.restore(text, *argv)
+        self.assertEqual((status, out, self.driver.log), (1, "", []), err)
+        self.assertRegex(err, f"^rdax: {self.config}:2: namespace..0: {pattern}\n"
+                              f"rdax: not all is as {self.config} says: see above\n$")
+
+    def test_bound_otherwise(self) -> None:
+        for old, new, problem in (
+                ("rdax10", "rdax11", "rdax10 is not configured"),
+                ("1G 1G", "3G 1G", "rdax10 has other extents"),
+                ('"2G 1G", "0 1G"', '"0 1G", "2G 1G"', "rdax2 has other extents"),
+                ('name = "rdax10"\nalign = "4K"', 'name = "rdax10"\nalign = "2M"',
+                 "rdax10 has align 4K, not 2M"),
+                ('align = "4K"', 'align = "2M"', "it has align 4K, not 2M")):
+            self.unchanged(SAVED0.replace(old, new),
+                           f"namespace0.0 is bound otherwise, and left as it is: {problem}")
+        more = '[[region.device]]\nname = "rdax1"\nextents = []\n'
+        self.unchanged(SAVED0 + more, ".*: there is no rdax1")
+        self.unchanged(SAVED0.partition("\n\n[[region.device]]")[0] + "\nwhole = true\n",
+                       ".*: it is not one device with all of it")
+
+    def test_another_namespace(self) -> None:
+        self.unchanged(NAMESPACE1.replace("512M", "1G") + DEVICES1,
+                       "refused: namespace1.0 is another .* it has 512M, not 1G")
+        self.unchanged(NAMESPACE1.replace("0x18", "0x19") + DEVICES1,
+                       "refused: .* it is at 0x180000000, not at 0x190000000")
+        self.unchanged(NAMESPACE1.replace("1.0", "7.0") + DEVICES1, "there is no namespace7.0")
+        uuid = "0c3f0000-1111-2222-3333-444455556666"
+        with_uuid = NAMESPACE1 + f'uuid = "{uuid}"\n' + DEVICES1
+        self.unchanged(with_uuid, f"no namespaces have the uuid {uuid}")
+        self.files({"sys/bus/nd/devices/namespace1.0/uuid": f"{uuid}\n"})
+        self.unchanged(NAMESPACE1 + DEVICES1, f"refused: .* 'uuid = \"{uuid}\"' must be there.*")
+        # The UUID decides, not the name.
+        status, out, err = self.restore(with_uuid.replace("1.0", "0.0"))
+        self.assertEqual((status, out), (0, "namespace1.0: restored: rdax3 96M, rdax1 12K\n"), err)
+
+    def test_larger_align_than_the_media_has(self) -> None:
+        # 0x180000000 is a multiple of 1 GiB, and half of it is not.
+        self.files({"sys/bus/nd/devices/namespace1.0/size": str(2 << 30)})
+        text = NAMESPACE1.replace("512M", "2G") + (
+            '[[region.device]]\nname = "rdax3"\nalign = "1G"\nextents = ["512M 1G"]\n')
+        self.unchanged(text, "rdax3: '512M 1G' is not at a multiple of its align, 1G")
+
+    def test_a_name_that_is_taken(self) -> None:
+        self.unchanged(NAMESPACE1 + DEVICES1.replace("rdax3", "rdax2"),
+                       "refused: namespace0.0 has a device rdax2 already")
+
+    def test_in_use(self) -> None:
+        self.files({"proc/self/mountinfo": "30 1 259:1 / /mnt rw - ext4 /dev/pmem1p1 rw\n"})
+        # force is about what is on the media, not about programs.
+        self.unchanged(NAMESPACE1 + "force = true\n" + DEVICES1,
+                       "refused: pmem1p1 is mounted at /mnt .*")
+
+    def test_claimed(self) -> None:
+        self.files({"sys/bus/nd/devices/namespace1.0/holder": "btt1.0\n",
+                    "sys/bus/nd/devices/namespace1.0/mode": "safe\n"})
+        self.unchanged(NAMESPACE1 + "force = true\n" + DEVICES1, "refused: .* in sector mode, .*")
+
+    def test_older_module(self) -> None:
+        (self.machine.parameters / "divided").unlink()
+        self.unchanged(NAMESPACE1 + DEVICES1, "the loaded module can't bind a namespace without .*")
+
+    def test_undone(self) -> None:
+        self.files({"sys/class/dax/rdax7/size": "0"})
+        for call, error in (("rdax3/extents 0 33554432", errno.EBUSY),
+                            ("rdax_region/create rdax1", errno.ENOSPC),
+                            ("rdax1/align 4096", errno.EINVAL)):
+            self.driver.fails, self.driver.log = {call: error}, []
+            status, out, err = self.restore(NAMESPACE1 + DEVICES1)
+            self.assertEqual((status, out), (1, ""))
+            self.assertRegex(err, rf"^rdax: {self.config}:2: namespace1.0: .*; undone: it was "
+                                  r"given back to nd_pmem\nrdax: not all")
+            self.assertEqual(self.driver.log[-2:],
+                             ["rdax/unbind namespace1.0", "nd_pmem/bind namespace1.0"])
+            self.assertEqual(self.machine.devices_of("namespace1.0"), [])
+
+    def test_undone_where_it_was_bound(self) -> None:
+        self.region("namespace1.0", 512 << 20, 2 << 20)
+        self.link("sys/bus/nd/devices/namespace1.0/driver", "../../drivers/rdax")
+        self.driver.fails = {"rdax1/align 4096": errno.EINVAL}
+        status, _, err = self.restore(NAMESPACE1 + DEVICES1)
+        self.assertEqual(status, 1)
+        self.assertIn("; undone: rdax1, rdax3 removed\n", err)
+        self.assertEqual(self.driver.log[-2:], ["rdax_region/delete rdax1",
+                                                "rdax_region/delete rdax3"])
+
+    def test_undone_when_interrupted(self) -> None:
+        self.driver.fails = {"rdax_region/create rdax1": KeyboardInterrupt}
+        status, _, err = self.restore(NAMESPACE1 + DEVICES1)
+        self.assertEqual((status, err), (130, ("rdax: namespace1.0: undone: it was given back to "
+                                               "nd_pmem\n")))
+
+    def test_refused_by_the_driver(self) -> None:
+        self.driver.fails = {"rdax/bind namespace1.0": errno.EEXIST}
+        status, _, err = self.restore(NAMESPACE1 + DEVICES1)
+        self.assertEqual(status, 1)
+        self.assertIn(":2: namespace1.0: it may hold data: something known is at its head "
+                      "('force = true' overrides); it was given back to nd_pmem\n", err)
+        self.driver.fails = {}
+        status, _, err = self.restore(NAMESPACE1 + "force = true\n" + DEVICES1)
+        self.assertEqual(status, 0, err)
+        self.assertIn("parameters/force namespace1.0", self.driver.log)
+
+    def test_a_driver_that_does_otherwise_is_found_out(self) -> None:
+        def longer(path: Path, text: str) -> None:
+            offset, _ = text.split(" ")
+            Driver.append(self.driver, path, f"{offset} {128 << 20}")
+
+        with mock.patch.object(self.driver, "append", longer):
+            status, _, err = self.restore(NAMESPACE1 + DEVICES1)
+        self.assertEqual(status, 1)
+        self.assertIn("the driver made something else: rdax1 has other extents; undone: it was "
+                      "given back", err)
+
+    def test_the_rest_is_done(self) -> None:
+        wrong = SAVED0.replace("4G", "8G")
+        status, out, err = self.restore("frob = 1\n" + wrong + NAMESPACE1 + DEVICES1)
+        self.assertEqual((status, out), (1, "namespace1.0: restored: rdax3 96M, rdax1 12K\n"))
+        self.assertEqual(err, (
+            f"rdax: {self.config}: there is no key 'frob'\n"
+            f"rdax: {self.config}:3: namespace0.0: refused: namespace0.0 is another namespace, or "
+            "has changed: it has 4G, not 8G\n"
+            f"rdax: not all is as {self.config} says: see above\n"))
+
+    def test_dry_run(self) -> None:
+        status, out, err = self.restore(NAMESPACE1 + DEVICES1, "--dry-run")
+        self.assertEqual((status, out, err, self.driver.log),
+                         (0, "namespace1.0: would be bound: rdax3 96M, rdax1 12K\n", "", []))
+
+    def test_only_some(self) -> None:
+        text = SAVED0.replace("4G", "8G") + NAMESPACE1 + DEVICES1
+        status, _, err = self.restore(text, "namespace1.0")
+        self.assertEqual((status, err), (0, ""))
+        status, _, err = self.restore(text, "namespace7.0")
+        self.assertEqual(status, 1)
+        self.assertIn("does not have namespace7.0", err)
+        self.assertEqual(self.restore(text, "namespace7.0", "--if-configured"), (0, "", ""))
+
+    def test_no_file(self) -> None:
+        self.assertEqual(self.run_tool("restore"),
+                         (4, "", f"rdax: there is no {self.config} ('rdax save' writes it)\n"))
+
+    def test_not_text(self) -> None:
+        self.config.write_bytes(b"# \xff\n")
+        self.assertEqual(self.run_tool("restore"), (1, "", (
+            f"rdax: {self.config}: it is not valid TOML, so nothing of it is used: byte 2 is not "
+            "UTF-8\n")))
+
+
 class CommandLine(Fake):
     def test_usage(self) -> None:
         for argv in ((), ("frobnicate",), ("bind",), ("bind", "pmem0"), ("destroy", "rdax"),
@@ -451,7 +1017,7 @@ class CommandLine(Fake):
 
     def test_help_and_version(self) -> None:
         for command in ("list", "bind", "unbind", "create", "destroy", "resize", "punch", "sync",
-                        "map"):
+                        "save", "restore", "map"):
             status, out, _ = self.run_tool(command, "--help")
             self.assertEqual(status, 0)
             self.assertIn("exit status: 0 done;", out)
@@ -526,6 +1092,8 @@ class Completion(Fake):
         self.assertEqual(sorted(self.complete("destroy", "r")), ["rdax10", "rdax2"])
         self.assertEqual(self.complete("create", "namespace0.0", "--align", ""), ["4K", "2M", "1G"])
         self.assertEqual(self.complete("resize", "rdax2", "--y"), ["--yes"])
+        self.assertEqual(self.complete("save", "n"), ["namespace0.0"])
+        self.assertEqual(self.complete("restore", "namespace1.0", "--d"), ["--dry-run"])
 
     def test_every_command_and_option(self) -> None:
         commands = [word for word in self.complete("") if not word.startswith("-")]
