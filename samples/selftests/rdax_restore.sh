@@ -226,7 +226,7 @@ refused "another size" "refused: $NS2 is another namespace, or has changed: it h
 	's/^size = .*/size = "1G"/'
 says "the rest is as configured" "^$NS: as configured"
 refused "another address" "it is at 0x[0-9a-f]+, not at 0x1000$" 's/^resource = .*/resource = 0x1000/'
-refused "another uuid" "no namespaces have the uuid 0c3f0000-" \
+refused "another uuid" "no namespace has the uuid 0c3f0000-" \
 	's/^size =/uuid = "0c3f0000-1111-2222-3333-444455556666"\n&/'
 refused "no such namespace" "there is no namespace77.0$" "s/$NS2/namespace77.0/"
 refused "the namespace twice" "$NS2 is configured again at " "" \

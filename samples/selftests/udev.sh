@@ -16,7 +16,7 @@ MODULES=/lib/modules/$(uname -r)
 [ -e "$DEVICES/$NS2" ] || skip_all "there is no $NS2"
 modprobe -q nd_pmem || skip_all "no nd_pmem"
 getent group disk >/dev/null || skip_all "no group disk"
-ktap_set_plan 28
+ktap_set_plan 31
 
 work=$(mktemp -d) || exit 1
 
@@ -67,6 +67,11 @@ property() {
 	udevadm info --query=property --property="$1" /dev/rdax0 | sed '/=$/d'
 }
 
+# Which units systemd starts for the namespace.
+wanted() {
+	udevadm info --query=property --property=SYSTEMD_WANTS "$DEVICES/$NS2"
+}
+
 rebind() {
 	unbind "$NS2" >/dev/null
 	settle
@@ -101,12 +106,18 @@ expect "without rules: the kernel's mode" "root:root 600" owner /dev/rdax0
 
 # daxctl's rule for its class would tag our nodes, too: what of this is our rules' own?
 cp "$UDEV"/*.rules /run/udev/rules.d/
+sed -i "s,/etc/rdax.conf,$work/rdax.conf," /run/udev/rules.d/60-rdax-restore.rules
 : >/run/udev/rules.d/90-daxctl-device.rules
 udevadm control --reload
 coldplug
 expect "again: rdax takes it" rdax driver_of "$NS2"
 expect "owner and mode" "root:disk 660" owner /dev/rdax0
 expect "its name" /dev/rdax0 target "$link"
+expect "no work for rdax.conf, which isn't there" "" wanted
+: >"$work/rdax.conf"
+udevadm trigger --action=add "$DEVICES/$NS2"
+settle
+expect "work for rdax.conf" "SYSTEMD_WANTS=rdax-restore@$NS2.service" wanted
 expect "systemd's tag" TAGS=:systemd: property TAGS
 rm /run/udev/rules.d/90-daxctl-device.rules
 udevadm control --reload
@@ -133,6 +144,8 @@ echo rdax0 >"$region/delete"
 settle
 check "the first destroyed: no name" test ! -L "$link"
 echo 1 >"$region/create"
+settle
+check "another without bytes: no name" test ! -L "$link"
 echo 4M >"$CLASS/rdax0/size"
 settle
 expect "another in its place: its name" /dev/rdax0 target "$link"

@@ -883,7 +883,7 @@ class Restores(Divisions):
         self.unchanged(NAMESPACE1.replace("1.0", "7.0") + DEVICES1, "there is no namespace7.0")
         uuid = "0c3f0000-1111-2222-3333-444455556666"
         with_uuid = NAMESPACE1 + f'uuid = "{uuid}"\n' + DEVICES1
-        self.unchanged(with_uuid, f"no namespaces have the uuid {uuid}")
+        self.unchanged(with_uuid, f"no namespace has the uuid {uuid}")
         self.files({"sys/bus/nd/devices/namespace1.0/uuid": f"{uuid}\n"})
         self.unchanged(NAMESPACE1 + DEVICES1, f"refused: .* 'uuid = \"{uuid}\"' must be there.*")
         # The UUID decides, not the name.
