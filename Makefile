@@ -10,9 +10,10 @@ LAB := scripts/lab$(if $(LINUX), --linux $(LINUX))$(if $(KERNEL), --kernel $(KER
 all: modules
 
 # With KDIR=, a kernel tree that was built or prepared with CONFIG_RUST, nothing of
-# the lab is needed.
+# the lab is needed. What the tree lacks is said first.
 ifdef KDIR
 modules:
+	@scripts/kernel-tree --check $(KDIR)
 	$(MAKE) -C $(KDIR) M=$(CURDIR) modules
 else
 modules:
