@@ -20,7 +20,7 @@ modules:
 	@$(LAB) build
 endif
 
-run shell setup deb distclean clean:
+run shell setup deb test-install distclean clean:
 	@$(LAB) $@
 
 # make test SUITES="host guest persist"
@@ -65,6 +65,7 @@ help:
 	@echo 'make shell       a guest with the module loaded, and a prompt'
 	@echo 'make check       all of: clippy fmtcheck checkpatch shellcheck mutants (each patch applies)'
 	@echo 'make deb         the Debian packages rdax-dkms and rdax-tools, in deb/'
+	@echo 'make test-install  install them in a fresh Debian, boot it, update its kernel, remove them'
 	@echo 'make setup       only get what is missing'
 	@echo 'make clean       remove what was built'
 	@echo 'make distclean   that, and the cache'
@@ -74,5 +75,5 @@ help:
 	@echo 'RDAX_CACHE=DIR   where the lab is kept (default ~/.cache/rdax)'
 	@echo 'RDAX_MIRROR=URL  the Debian mirror (default: the one of this machine)'
 
-.PHONY: all modules run shell setup deb test torture test-mutants bench bench-check bench-locks clippy \
+.PHONY: all modules run shell setup deb test-install test torture test-mutants bench bench-check bench-locks clippy \
 	fmtcheck checkpatch shellcheck mutants check clean distclean help

@@ -95,17 +95,18 @@ mmdebstrap_path() {
 	echo "$cache/mmdebstrap/usr/bin/mmdebstrap"
 }
 
-# make_root TMP SUITE: a Debian with scripts/packages, and the places that the lab
-# uses later.
+# make_root TMP SUITE [PACKAGE...]: a Debian in TMP/root with these packages, otherwise with those of
+# scripts/packages, and the places that the lab uses later.
 make_root() {
 	local tmp=$1 suite=$2 bootstrap url packages root=$1/root
+	shift 2
 	bootstrap=$(mmdebstrap_path "$tmp")
 	perl -e 1 2>/dev/null || die "mmdebstrap needs perl: install perl."
 	[ -e /usr/share/keyrings/debian-archive-keyring.gpg ] ||
 		die "Debian's keys are missing: install debian-archive-keyring."
 	url=$(mirror)
 	apt_options >"$tmp/apt.conf"
-	packages=$(sed 's/#.*//' "$top/scripts/packages" | xargs | tr ' ' ,)
+	packages=$({ [ $# = 0 ] && sed 's/#.*//' "$top/scripts/packages" || echo "$@"; } | xargs | tr ' ' ,)
 	mkdir "$root"
 	root_size() { printf '%s on disk, %s' "$(megabytes "$root")" "$(grep '^I: ' "$tmp/root.log" | tail -n 1 | cut -c4-60)"; }
 	# shellcheck disable=SC2086 # no mirror: mmdebstrap takes its default

@@ -221,11 +221,11 @@ def qemu(name: str, interactive: bool, special: bool, parameters: str,
 
 
 @contextmanager
-def virtiofs(socket: Path, log: Path) -> Iterator[None]:
-    """Serve this whole root, as it is in this mount namespace, to the guest."""
+def virtiofs(socket: Path, log: Path, root: Path = Path("/")) -> Iterator[None]:
+    """Serve a root, otherwise this whole one as it is in this mount namespace, to the guest."""
     with log.open("wb") as output:
         daemon = subprocess.Popen(
-            [VIRTIOFSD, f"--socket-path={socket}", "--shared-dir=/", "--sandbox=none",
+            [VIRTIOFSD, f"--socket-path={socket}", f"--shared-dir={root}", "--sandbox=none",
              "--cache=always", "--inode-file-handles=never", "--rlimit-nofile=0"],
             stdout=output, stderr=output, stdin=subprocess.DEVNULL)
     try:
