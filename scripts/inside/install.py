@@ -38,14 +38,18 @@ RUN = """[Unit]
 After=multi-user.target rdax.service
 [Service]
 Type=oneshot
-ExecStart=/bin/sh -c 'stty -F /dev/ttyS1 raw -echo; exec /root/install-test/installed $VERB >/dev/ttyS1 2>&1'
+ExecStartPre=/usr/bin/stty -F /dev/ttyS1 raw -echo
+ExecStart=/bin/sh -c 'exec /root/install-test/installed $VERB >/dev/ttyS1 2>&1'
 ExecStopPost=/bin/systemctl --no-block poweroff
 PassEnvironment=VERB
 """
-# Where other packages write at any installation.
+# What other packages write when they are installed, and a machine when it boots.
 OTHERS = ("/boot/", "/root/install-test", "/usr/lib/modules/", "/var/cache/", "/var/lib/apt/",
-          "/var/lib/dpkg/", "/var/lib/dkms/mok.", "/var/lib/initramfs-tools/", "/var/lib/systemd/",
-          "/var/log/", "/usr/lib/systemd/", "/etc/ld.so.cache", "/etc/systemd/system")
+          "/var/lib/dpkg/", "/var/lib/dkms/mok.", "/var/lib/initramfs-tools/", "/var/lib/python",
+          "/var/lib/systemd/", "/var/log/", "/usr/lib/systemd/", "/usr/local/lib/python3.",
+          "/etc/alternatives/", "/etc/ld.so.cache", "/etc/python3", "/etc/systemd/system",
+          "/etc/.updated", "/var/.updated", "/etc/hosts", "/etc/inputrc", "/etc/localtime",
+          "/etc/networks")
 
 
 class Kernel(NamedTuple):
@@ -171,8 +175,12 @@ class Installation:
                  for line in name.read_text().splitlines()}
         found = self.output("find", "/", "-xdev", "-path", "/rdax", "-prune", "-o", "-print")
         return {path for path in found.splitlines()
-                if path not in owned and f"/usr{path}" not in owned
-                and not path.startswith(OTHERS) and "__pycache__" not in path}
+                if path not in owned and not path.startswith(OTHERS) and "__pycache__" not in path
+                and not alternative(ROOT / path[1:])}
+
+
+def alternative(path: Path) -> bool:
+    return path.is_symlink() and str(path.readlink()).startswith("/etc/alternatives/")
 
 
 def boot(kernel: Kernel, verb: str, initrd: bool, timeout: float,
