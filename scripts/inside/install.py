@@ -225,14 +225,20 @@ def boot(kernel: Kernel, verb: str, initrd: bool, timeout: float,
                         console.trouble(lines))
 
 
+def series(kernel: Kernel) -> list[int]:
+    return [int(part) for part in kernel.series.split(".")]
+
+
 def test(tap: Tap, suite: str, first: Kernel, other: Kernel | None) -> None:
     this = Installation(tap)
     say(f"a machine with Linux {first.release}")
     if not this.prepare(suite):
         return
+    # The packages ask for the source of the newest series, unless another one is there.
+    source = [first.source()] if other and series(other) > series(first) else []
     # Without -t apt does not take from there what the kernel needs besides.
     if not this.command(f"Linux {first.release} is installed", *APT, "install",
-                        "-t", suite, *first.packages()):
+                        "-t", suite, *first.packages(), *source):
         return
     this.pin(first)
     before = this.files()
