@@ -26,7 +26,7 @@ UNIT = ROOT / "etc/systemd/system/install-test.service"
 ENTER = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "/rdax/scripts/host/enter",
          str(ROOT), "--rw", "--ro", "/rdax", "/rdax", "--"]
 APT = ["apt-get", "-qy", "-o", "Dpkg::Use-Pty=0", "--no-install-recommends"]
-BOOT = 420
+BOOT = 600
 LAST_LINES = 30
 
 # What the administrator of that machine would write.
