@@ -53,7 +53,6 @@ int rust_helper_register_pfn_address_space(struct pfn_address_space *pfn_space);
 void rust_helper_unregister_pfn_address_space(struct pfn_address_space *pfn_space);
 
 /* pgtable.c */
-int rust_helper_vmf_alloc_ptes(struct vm_fault *vmf);
 spinlock_t *rust_helper_vmf_lock_ptes(struct vm_fault *vmf);
 spinlock_t *rust_helper_vmf_lock_pmd(struct vm_fault *vmf);
 void rust_helper_vmf_set_ptes(struct vm_fault *vmf, unsigned long addr, unsigned long pfn,

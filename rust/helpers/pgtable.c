@@ -13,22 +13,41 @@
  */
 
 #include <linux/mm.h>
+#include <linux/pgalloc.h>
 #include <linux/pgtable.h>
 
-/* Makes sure that there is a page table or a PMD leaf. Sleeps. 0 or -ENOMEM. */
-int rust_helper_vmf_alloc_ptes(struct vm_fault *vmf)
+/*
+ * Puts the page table in place that the kernel allocated before it called the driver (__do_fault()), so that
+ * nothing is allocated under the driver's locks. As pmd_install(), which is not exported.
+ */
+static void install_ptes(struct vm_fault *vmf)
 {
-	/* Without a function for each PTE it only fills in tables. */
-	return likely(!pmd_none(pmdp_get_lockless(vmf->pmd))) ? 0 :
-	       apply_to_page_range(vmf->vma->vm_mm, vmf->address, PAGE_SIZE, NULL, NULL);
+	struct mm_struct *mm = vmf->vma->vm_mm;
+	spinlock_t *ptl = pmd_lock(mm, vmf->pmd);
+
+	if (vmf->prealloc_pte && pmd_none(pmdp_get(vmf->pmd))) {
+		mm_inc_nr_ptes(mm);
+		/* Pairs with the address dependency of a walk without the lock: it sees a cleared table. */
+		smp_wmb();
+		pmd_populate(mm, vmf->pmd, vmf->prealloc_pte);
+		vmf->prealloc_pte = NULL;
+	}
+	spin_unlock(ptl);
 }
 
-/* Locks the page table of the fault's PTE. NULL: there is none. */
+/*
+ * Locks the page table of the fault's PTE, after putting the preallocated one there if there is none. NULL: a leaf
+ * came in, or a leaf went after the kernel had found that no table was needed; the access is tried again.
+ */
 spinlock_t *rust_helper_vmf_lock_ptes(struct vm_fault *vmf)
 {
 	pmd_t pmd = pmdp_get_lockless(vmf->pmd);
 	spinlock_t *ptl;
 
+	if (unlikely(pmd_none(pmd))) {
+		install_ptes(vmf);
+		pmd = pmdp_get_lockless(vmf->pmd);
+	}
 	if (unlikely(pmd_none(pmd) || pmd_leaf(pmd)))
 		return NULL;
 	ptl = pte_lockptr(vmf->vma->vm_mm, vmf->pmd);
@@ -49,7 +68,7 @@ spinlock_t *rust_helper_vmf_lock_pmd(struct vm_fault *vmf)
 void rust_helper_vmf_set_ptes(struct vm_fault *vmf, unsigned long addr, unsigned long pfn,
 			      unsigned int nr, bool write)
 {
-	/* vm_page_prot is read-only, that the first write is seen: vma_wants_writenotify(). */
+	/* Read-only so that the first write faults: vma_wants_writenotify(). */
 	pte_t entry = pte_mkyoung(pte_mkspecial(pfn_pte(pfn, vmf->vma->vm_page_prot)));
 	pte_t *pte = pte_offset_kernel(vmf->pmd, addr);
 

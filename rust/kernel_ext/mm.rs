@@ -191,17 +191,16 @@ impl VmFault<'_> {
         unsafe { bindings::vmf_follows(self.raw) }
     }
 
-    /// Locks the page table where a leaf of `level`, PTE or PMD, goes, and makes one if there is none. May
-    /// sleep.
+    /// Locks the page table where a leaf of `level`, PTE or PMD, goes. Where there is none, the one that
+    /// the kernel preallocated for this fault is put there. Does not sleep.
     ///
-    /// Errors: `Oom`; `Raced` when a larger leaf is there; `Fallback` for a PUD.
+    /// Errors: `Raced` when a larger leaf is there, or when there is no table after all; `Fallback` for a
+    /// PUD.
     pub(crate) fn lock(&mut self, level: Level) -> Result<PageTable<'_>, FaultResult> {
-        // SAFETY: By the type invariants these may look at the fault's page tables, and make some.
+        // SAFETY: By the type invariants these may look at the fault's page tables, and fill in the
+        // preallocated one.
         let ptl = unsafe {
             match level {
-                Level::Pte if bindings::vmf_alloc_ptes(self.raw) != 0 => {
-                    return Err(FaultResult::Oom)
-                }
                 Level::Pte => bindings::vmf_lock_ptes(self.raw),
                 Level::Pmd => bindings::vmf_lock_pmd(self.raw),
                 Level::Pud => return Err(FaultResult::Fallback),
@@ -220,8 +219,7 @@ impl VmFault<'_> {
         })
     }
 
-    /// Maps `frames` at `level`, from the faulting page on, or around it in a larger leaf. May sleep
-    /// (allocates page tables).
+    /// Maps `frames` at `level`, from the faulting page on, or around it in a larger leaf. Does not sleep.
     ///
     /// To be called with the lock held that every other insertion of a larger leaf into this range of the
     /// device takes too.
@@ -271,7 +269,7 @@ impl VmFault<'_> {
         }
     }
 
-    /// Maps the kernel's zero page at the faulting address, read-only. May sleep.
+    /// Maps the kernel's zero page at the faulting address, read-only. Does not sleep.
     pub(crate) fn insert_zero_page(&mut self) -> FaultResult {
         // SAFETY: The C function only looks for a frame number.
         let pfn = unsafe { bindings::zero_pfn(self.address()) };
