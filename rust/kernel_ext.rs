@@ -24,6 +24,7 @@ pub(crate) mod page;
 pub(crate) mod params;
 pub(crate) mod pmem;
 pub(crate) mod populate;
+mod puds;
 pub(crate) mod rwsem;
 pub(crate) mod srcu;
 pub(crate) mod sysfs;

@@ -13,7 +13,6 @@ use super::{
 use crate::kernel_ext::{
     fs::AnonInode,
     nd,
-    page::HugeZeroPage,
     rwsem::RwSemaphore,
     srcu::{
         Revocable,
@@ -33,7 +32,6 @@ use kernel::{
         },
         Arc,
         Mutex,
-        SetOnce,
         SpinLock, //
     },
     workqueue::Work, //
@@ -48,19 +46,6 @@ pub(crate) struct Contents {
     /// and the media behind them.
     #[pin]
     pub(crate) layout: RwSemaphore<Extents>,
-    huge_zero: SetOnce<HugeZeroPage>,
-}
-
-impl Contents {
-    /// Zeroes to map for a 2 MiB hole, if there is memory for them. Sleeps at the first call.
-    pub(crate) fn huge_zero(&self) -> Option<&HugeZeroPage> {
-        if let Some(zero) = self.huge_zero.as_ref() {
-            return Some(zero);
-        }
-        // If another was faster, this one is dropped.
-        self.huge_zero.populate(HugeZeroPage::new().ok()?);
-        self.huge_zero.as_ref()
-    }
 }
 
 /// The way to the media.
@@ -82,7 +67,7 @@ struct Users {
 pub(crate) struct Device {
     region: Arc<Region>,
     live: Arc<Revocable<Live>>,
-    inode: AnonInode,
+    inode: Arc<AnonInode>,
     /// The exponent of an [`Order`]. Changes only while no file is open.
     align: Atomic<u32>,
     #[pin]
@@ -107,17 +92,19 @@ impl Device {
         Arc::pin_init(
             try_pin_init!(Self {
                 region: region.clone(),
-                inode: AnonInode::new(c"[rdax]")?,
+                inode: Arc::new(
+                    AnonInode::new(c"[rdax]", region.geometry.range.pages())?,
+                    GFP_KERNEL,
+                )?,
                 align: Atomic::new(align.get()),
                 users <- new_mutex!(Users { files: 0, retired: false }, "rdax_users"),
                 faults: Faults::new(),
                 frames <- new_spinlock!(Extents::new(region.geometry.range.first()), "rdax_frames"),
                 unmap_poison <- new_work!("rdax_unmap_poison"),
                 // Last: what it makes outlives a failure.
-                live: live.publish(try_pin_init!(Contents {
+                live: live.publish(inode.clone(), try_pin_init!(Contents {
                     mapping <- Mapping::new(),
                     layout <- RwSemaphore::new(extents, c"rdax_layout", static_lock_class!()),
-                    huge_zero: SetOnce::new(),
                 }))?,
             }),
             GFP_KERNEL,
@@ -205,11 +192,9 @@ pub(crate) struct Attached(pub(crate) Arc<Device>);
 impl Drop for Attached {
     /// Sleeps. No lock of ours may be held, nor the mmap lock: a fault may be under way.
     fn drop(&mut self) {
-        // In this order: when no handler is under way and none can begin, nothing is inserted
-        // behind the unmapping; when nothing is mapped, nothing is written behind the write-back; and
-        // then no entry is needed.
+        // In this order: when no handler is under way and none can begin, `revoke()` unmaps all; when
+        // nothing is mapped, nothing is written after the write-back; then no entry is needed.
         self.0.live.revoke(|live| {
-            self.0.inode.unmap_all();
             if let Err(error) = sync::sync_unmapped(live) {
                 pr_err!("what was written last may be lost: {error:?}\n");
             }

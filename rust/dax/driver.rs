@@ -31,6 +31,8 @@ use crate::kernel_ext::{
         Origin, //
     },
     params::{
+        leaf_is_safe,
+        max_leaf,
         Param,
         Value, //
     },
@@ -41,6 +43,7 @@ use kernel::{
     dev_err,
     dev_info,
     dev_notice,
+    dev_warn,
     prelude::*,
     sync::Arc,
     ThisModule, //
@@ -134,6 +137,12 @@ impl nd::Driver for Driver {
                 "rdax{minor}: {} bytes, align {}\n",
                 range.size(),
                 align.bytes()
+            );
+        }
+        if !leaf_is_safe(max_leaf()) {
+            dev_warn!(
+                dev,
+                "rdax: on this kernel, mbind() of a user who maps 2 MiB or 1 GiB pages can crash the machine: parameter max_leaf=4K prevents it\n"
             );
         }
         Ok(KBox::pin(bound, GFP_KERNEL)?)

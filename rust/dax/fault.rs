@@ -30,9 +30,13 @@ use crate::kernel_ext::{
         Level,
         VmFault, //
     },
-    params, //
+    params,
+    xarray::Spare, //
 };
-use core::mem::MaybeUninit;
+use core::{
+    mem::MaybeUninit,
+    num::NonZero, //
+};
 use kernel::prelude::*;
 
 impl From<Level> for Order {
@@ -46,9 +50,9 @@ impl From<Level> for Order {
 }
 
 impl mm::Operations for Device {
-    fn fault(&self, vmf: &mut VmFault<'_>, level: Level) -> FaultResult {
-        let result = serve(self, vmf, level).unwrap_or_else(|result| result);
-        self.faults.count(level, result);
+    fn fault(&self, vmf: &mut VmFault<'_>) -> FaultResult {
+        let result = serve(self, vmf);
+        self.faults.count(vmf.level(), result);
         result
     }
 
@@ -77,13 +81,50 @@ impl mm::Operations for Device {
 /// The kernel asks for the largest level first, and for the next smaller one at each fallback. The
 /// smallest is always served, whatever the device's alignment: MADV_NOHUGEPAGE and
 /// PR_SET_THP_DISABLE keep the larger ones from being asked for.
-fn serve(device: &Device, vmf: &mut VmFault<'_>, level: Level) -> Result<FaultResult, FaultResult> {
-    let (address, pgoff) = (vmf.address(), vmf.pgoff());
+fn serve(device: &Device, vmf: &mut VmFault<'_>) -> FaultResult {
+    let mut spare = Spare::new();
+    loop {
+        match attempt(device, vmf, &mut spare) {
+            Ok(result) | Err(Stop::Result(result)) => return result,
+            // No lock is held here: the task may be made to wait for memory as long as it takes.
+            Err(Stop::NoNode) if spare.fill().is_err() => return FaultResult::Oom,
+            Err(Stop::NoNode) => (),
+        }
+    }
+}
+
+/// Why a fault can't be served now.
+enum Stop {
+    /// This is how it ends.
+    Result(FaultResult),
+    /// The index needs a node.
+    NoNode,
+}
+
+impl From<FaultResult> for Stop {
+    fn from(result: FaultResult) -> Self {
+        Self::Result(result)
+    }
+}
+
+impl From<GrabError> for Stop {
+    fn from(error: GrabError) -> Self {
+        match error {
+            GrabError::Conflict => Self::Result(FaultResult::Fallback),
+            GrabError::NoNode => Self::NoNode,
+        }
+    }
+}
+
+fn attempt(device: &Device, vmf: &mut VmFault<'_>, spare: &mut Spare) -> Result<FaultResult, Stop> {
+    let (level, address, pgoff) = (vmf.level(), vmf.address(), vmf.pgoff());
     let mut order = Order::from(level);
     if level == Level::Pte {
         order = ahead(vmf, pgoff);
-    } else if !leaf_fits(order, address, pgoff, vmf.vma_range()) {
-        return Err(FaultResult::Fallback);
+    } else if level.order() > params::max_leaf()
+        || !leaf_fits(order, address, pgoff, vmf.vma_range())
+    {
+        return Err(FaultResult::Fallback.into());
     }
 
     let live = device.live().ok_or(FaultResult::Sigbus)?;
@@ -91,26 +132,17 @@ fn serve(device: &Device, vmf: &mut VmFault<'_>, level: Level) -> Result<FaultRe
     let layout = live.layout.read();
     loop {
         let result = match Run::find(&live, &layout, pgoff, order) {
-            Ok(run) => run
-                .map(device.inode(), &live, vmf, level)
-                .map_err(Into::into),
-            Err(error) if level == Level::Pte => Err(error),
+            Ok(run) => run.map(device.inode(), &live, vmf, spare),
+            Err(error) if level == Level::Pte => Err(error.into()),
             // What is around it is served.
-            Err(_) => Err(FaultResult::Fallback),
+            Err(_) => Err(FaultResult::Fallback.into()),
         };
-        if result.is_ok() || level != Level::Pte || order == Order::PTE {
-            return result;
-        }
-        // Not all of it can be mapped as one.
-        order = Order::PTE;
-    }
-}
-
-impl From<GrabError> for FaultResult {
-    fn from(error: GrabError) -> Self {
-        match error {
-            GrabError::Conflict => Self::Fallback,
-            GrabError::NoMemory => Self::Oom,
+        match result {
+            // Not all of it can be mapped as one.
+            Err(Stop::Result(_)) if level == Level::Pte && order != Order::PTE => {
+                order = Order::PTE;
+            }
+            result => return result,
         }
     }
 }
@@ -151,11 +183,12 @@ impl<'a> Run<'a> {
         order: Order,
     ) -> Result<Self, FaultResult> {
         let pfn = layout.pfn(pgoff, order).ok_or(FaultResult::Sigbus)?;
-        // What is noted as bad after this is unmapped by whoever noted it, with the layout held alone.
+        // What is noted as bad after this is unmapped by the task that noted it, with the layout held
+        // exclusively.
         if live.media().is_bad(layout.offset_of(pfn), order.bytes()) {
             return Err(FaultResult::Hwpoison);
         }
-        let frames = live.media().frames(pfn, order.pages());
+        let frames = NonZero::new(order.pages()).and_then(|pages| live.frames(pfn, pages));
         Ok(Self {
             start: order.align_down(pgoff),
             order,
@@ -164,18 +197,18 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Maps it, at `level`: the page of the fault is its first, or it is a larger leaf around that.
+    /// Maps it: the page of the fault is its first, or it is a larger leaf around that.
     #[inline]
     fn map(
         &self,
         inode: &AnonInode,
         live: &Live,
         vmf: &mut VmFault<'_>,
-        level: Level,
-    ) -> Result<FaultResult, GrabError> {
-        match self.map_settled(live, vmf, level) {
+        spare: &mut Spare,
+    ) -> Result<FaultResult, Stop> {
+        match self.map_settled(live, vmf, spare) {
             Some(result) => Ok(result),
-            None => self.map_locked(inode, live, vmf, level),
+            None => self.map_locked(inode, live, vmf, spare),
         }
     }
 
@@ -186,24 +219,30 @@ impl<'a> Run<'a> {
         inode: &AnonInode,
         live: &Live,
         vmf: &mut VmFault<'_>,
-        level: Level,
-    ) -> Result<FaultResult, GrabError> {
+        spare: &mut Spare,
+    ) -> Result<FaultResult, Stop> {
         let write = vmf.is_write();
-        let mut entry = match live.mapping.grab_for(self.start, self.order, write) {
-            Err(GrabError::Conflict) if level == Level::Pmd && params::upgrade() => {
-                self.upgrade(inode, live)
+        let mut entry = match live.mapping.grab(self.start, self.order, write, spare) {
+            Err(GrabError::Conflict) if write && vmf.level() == Level::Pmd && params::upgrade() => {
+                self.upgrade(inode, live, spare)
             }
             entry => entry,
         }?;
         loop {
+            let larger = entry.order() > self.order;
             match entry.kind() {
+                // One that only readers need gives way: otherwise all that it stands for would be dirty.
+                Kind::Mapped { .. } if write && larger && !entry.is_dirty() => {
+                    unmap_entry(inode, &entry);
+                    entry = entry.split(self.start, self.order, write, spare)?;
+                }
                 Kind::Mapped { .. } => break,
                 // A page of a larger hole is read under the hole's lock: nothing need be split.
-                Kind::Zero if !write => return Ok(insert_zero(live, vmf, level)),
-                Kind::Zero | Kind::Empty if entry.order() > self.order => {
+                Kind::Zero if !write => return Ok(insert_zero(live, vmf)),
+                Kind::Zero | Kind::Empty if larger => {
                     unmap_zero(inode, &entry);
                     // Another may have come first, with an entry of any order.
-                    entry = entry.split(self.start, self.order)?;
+                    entry = entry.split(self.start, self.order, write, spare)?;
                 }
                 Kind::Zero | Kind::Empty => {
                     // The zeroes go before the media comes: nobody reads them after it was written.
@@ -212,23 +251,31 @@ impl<'a> Run<'a> {
                 }
             }
         }
-        // Under the entry lock: whoever takes it next finds the page table as the entry says, and an
+        // Under the entry lock: a task that takes it next finds the page table as the entry says, and an
         // entry that is not dirty has no writable mapping.
         if write {
             entry.set_dirty();
         }
-        Ok(vmf.insert(level, self.frames, write))
+        let result = vmf.insert(self.frames, write);
+        entry.release();
+        Ok(result)
     }
 
     /// Maps it, or the first of several pages, if no entry lock need be taken for that, nor waited for.
-    fn map_settled(&self, live: &Live, vmf: &mut VmFault<'_>, level: Level) -> Option<FaultResult> {
+    fn map_settled(
+        &self,
+        live: &Live,
+        vmf: &mut VmFault<'_>,
+        spare: &mut Spare,
+    ) -> Option<FaultResult> {
         let (write, kind) = (vmf.is_write(), Kind::Mapped { pfn: self.pfn });
-        let mut table = vmf.lock(level).ok()?;
+        let single = vmf.level() != Level::Pte || self.order == Order::PTE;
+        let mut table = vmf.lock().ok()?;
         let mapping = &live.mapping;
-        let mapped = mapping.touch(self.start, self.order, kind, write, || {
+        let mapped = mapping.touch(self.start, self.order, kind, write, spare, || {
             table.set(self.frames, write)
         });
-        if mapped.is_some() || level != Level::Pte || self.order == Order::PTE {
+        if mapped.is_some() || single {
             return mapped;
         }
         mapping.touch_settled(self.start, self.order.pages(), write, |pages| {
@@ -236,13 +283,18 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// Makes one 2 MiB entry of the smaller ones in the run, if none of them is locked.
+    /// Makes one 2 MiB entry of the smaller ones in the run, if none of them is locked, for a writer.
     ///
     /// Thread 003 held this to be not worth the complexity. It is one atomic step of the index; the
     /// mappings that others have of the smaller pages are torn down under the new entry's lock.
-    fn upgrade<'l>(&self, inode: &AnonInode, live: &'l Live) -> Result<LockedEntry<'l>, GrabError> {
+    fn upgrade<'l>(
+        &self,
+        inode: &AnonInode,
+        live: &'l Live,
+        spare: &mut Spare,
+    ) -> Result<LockedEntry<'l>, GrabError> {
         let kind = Kind::Mapped { pfn: self.pfn };
-        let entry = live.mapping.upgrade(self.start, self.order, kind)?;
+        let entry = live.mapping.upgrade(self.start, self.order, kind, spare)?;
         unmap_entry(inode, &entry);
         Ok(entry)
     }
@@ -256,11 +308,11 @@ fn unmap_zero(inode: &AnonInode, entry: &LockedEntry<'_>) {
 }
 
 /// Maps zeroes for a hole, read-only.
-fn insert_zero(live: &Live, vmf: &mut VmFault<'_>, level: Level) -> FaultResult {
-    match level {
+fn insert_zero(live: &Live, vmf: &mut VmFault<'_>) -> FaultResult {
+    match vmf.level() {
         Level::Pte => vmf.insert_zero_page(),
         Level::Pmd => match live.huge_zero() {
-            Some(zero) => vmf.insert(level, zero.frames(), false),
+            Some(zeroes) => vmf.insert_zeroes(zeroes),
             None => FaultResult::Fallback,
         },
         // There is no hole of this order.

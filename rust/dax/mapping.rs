@@ -46,9 +46,11 @@ use crate::kernel_ext::{
     xarray::{
         Guard,
         Mark,
+        Spare,
         Value, //
     },
 };
+use core::num::NonZero;
 use kernel::prelude::*;
 
 impl Value for Entry {
@@ -71,8 +73,9 @@ const HOLE: Mark = Mark::Mark1;
 pub(crate) enum GrabError {
     /// Part of the range has an entry of a smaller order: use that order.
     Conflict,
-    /// No memory for a node of the index.
-    NoMemory,
+    /// The index needs a node, and the spare one is not there: [`Spare::fill`] without a lock, and begin
+    /// again.
+    NoNode,
 }
 
 /// What happened to the entries of a device, since it was made.
@@ -131,26 +134,22 @@ impl Mapping {
         })
     }
 
-    /// Finds the entry at `pgoff`, or makes an empty one of `order`, and locks it.
+    /// Finds the entry at `pgoff`, or makes an empty one of `order`, and locks it; to write to the run of
+    /// `order`, if `write`: then the entry is dirty at once, as by [`LockedEntry::set_dirty`], unless it is a
+    /// larger one that is clean.
     ///
     /// The entry may be of a larger order than `order`: then its lock is that of the whole larger
     /// range. One of a smaller order is a [`GrabError::Conflict`], for which this does not wait: a
     /// waiter for a range must not sleep for the lock of a part of it (23c84eb78375, "dax: Fix
     /// missed wakeup with PMD faults").
     ///
-    /// Sleeps, uninterruptibly, while another holds the lock; and to allocate, but only if a node
-    /// of the index is really needed. `grab_mapping_entry()` of `fs/dax.c`.
-    pub(crate) fn grab(&self, pgoff: usize, order: Order) -> Result<LockedEntry<'_>, GrabError> {
-        self.grab_for(pgoff, order, false)
-    }
-
-    /// As [`Mapping::grab`]; the entry is dirty at once where it is to be, as by
-    /// [`LockedEntry::set_dirty`].
-    pub(crate) fn grab_for(
+    /// Sleeps, uninterruptibly, while another holds the lock. `grab_mapping_entry()` of `fs/dax.c`.
+    pub(crate) fn grab(
         &self,
         pgoff: usize,
         order: Order,
-        dirty: bool,
+        write: bool,
+        spare: &mut Spare,
     ) -> Result<LockedEntry<'_>, GrabError> {
         self.dep_map.might_lock();
         let mut xas = self.entries.walk(pgoff, order);
@@ -171,22 +170,19 @@ impl Mapping {
                 Some(entry) => entry,
             };
             if found.is_some() {
+                let dirty = write && entry.order() == order;
                 let locked = self.lock(guard, pgoff, entry, dirty);
                 settle(&mut woken, locked.start);
                 return Ok(locked);
             }
-            match self.create(guard, entry, Marks { dirty, hole: false }) {
-                Ok(locked) => {
-                    self.events.created.inc();
-                    settle(&mut woken, locked.start);
-                    return Ok(locked);
-                }
-                Err(_) => {
-                    if !xas.nomem() {
-                        return Err(GrabError::NoMemory);
-                    }
-                }
-            }
+            let marks = Marks {
+                dirty: write,
+                hole: false,
+            };
+            let locked = self.create(guard, entry, marks, spare)?;
+            self.events.created.inc();
+            settle(&mut woken, locked.start);
+            return Ok(locked);
         }
     }
 
@@ -267,62 +263,53 @@ impl Mapping {
         pgoff: usize,
         order: Order,
         kind: Kind,
+        spare: &mut Spare,
     ) -> Result<LockedEntry<'_>, GrabError> {
         let start = order.align_down(pgoff);
         let last = start + (order.pages() - 1);
         let mut xas = self.entries.walk(start, order);
-        loop {
-            let mut guard = xas.lock();
-            match guard.find_conflict() {
-                Some(entry) if entry.order() < order => (),
-                _ => {
-                    drop(guard);
-                    return self.grab(pgoff, order);
-                }
-            }
-
-            let mut marks = Marks::default();
-            guard.set_order(start, 0);
-            while let Some((index, entry)) = guard.find(last) {
-                if entry.is_locked() {
-                    self.events.conflicts.inc();
-                    return Err(GrabError::Conflict);
-                }
-                marks.dirty |= guard.is_marked(DIRTY);
-                marks.hole |= entry.kind() == Kind::Zero;
-                let Some(behind) = entry.behind(index).filter(|&behind| behind <= last) else {
-                    break;
-                };
-                guard.set_order(behind, 0);
-            }
-
-            guard.set_order(start, order.get());
-            match self.create(guard, Entry::new(kind, order), marks) {
-                Ok(locked) => {
-                    self.events.upgrades.inc();
-                    // Nobody holds the old locks, so nobody would wake those who wait for them.
-                    for key in start..=last {
-                        self.waiters.wake(key, Wake::All);
-                    }
-                    return Ok(locked);
-                }
-                Err(_) => {
-                    if !xas.nomem() {
-                        return Err(GrabError::NoMemory);
-                    }
-                }
+        let mut guard = xas.lock();
+        match guard.find_conflict() {
+            Some(entry) if entry.order() < order => (),
+            _ => {
+                drop(guard);
+                return self.grab(pgoff, order, false, spare);
             }
         }
+
+        let mut marks = Marks::default();
+        guard.set_order(start, 0);
+        while let Some((index, entry)) = guard.find(last) {
+            if entry.is_locked() {
+                self.events.conflicts.inc();
+                return Err(GrabError::Conflict);
+            }
+            marks.dirty |= guard.is_marked(DIRTY);
+            marks.hole |= entry.kind() == Kind::Zero;
+            let Some(behind) = entry.behind(index).filter(|&behind| behind <= last) else {
+                break;
+            };
+            guard.set_order(behind, 0);
+        }
+
+        guard.set_order(start, order.get());
+        let locked = self.create(guard, Entry::new(kind, order), marks, spare)?;
+        self.events.upgrades.inc();
+        // Nobody holds the old locks, so nobody would wake those who wait for them.
+        for key in start..=last {
+            self.waiters.wake(key, Wake::All);
+        }
+        Ok(locked)
     }
 
     /// Says that `pages` pages from page offset `pgoff` on, where no entry is, are holes.
     ///
     /// Only a help for readers: without memory, fewer of them are known as holes. The caller keeps
-    /// others from making entries there. Sleeps.
-    pub(crate) fn fill_zero(&self, pgoff: usize, pages: usize) {
+    /// others from making entries there.
+    pub(crate) fn fill_zero(&self, pgoff: usize, pages: usize, spare: &mut Spare) {
         let (mut pgoff, mut pages) = (pgoff, pages);
         while let Some(order) = Order::largest(pgoff, pages) {
-            let Ok(mut entry) = self.grab(pgoff, order) else {
+            let Ok(mut entry) = self.grab(pgoff, order, false, spare) else {
                 return;
             };
             entry.set_kind(Kind::Zero);
@@ -370,7 +357,6 @@ impl Mapping {
         entry: Entry,
         dirty: bool,
     ) -> LockedEntry<'a> {
-        guard.adopt_order(entry.order().get());
         guard.replace(entry.locked());
         if dirty {
             guard.mark(DIRTY, true);
@@ -389,8 +375,11 @@ impl Mapping {
         mut guard: Guard<'_, '_, Entry>,
         entry: Entry,
         marks: Marks,
-    ) -> Result<LockedEntry<'a>> {
-        guard.store(entry.locked())?;
+        spare: &mut Spare,
+    ) -> Result<LockedEntry<'a>, GrabError> {
+        guard
+            .store(entry.locked(), spare)
+            .map_err(|_| GrabError::NoNode)?;
         if marks.dirty {
             guard.mark(DIRTY, true);
         }
@@ -426,31 +415,42 @@ impl Mapping {
     /// No entry lock is taken: `map` is called with the `xa_lock` held, so that whoever locks the entry
     /// afterwards finds what was mapped. It must not sleep; the caller may hold the lock of a page table.
     ///
-    /// `None` when it was not called: where the run has smaller entries, one whose lock somebody holds, or
-    /// one that is not the media, and when a node of the index is needed and none is at hand.
+    /// `None` when it was not called: where an entry of the run is locked; where it is as large or larger and
+    /// not the media; to write, also where there are smaller ones, or a larger one that is clean, and when a
+    /// node of the index is needed and none is at hand.
     pub(crate) fn touch<R>(
         &self,
         pgoff: usize,
         order: Order,
         kind: Kind,
         write: bool,
+        spare: &mut Spare,
         map: impl FnOnce() -> R,
     ) -> Option<R> {
         let mut xas = self.entries.walk(pgoff, order);
         let mut guard = xas.lock();
-        match guard.find_conflict() {
-            None if write => {
-                guard.store(Entry::new(kind, order)).ok()?;
+        let found = guard.find_conflict();
+        if !write {
+            // A reader leaves no trace: a task that removes the media goes through all mappings.
+            let may_map = match found {
+                None => true,
+                Some(entry) if entry.order() >= order => entry.is_settled(),
+                // The media of a hole is zeroes, too.
+                Some(_) => are_unlocked(&mut guard, order.align_down(pgoff), order),
+            };
+            return may_map.then(map);
+        }
+        match found {
+            None => {
+                guard.store(Entry::new(kind, order), spare).ok()?;
                 self.events.created.inc();
             }
-            // Who only reads leaves no trace: whoever takes the media away goes through all mappings.
-            None => return Some(map()),
-            Some(entry) if entry.is_settled() && entry.order() >= order => (),
-            Some(_) => return None,
+            Some(entry) if !entry.is_settled() || entry.order() < order => return None,
+            // A reader's, which gives way: otherwise a store of a byte would dirty all of it.
+            Some(entry) if entry.order() > order && !guard.is_marked(DIRTY) => return None,
+            Some(_) => (),
         }
-        if write {
-            guard.mark(DIRTY, true);
-        }
+        guard.mark(DIRTY, true);
         Some(map())
     }
 
@@ -461,7 +461,7 @@ impl Mapping {
         pgoff: usize,
         pages: usize,
         write: bool,
-        map: impl FnOnce(usize) -> R,
+        map: impl FnOnce(NonZero<usize>) -> R,
     ) -> Option<R> {
         let last = pgoff + (pages - 1);
         let mut xas = self.entries.walk(pgoff, Order::PTE);
@@ -479,6 +479,9 @@ impl Mapping {
                 break;
             }
             if write {
+                if entry.order() != Order::PTE && !guard.is_marked(DIRTY) {
+                    break;
+                }
                 guard.mark(DIRTY, true);
             }
             next = entry.behind(index)?;
@@ -488,8 +491,24 @@ impl Mapping {
             }
             guard.set_order(next, 0);
         }
-        (next != pgoff).then(|| map(next - pgoff))
+        NonZero::new(next - pgoff).map(map)
     }
+}
+
+/// Whether all entries in the run of `order` from `start` on are unlocked.
+fn are_unlocked(guard: &mut Guard<'_, '_, Entry>, start: usize, order: Order) -> bool {
+    let last = start + (order.pages() - 1);
+    guard.set_order(start, 0);
+    while let Some((index, entry)) = guard.find(last) {
+        if entry.is_locked() {
+            return false;
+        }
+        match entry.behind(index) {
+            Some(behind) if behind <= last => guard.set_order(behind, 0),
+            _ => break,
+        }
+    }
+    true
 }
 
 /// Accounts for the wake-up of a task that goes on with the lock of the entry at `start`, or waits
@@ -578,10 +597,21 @@ impl<'a> LockedEntry<'a> {
         }
     }
 
-    /// Says that what was written through it is written back, and that no mapping of it is writable.
-    pub(crate) fn set_clean(&mut self) {
+    /// Says that what was written through it is written back, and that no mapping of it is writable. So
+    /// it goes, and its memory with it: the media can be read without an entry. All who wait for it are
+    /// woken.
+    pub(crate) fn clean(self) {
         self.mapping.events.writebacks.inc();
-        self.dirty = false;
+        self.remove();
+    }
+
+    /// Lets go of an entry that was only needed for its lock: it stays if it is dirty, a hole, or that of a
+    /// 1 GiB leaf, of which there must be none without an entry.
+    pub(crate) fn release(self) {
+        let needed = self.dirty || self.is_hole() || self.order() == Order::PUD;
+        if !needed {
+            self.remove();
+        }
     }
 
     /// Deletes it. All who wait for it are woken.
@@ -590,15 +620,25 @@ impl<'a> LockedEntry<'a> {
         self.remove();
     }
 
-    /// Makes it give way to an entry of the smaller `order` at `pgoff`, which lies in it. The rest
-    /// of its run has no entry then.
+    /// Makes it give way to an entry of the smaller `order` at `pgoff`, which lies in it; it is clean. The
+    /// rest of its run has no entry then.
     ///
-    /// What is mapped under it is to be torn down before.
-    pub(crate) fn split(self, pgoff: usize, order: Order) -> Result<LockedEntry<'a>, GrabError> {
-        let (mapping, dirty) = (self.mapping, self.dirty);
+    /// What is mapped under it is to be torn down before, unless it is the media and mapped read-only.
+    ///
+    /// Errors: those of [`Mapping::grab`]; it has no entry then, or another's.
+    pub(crate) fn split(
+        self,
+        pgoff: usize,
+        order: Order,
+        write: bool,
+        spare: &mut Spare,
+    ) -> Result<LockedEntry<'a>, GrabError> {
+        let mapping = self.mapping;
+        // Without a node the mark would be gone.
+        warn_on(self.dirty);
         mapping.events.splits.inc();
         self.remove();
-        mapping.grab_for(pgoff, order, dirty)
+        mapping.grab(pgoff, order, write, spare)
     }
 
     fn remove(self) {

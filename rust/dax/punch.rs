@@ -25,7 +25,8 @@ use super::{
 use crate::kernel_ext::{
     fs::AnonInode,
     task,
-    uapi::Range, //
+    uapi::Range,
+    xarray::Spare, //
 };
 use kernel::prelude::*;
 
@@ -48,6 +49,7 @@ pub(crate) fn punch(device: &Device, range: &Range) -> Result {
             live.mapping.fill_zero(
                 (first >> PAGE_SHIFT) as usize,
                 ((last - first) >> PAGE_SHIFT) as usize,
+                &mut Spare::new(),
             );
         }
         Ok(())

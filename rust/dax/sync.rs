@@ -64,10 +64,11 @@ fn step(device: &Device, from: usize, end: usize) -> Result<Option<usize>> {
         // Shared: excludes a punch, which takes a dirty entry away before it has zeroed the media and
         // written that back.
         let layout = live.layout.read();
-        if let Some(mut entry) = live.mapping.lock_next_dirty(from, end) {
+        if let Some(entry) = live.mapping.lock_next_dirty(from, end) {
+            let behind = entry.start() + entry.order().pages();
             write_protect(device.inode(), &entry);
-            write_back(&live, &layout, &mut entry)?;
-            return Ok(Some(entry.start() + entry.order().pages()));
+            write_back(&live, &layout, entry)?;
+            return Ok(Some(behind));
         }
     }
     flush(device, &live)?;
@@ -81,9 +82,9 @@ pub(crate) fn sync_unmapped(live: &Live) -> Result {
     let mut result = Ok(());
     let mut from = 0;
     let layout = live.layout.read();
-    while let Some(mut entry) = live.mapping.lock_next_dirty(from, usize::MAX) {
-        result = result.and(write_back(live, &layout, &mut entry));
+    while let Some(entry) = live.mapping.lock_next_dirty(from, usize::MAX) {
         from = entry.start() + entry.order().pages();
+        result = result.and(write_back(live, &layout, entry));
     }
     result.and(live.media().flush())
 }
@@ -109,9 +110,9 @@ pub(crate) fn write_back_dirty(live: &Live, layout: &Extents, entry: &LockedEntr
     }
 }
 
-fn write_back(live: &Live, layout: &Extents, entry: &mut LockedEntry<'_>) -> Result {
-    write_back_dirty(live, layout, entry)?;
-    entry.set_clean();
+fn write_back(live: &Live, layout: &Extents, entry: LockedEntry<'_>) -> Result {
+    write_back_dirty(live, layout, &entry)?;
+    entry.clean();
     Ok(())
 }
 

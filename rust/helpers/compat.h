@@ -23,6 +23,12 @@ static inline void zap_special_vma_range(struct vm_area_struct *vma, unsigned lo
 #endif
 
 /*
+ * Before Linux 7.3, mbind() with MPOL_MF_STRICT takes a huge leaf without a struct page for a folio
+ * (queue_folios_pmd()): an oops with the page table's lock held. May go with support for 7.2.
+ */
+#define RDAX_MBIND_TAKES_HUGE_PFNS (LINUX_VERSION_CODE >= KERNEL_VERSION(7, 3, 0))
+
+/*
  * struct device_attribute, as bindgen sees it up to Linux 7.1: since 7.2 its two functions are in unions,
  * whose names in the bindings depend on bindgen. May go with support for 7.1.
  */

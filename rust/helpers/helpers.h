@@ -53,11 +53,13 @@ int rust_helper_register_pfn_address_space(struct pfn_address_space *pfn_space);
 void rust_helper_unregister_pfn_address_space(struct pfn_address_space *pfn_space);
 
 /* pgtable.c */
+enum rdax_leaf { RDAX_LEAF_READ, RDAX_LEAF_WRITE, RDAX_LEAF_ZERO };
+pgprot_t rust_helper_media_prot(pgprot_t prot);
 spinlock_t *rust_helper_vmf_lock_ptes(struct vm_fault *vmf);
 spinlock_t *rust_helper_vmf_lock_pmd(struct vm_fault *vmf);
 void rust_helper_vmf_set_ptes(struct vm_fault *vmf, unsigned long addr, unsigned long pfn,
-			      unsigned int nr, bool write);
-bool rust_helper_vmf_set_pmd(struct vm_fault *vmf, unsigned long pfn, bool write);
+			      unsigned int nr, enum rdax_leaf leaf);
+bool rust_helper_vmf_set_pmd(struct vm_fault *vmf, unsigned long pfn, enum rdax_leaf leaf);
 bool rust_helper_vmf_follows(const struct vm_fault *vmf);
 
 /* nd.c */
@@ -69,6 +71,7 @@ bool rust_helper_current_is_kthread(void);
 /* params.c */
 bool rust_helper_param_upgrade(void);
 unsigned int rust_helper_param_fault_around(void);
+unsigned int rust_helper_param_max_leaf(void);
 enum rdax_param { RDAX_PARAM_BIND, RDAX_PARAM_FORCE, RDAX_PARAM_ALIGN, RDAX_PARAM_DIVIDED };
 #define RDAX_PARAM_LEN 256
 size_t rust_helper_param_read(enum rdax_param param, char *buf, size_t len);

@@ -6,6 +6,7 @@
 
 #include <linux/module.h>
 #include <linux/moduleparam.h>
+#include <linux/pgtable.h>
 #include <linux/sizes.h>
 #include <linux/string.h>
 
@@ -32,6 +33,38 @@ MODULE_PARM_DESC(upgrade, "whether a 2 MiB fault replaces unlocked smaller entri
 static unsigned int rdax_fault_around = SZ_64K;
 module_param_named(fault_around, rdax_fault_around, uint, 0644);
 MODULE_PARM_DESC(fault_around, "bytes that a 4 KiB fault maps where memory is touched in order, at most 2 MiB; 0: one page (default: 65536)");
+
+static const char *const leaf_names[] = { "4K", "2M", "1G" };
+static const unsigned int leaf_orders[] = { 0, PMD_ORDER, PUD_ORDER };
+static unsigned int rdax_max_leaf = ARRAY_SIZE(leaf_names) - 1;
+
+static int max_leaf_set(const char *val, const struct kernel_param *kp)
+{
+	int found = sysfs_match_string(leaf_names, val);
+
+	if (found < 0)
+		return found;
+	WRITE_ONCE(rdax_max_leaf, found);
+	return 0;
+}
+
+static int max_leaf_get(char *buf, const struct kernel_param *kp)
+{
+	return sysfs_emit(buf, "%s\n", leaf_names[READ_ONCE(rdax_max_leaf)]);
+}
+
+static const struct kernel_param_ops max_leaf_ops = {
+	.set = max_leaf_set,
+	.get = max_leaf_get,
+};
+module_param_cb(max_leaf, &max_leaf_ops, NULL, 0644);
+MODULE_PARM_DESC(max_leaf, "the largest page-table leaf that faults map from now on: 4K, 2M or 1G (default: 1G)");
+
+/* The order of the largest leaf. */
+unsigned int rust_helper_param_max_leaf(void)
+{
+	return leaf_orders[READ_ONCE(rdax_max_leaf)];
+}
 
 unsigned int rust_helper_param_fault_around(void)
 {

@@ -5,7 +5,7 @@
  * As insert_pfn() and insert_pmd() of the kernel's mm/, but for two things: several PTEs are set at once, and
  * the caller may look at something of its own between the lock and the leaf. And they leave out what vmf_insert_pfn*()
  * asks the memory type tables each time: the caller knows that the frames are mapped write-back
- * (kernel_ext/mm.rs, Frame).
+ * (kernel_ext/mm.rs, Frames).
  *
  * The VMA is locked at least for read and its page tables are those of nothing else than this device: a page
  * table that is there stays until that lock is dropped. Those who free one of a living VMA, khugepaged and
@@ -15,6 +15,13 @@
 #include <linux/mm.h>
 #include <linux/pgalloc.h>
 #include <linux/pgtable.h>
+
+#include "prot.h"
+
+pgprot_t rust_helper_media_prot(pgprot_t prot)
+{
+	return rdax_media_prot(prot);
+}
 
 /*
  * Puts the page table in place that the kernel allocated before it called the driver (__do_fault()), so that
@@ -61,15 +68,22 @@ spinlock_t *rust_helper_vmf_lock_pmd(struct vm_fault *vmf)
 	return pmd_lock(vmf->vma->vm_mm, vmf->pmd);
 }
 
+static pgprot_t leaf_prot(const struct vm_area_struct *vma, enum rdax_leaf leaf)
+{
+	/* Read-only so that the first write faults: vma_wants_writenotify(). */
+	return leaf == RDAX_LEAF_ZERO ? rdax_zero_prot(vma->vm_flags) : vma->vm_page_prot;
+}
+
 /*
  * Maps nr pages from addr on, in one page table, which is locked. What is mapped already stays, but becomes
  * writable if that is wanted.
  */
 void rust_helper_vmf_set_ptes(struct vm_fault *vmf, unsigned long addr, unsigned long pfn,
-			      unsigned int nr, bool write)
+			      unsigned int nr, enum rdax_leaf leaf)
 {
-	/* Read-only so that the first write faults: vma_wants_writenotify(). */
-	pte_t entry = pte_mkyoung(pte_mkspecial(pfn_pte(pfn, vmf->vma->vm_page_prot)));
+	pgprot_t prot = leaf_prot(vmf->vma, leaf);
+	pte_t entry = pte_mkyoung(pte_mkspecial(pfn_pte(pfn, prot)));
+	bool write = leaf == RDAX_LEAF_WRITE;
 	pte_t *pte = pte_offset_kernel(vmf->pmd, addr);
 
 	if (write)
@@ -88,10 +102,11 @@ void rust_helper_vmf_set_ptes(struct vm_fault *vmf, unsigned long addr, unsigned
 }
 
 /* Maps a PMD leaf, as above. Whether there is one now. */
-bool rust_helper_vmf_set_pmd(struct vm_fault *vmf, unsigned long pfn, bool write)
+bool rust_helper_vmf_set_pmd(struct vm_fault *vmf, unsigned long pfn, enum rdax_leaf leaf)
 {
-	pmd_t entry = pmd_mkhuge(pfn_pmd(pfn, vmf->vma->vm_page_prot));
+	pmd_t entry = pmd_mkhuge(pfn_pmd(pfn, leaf_prot(vmf->vma, leaf)));
 	pmd_t old = pmdp_get(vmf->pmd);
+	bool write = leaf == RDAX_LEAF_WRITE;
 
 	entry = pmd_mkyoung(pmd_mkspecial(entry));
 	if (write)

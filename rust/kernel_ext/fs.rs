@@ -11,7 +11,10 @@
 
 use super::{
     bindings,
-    bug::warn_on, //
+    puds::{
+        Inserting,
+        Puds, //
+    },
 };
 use core::ptr::NonNull;
 use kernel::{
@@ -23,9 +26,10 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// `inode` is valid, and this owns a reference to it.
+/// `inode` is valid, and this owns a reference to it. Where its mappings have a PUD leaf, `puds` says so.
 pub(crate) struct AnonInode {
     inode: NonNull<bindings::inode>,
+    puds: Puds,
 }
 
 // SAFETY: An inode is reference-counted and made to be used from any thread.
@@ -42,10 +46,11 @@ unsafe impl Sync for NoOperations {}
 static NO_OPERATIONS: NoOperations = NoOperations(pin_init::zeroed());
 
 impl AnonInode {
-    /// Makes one. Sleeps.
+    /// Makes one whose mappings have PUD leaves below page offset `pages` only. Sleeps.
     ///
     /// Errors: `ENOMEM`, `ENFILE`.
-    pub(crate) fn new(name: &'static CStr) -> Result<Self> {
+    pub(crate) fn new(name: &'static CStr, pages: usize) -> Result<Self> {
+        let puds = Puds::new(pages)?;
         // The file is only the way to an inode: the operations have no owner, since a reference
         // to this module held by the module itself could never be dropped.
         //
@@ -67,9 +72,10 @@ impl AnonInode {
             bindings::fput(file);
             inode
         };
-        // INVARIANT: The reference was taken just above.
+        // INVARIANT: The reference was taken just above; nothing maps it yet.
         Ok(Self {
             inode: NonNull::new(inode).ok_or(ENXIO)?,
+            puds,
         })
     }
 
@@ -78,29 +84,43 @@ impl AnonInode {
         unsafe { (*self.inode.as_ptr()).i_mapping }
     }
 
+    /// To be called before a PUD leaf is put at page offset `pgoff`; it is there by the time that the
+    /// result is dropped. Any context. `None` when it must not be put there now.
+    pub(super) fn insert_pud(&self, pgoff: usize) -> Option<Inserting<'_>> {
+        self.puds.insert(pgoff)
+    }
+
     /// Removes every page-table entry of the mappings of `pages` pages of this inode from page offset
     /// `pgoff` on, in all processes. A huge leaf that reaches into them goes as a whole.
     ///
     /// Sleeps; takes `i_mmap_rwsem` and page-table locks.
     pub(crate) fn unmap_pages(&self, pgoff: usize, pages: usize) {
-        // 0 pages would be all.
-        if pages != 0 {
+        let Some(end) = pgoff.checked_add(pages).filter(|_| pages != 0) else {
+            // 0 pages would be all.
+            return;
+        };
+        self.puds.unmap(pgoff, end, |pgoff, pages| {
             // SAFETY: `inode` and so its `address_space` are valid by the type invariants.
             unsafe { bindings::unmap_mapping_pages(self.mapping(), pgoff, pages, false) };
-        }
+        });
     }
 
     /// Makes every page-table entry read-only and clean, in all processes, that maps the `pages`
-    /// page frames from `pfn` on, which lie at page offset `pgoff`: the next write faults.
+    /// page frames from `pfn` on, which lie at page offset `pgoff`: the next write faults. Where a PUD leaf
+    /// may map one of them, what maps them is removed instead.
     ///
-    /// At most a PMD leaf; and the lock is held without which no PUD leaf would be put there: the
-    /// walk would take what is behind one for a page table. Sleeps; takes `i_mmap_rwsem` and
-    /// page-table locks.
+    /// Finds at most one leaf in each VMA: of a PMD, if the run is that of one, or of a PTE for each page.
+    /// Sleeps; takes `i_mmap_rwsem` and page-table locks.
     pub(crate) fn write_protect_pages(&self, pgoff: usize, pfn: usize, pages: usize) {
-        // A leaf for each VMA is all that a call finds.
-        warn_on(pages > 1 << bindings::PMD_ORDER);
-        // SAFETY: `inode` and so its `address_space` are valid by the type invariants.
-        unsafe { bindings::mapping_wrprotect_range(self.mapping(), pgoff, pfn, pages) };
+        // The walk would take what is behind a PUD leaf for a page table.
+        match self.puds.walk(pgoff, pages) {
+            Some(_walking) => {
+                // SAFETY: `inode` and so its `address_space` are valid by the type invariants, and its
+                // mappings have no PUD leaf there while `_walking` exists.
+                unsafe { bindings::mapping_wrprotect_range(self.mapping(), pgoff, pfn, pages) };
+            }
+            None => self.unmap_pages(pgoff, pages),
+        }
     }
 
     /// Notes that data of this inode may have been lost: each open file will say so once, at its next

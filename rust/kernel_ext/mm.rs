@@ -8,10 +8,14 @@
 //! C headers: [`include/linux/mm.h`](srctree/include/linux/mm.h),
 //! [`include/linux/huge_mm.h`](srctree/include/linux/huge_mm.h)
 
-use super::bindings;
+use super::{
+    bindings,
+    fs::AnonInode, //
+};
 use core::{
     marker::PhantomData,
     mem::MaybeUninit,
+    num::NonZero,
     ptr::{
         self,
         NonNull, //
@@ -96,54 +100,133 @@ impl FaultResult {
     }
 }
 
-/// Page frames that may be mapped as long as `'a` lasts.
+/// Page frames of the media, to be mapped by mappings of one inode.
 ///
 /// # Invariants
 ///
-/// `pages` frames from `pfn` on are memory that user space may have, and that the kernel maps write-back:
-/// of the media of a bound namespace, or zeroes to be mapped read-only.
+/// `pages` frames from `pfn` on are memory that user space may have, and that the kernel maps
+/// write-back. It stays at least as long as `'a` lasts, and what maps `inode` is unmapped before it goes.
 #[derive(Clone, Copy)]
 pub(crate) struct Frames<'a> {
     pfn: usize,
-    pages: usize,
-    _memory: PhantomData<&'a ()>,
+    pages: NonZero<usize>,
+    inode: &'a AnonInode,
 }
 
-impl Frames<'_> {
+impl<'a> Frames<'a> {
     /// # Safety
     ///
     /// The invariants of the type must hold for `pages` frames from `pfn` on.
-    pub(super) unsafe fn new(pfn: usize, pages: usize) -> Self {
+    pub(super) unsafe fn new(pfn: usize, pages: NonZero<usize>, inode: &'a AnonInode) -> Self {
         // INVARIANT: By the requirements of this function.
-        Self {
-            pfn,
-            pages,
-            _memory: PhantomData,
-        }
+        Self { pfn, pages, inode }
     }
 
     /// The first `pages` of them; fewer, where there are not so many.
-    pub(crate) fn first(self, pages: usize) -> Self {
+    pub(crate) fn first(self, pages: NonZero<usize>) -> Self {
         // INVARIANT: A part of what it held for.
         Self {
             pages: pages.min(self.pages),
             ..self
         }
     }
+
+    fn leaves(&self, writable: bool) -> Leaves<'a> {
+        // INVARIANT: By those of `self`.
+        Leaves {
+            pfn: self.pfn,
+            pages: self.pages,
+            inode: Some(self.inode),
+            kind: if writable {
+                bindings::rdax_leaf_RDAX_LEAF_WRITE
+            } else {
+                bindings::rdax_leaf_RDAX_LEAF_READ
+            },
+        }
+    }
+}
+
+/// Page frames of zeroes, which are mapped read-only.
+///
+/// # Invariants
+///
+/// As those of [`Frames`], of zeroes that nobody writes to. Without an `inode` they are the kernel's own,
+/// which stay.
+#[derive(Clone, Copy)]
+pub(crate) struct ZeroFrames<'a> {
+    pfn: usize,
+    pages: NonZero<usize>,
+    inode: Option<&'a AnonInode>,
+}
+
+impl<'a> ZeroFrames<'a> {
+    /// # Safety
+    ///
+    /// The invariants of the type must hold for `pages` frames from `pfn` on.
+    pub(super) unsafe fn new(pfn: usize, pages: NonZero<usize>, inode: &'a AnonInode) -> Self {
+        // INVARIANT: By the requirements of this function.
+        Self {
+            pfn,
+            pages,
+            inode: Some(inode),
+        }
+    }
+
+    /// The kernel's zero page, to be mapped at `address`.
+    fn page(address: usize) -> ZeroFrames<'static> {
+        // SAFETY: The C function only looks for a frame number.
+        let pfn = unsafe { bindings::zero_pfn(address) };
+        // INVARIANT: The kernel's zero page.
+        ZeroFrames {
+            pfn,
+            pages: NonZero::<usize>::MIN,
+            inode: None,
+        }
+    }
+
+    fn leaves(&self) -> Leaves<'a> {
+        // INVARIANT: By those of `self`.
+        Leaves {
+            pfn: self.pfn,
+            pages: self.pages,
+            inode: self.inode,
+            kind: bindings::rdax_leaf_RDAX_LEAF_ZERO,
+        }
+    }
+}
+
+/// What is to be mapped, and how.
+///
+/// # Invariants
+///
+/// Those of [`Frames`]; or those of [`ZeroFrames`], and `kind` is `RDAX_LEAF_ZERO`.
+#[derive(Clone, Copy)]
+struct Leaves<'a> {
+    pfn: usize,
+    pages: NonZero<usize>,
+    inode: Option<&'a AnonInode>,
+    kind: bindings::rdax_leaf,
 }
 
 /// A fault being handled.
 ///
 /// # Invariants
 ///
-/// `raw` is the `struct vm_fault` of a fault that this task handles now, on a `VM_PFNMAP` VMA that
-/// is not private (`is_cow_mapping()`), with the VMA lock or the mmap lock held for read.
+/// `raw` is the `struct vm_fault` of a fault that this task handles now at `level`, on a `VM_PFNMAP` VMA
+/// that is not private (`is_cow_mapping()`), with the VMA lock or the mmap lock held for read. Its page
+/// tables are there down to that level: `raw.pud`, and `raw.pmd` unless it is a PUD.
 pub(crate) struct VmFault<'a> {
     raw: *mut bindings::vm_fault,
+    level: Level,
     _fault: PhantomData<&'a mut bindings::vm_fault>,
 }
 
 impl VmFault<'_> {
+    /// The size of the leaf that the kernel asks for.
+    pub(crate) fn level(&self) -> Level {
+        self.level
+    }
+
     fn vma(&self) -> *mut bindings::vm_area_struct {
         // SAFETY: `raw` is valid by the type invariants.
         unsafe { (*self.raw).__bindgen_anon_1.vma }
@@ -185,22 +268,23 @@ impl VmFault<'_> {
     }
 
     /// Whether the page before the faulting one allows such an access, as far as this page table tells:
-    /// so it is when memory is touched in order.
+    /// so it is when memory is touched in order. Never for a PUD.
     pub(crate) fn follows(&self) -> bool {
-        // SAFETY: `raw` is valid by the type invariants; page tables stay while the VMA is locked.
-        unsafe { bindings::vmf_follows(self.raw) }
+        // SAFETY: `raw` is valid by the type invariants, with a PMD; page tables stay while the VMA is
+        // locked.
+        self.level != Level::Pud && unsafe { bindings::vmf_follows(self.raw) }
     }
 
-    /// Locks the page table where a leaf of `level`, PTE or PMD, goes. Where there is none, the one that
-    /// the kernel preallocated for this fault is put there. Does not sleep.
+    /// Locks the page table where the leaf goes. Where there is none for a PTE, the one that the kernel
+    /// preallocated for this fault is put there. Does not sleep.
     ///
     /// Errors: `Raced` when a larger leaf is there, or when there is no table after all; `Fallback` for a
     /// PUD.
-    pub(crate) fn lock(&mut self, level: Level) -> Result<PageTable<'_>, FaultResult> {
+    pub(crate) fn lock(&mut self) -> Result<PageTable<'_>, FaultResult> {
         // SAFETY: By the type invariants these may look at the fault's page tables, and fill in the
         // preallocated one.
         let ptl = unsafe {
-            match level {
+            match self.level {
                 Level::Pte => bindings::vmf_lock_ptes(self.raw),
                 Level::Pmd => bindings::vmf_lock_pmd(self.raw),
                 Level::Pud => return Err(FaultResult::Fallback),
@@ -211,44 +295,40 @@ impl VmFault<'_> {
         Ok(PageTable {
             vmf: VmFault {
                 raw: self.raw,
+                level: self.level,
                 _fault: PhantomData,
             },
-            level,
             ptl,
             _not_send: NotThreadSafe,
         })
     }
 
-    /// Maps `frames` at `level`, from the faulting page on, or around it in a larger leaf. Does not sleep.
+    /// Maps `frames` from the faulting page on, or around it in a larger leaf. Does not sleep.
     ///
-    /// To be called with the lock held that every other insertion of a larger leaf into this range of the
-    /// device takes too.
-    ///
-    /// The caller has checked that all of it lies in the VMA and in one page table, and that the frames
-    /// are aligned to the leaf; when not, nothing is mapped and the result is [`FaultResult::Fallback`].
-    /// It holds what the frames' lifetime stands for.
+    /// Another leaf that was put there meanwhile stays. When not all of the frames lie in the VMA and in
+    /// one page table, when they are not aligned to the leaf, or when the mapping is one of another inode,
+    /// nothing is mapped and the result is [`FaultResult::Fallback`].
     ///
     /// A leaf that is `writable` is so as far as the VMA is. Of a read fault it should not be, or the
     /// first write will not be seen. One that is there already is made writable.
-    pub(crate) fn insert(
-        &mut self,
-        level: Level,
-        frames: Frames<'_>,
-        writable: bool,
-    ) -> FaultResult {
-        if level == Level::Pud {
+    pub(crate) fn insert(&mut self, frames: Frames<'_>, writable: bool) -> FaultResult {
+        if self.level == Level::Pud {
             return self.insert_pud(frames, writable);
         }
-        match self.lock(level) {
+        match self.lock() {
             Ok(mut table) => table.set(frames, writable),
             Err(result) => result,
         }
     }
 
     fn insert_pud(&mut self, frames: Frames<'_>, writable: bool) -> FaultResult {
-        if !fits(self, Level::Pud, frames) {
+        if !fits(self, &frames.leaves(writable)) {
             return FaultResult::Fallback;
         }
+        // What is told of the leaf keeps those away that can't go through it.
+        let Some(_inserting) = frames.inode.insert_pud(self.pgoff()) else {
+            return FaultResult::Raced;
+        };
         // SAFETY: By the type invariants these may look at the fault's page tables, and the VMA is what
         // `vmf_insert_pfn_pud()` insists on: VM_PFNMAP, not copy-on-write. That the leaf lies in the VMA
         // was checked above.
@@ -269,29 +349,40 @@ impl VmFault<'_> {
         }
     }
 
-    /// Maps the kernel's zero page at the faulting address, read-only. Does not sleep.
+    /// Maps zeroes, read-only. As [`VmFault::insert`]; [`FaultResult::Fallback`] for a PUD.
+    pub(crate) fn insert_zeroes(&mut self, zeroes: ZeroFrames<'_>) -> FaultResult {
+        match self.lock() {
+            Ok(mut table) => table.set_leaves(&zeroes.leaves()),
+            Err(result) => result,
+        }
+    }
+
+    /// Maps the kernel's zero page at the faulting address, read-only. As [`VmFault::insert_zeroes`];
+    /// [`FaultResult::Fallback`] for a larger leaf.
     pub(crate) fn insert_zero_page(&mut self) -> FaultResult {
-        // SAFETY: The C function only looks for a frame number.
-        let pfn = unsafe { bindings::zero_pfn(self.address()) };
-        // SAFETY: The zero page, to be mapped read-only.
-        let frames = unsafe { Frames::new(pfn, 1) };
-        self.insert(Level::Pte, frames, false)
+        self.insert_zeroes(ZeroFrames::page(self.address()))
     }
 }
 
-/// Whether `frames` make leaves of `level` from the faulting page on, or one around
-/// it, and these lie in the VMA and in one page table.
-fn fits(vmf: &VmFault<'_>, level: Level, frames: Frames<'_>) -> bool {
-    match level {
-        Level::Pte => frames.pages <= vmf.room(),
+/// Whether `leaves` go from the faulting page on, or are one around it, lie in the VMA and in one page
+/// table, and may be mapped by this VMA.
+fn fits(vmf: &VmFault<'_>, leaves: &Leaves<'_>) -> bool {
+    // SAFETY: The VMA is valid by the invariants of `VmFault`, and keeps its file.
+    let mapping = unsafe { (*(*vmf.vma()).vm_file).f_mapping };
+    if leaves.inode.is_some_and(|inode| inode.mapping() != mapping) {
+        return false;
+    }
+    let pages = leaves.pages.get();
+    match vmf.level {
+        Level::Pte => pages <= vmf.room(),
         Level::Pmd | Level::Pud => {
-            let mask = (bindings::PAGE_SIZE << level.order()) - 1;
+            let mask = (bindings::PAGE_SIZE << vmf.level.order()) - 1;
             let (start, end) = vmf.vma_range();
             let first = vmf.address() & !mask;
             first >= start
                 && end - first > mask
-                && frames.pages == 1 << level.order()
-                && frames.pfn % frames.pages == 0
+                && pages == 1 << vmf.level.order()
+                && leaves.pfn % pages == 0
         }
     }
 }
@@ -300,11 +391,9 @@ fn fits(vmf: &VmFault<'_>, level: Level, frames: Frames<'_>) -> bool {
 ///
 /// # Invariants
 ///
-/// `ptl` is the lock of the page table where a leaf of `level`, PTE or PMD, of the fault `vmf` goes, and this
-/// task holds it.
+/// `vmf` is no PUD's. `ptl` is the lock of the page table where its leaf goes, and this task holds it.
 pub(crate) struct PageTable<'a> {
     vmf: VmFault<'a>,
-    level: Level,
     ptl: NonNull<bindings::spinlock_t>,
     _not_send: NotThreadSafe,
 }
@@ -313,21 +402,27 @@ impl PageTable<'_> {
     /// Maps `frames` from the faulting page on, or around it in a larger leaf: as
     /// [`VmFault::insert`].
     pub(crate) fn set(&mut self, frames: Frames<'_>, writable: bool) -> FaultResult {
-        if !fits(&self.vmf, self.level, frames) {
+        self.set_leaves(&frames.leaves(writable))
+    }
+
+    fn set_leaves(&mut self, leaves: &Leaves<'_>) -> FaultResult {
+        if !fits(&self.vmf, leaves) {
             return FaultResult::Fallback;
         }
         let raw = self.vmf.raw;
-        if self.level == Level::Pte {
+        if self.vmf.level == Level::Pte {
             let address = self.vmf.address();
             // At most those of a page table.
-            let pages = frames.pages as c_uint;
+            let pages = leaves.pages.get() as c_uint;
             // SAFETY: The page table is locked by the type invariants, and all of it lies there and in
-            // the VMA, which was checked above.
-            unsafe { bindings::vmf_set_ptes(raw, address, frames.pfn, pages, writable) };
+            // the VMA, which was checked above. So was that the VMA is one of the inode that the frames
+            // are for.
+            unsafe { bindings::vmf_set_ptes(raw, address, leaves.pfn, pages, leaves.kind) };
             return FaultResult::Mapped;
         }
-        // SAFETY: As above.
-        if unsafe { bindings::vmf_set_pmd(raw, frames.pfn, writable) } {
+        // SAFETY: The page table is locked by the type invariants; that the leaf lies in the VMA, and that
+        // the VMA is one of the inode that the frames are for, was checked above.
+        if unsafe { bindings::vmf_set_pmd(raw, leaves.pfn, leaves.kind) } {
             FaultResult::Mapped
         } else {
             // A page table of smaller leaves came in.
@@ -396,6 +491,10 @@ impl VmaDesc<'_> {
 
     /// Makes it a mapping of page frames whose faults are served by `T`.
     ///
+    /// `VM_HUGEPAGE` stands for a `madvise(MADV_HUGEPAGE)`, so that huge leaves are asked for in a process
+    /// with `PR_THP_DISABLE_EXCEPT_ADVISED`; device_dax sets it too. The page protection is that of memory
+    /// that is not encrypted, since libnvdimm's own mapping of the media is not (AMD SME).
+    ///
     /// Errors: `EINVAL` for a private mapping, which `vmf_insert_pfn()` would crash on.
     pub(super) fn set_pfnmap<T: Operations>(&mut self) -> Result {
         if !self.is_shared() {
@@ -403,11 +502,13 @@ impl VmaDesc<'_> {
         }
         let flags = 1 << bindings::VMA_PFNMAP_BIT
             | 1 << bindings::VMA_DONTEXPAND_BIT
-            | 1 << bindings::VMA_DONTDUMP_BIT;
+            | 1 << bindings::VMA_DONTDUMP_BIT
+            | 1 << bindings::VMA_HUGEPAGE_BIT;
         // SAFETY: `raw` is valid by the type invariants, and this is what `->mmap_prepare()` may
         // change.
         unsafe {
             (*self.raw).vma_flags.__vma_flags[0] |= flags;
+            (*self.raw).page_prot = bindings::media_prot((*self.raw).page_prot);
             (*self.raw).vm_ops = VmOperations::<T>::build();
         }
         Ok(())
@@ -418,12 +519,13 @@ impl VmaDesc<'_> {
 ///
 /// `Self` is what [`cdev`](super::cdev) keeps for each open file: a mapping keeps its file.
 pub(crate) trait Operations: Sized {
-    /// Serves a fault at `level` (`->fault()`, `->huge_fault()`, `->pfn_mkwrite()`).
+    /// Serves a fault at its level (`->fault()`, `->huge_fault()`, `->pfn_mkwrite()`).
     ///
     /// May sleep. Called with the VMA lock held for read, or the mmap lock.
-    fn fault(&self, vmf: &mut VmFault<'_>, level: Level) -> FaultResult;
+    fn fault(&self, vmf: &mut VmFault<'_>) -> FaultResult;
 
-    /// Whether a mapping may be cut at `address` (`->may_split()`).
+    /// Whether a mapping may begin or end at `address`: when it is cut there (`->may_split()`), or moved
+    /// there (`->mremap()`).
     ///
     /// Called with the mmap lock held for write.
     fn may_split(&self, address: usize) -> Result;
@@ -451,6 +553,7 @@ impl<T: Operations> VmOperations<T> {
         map_pages: Some(Self::map_pages),
         may_split: Some(Self::may_split),
         mprotect: Some(Self::mprotect),
+        mremap: Some(Self::mremap),
         open: Some(Self::open),
         pfn_mkwrite: Some(Self::pfn_mkwrite),
         pagesize: Some(Self::pagesize),
@@ -490,14 +593,28 @@ impl<T: Operations> VmOperations<T> {
             return FaultResult::Fallback.into_raw();
         };
         // SAFETY: By the requirements of this function.
+        unsafe { Self::serve(vmf, level) }
+    }
+
+    /// # Safety
+    ///
+    /// As [`Self::fault`], at `level`.
+    unsafe fn serve(vmf: *mut bindings::vm_fault, level: Level) -> bindings::vm_fault_t {
+        // SAFETY: By the requirements of this function.
         let data = unsafe { Self::data((*vmf).__bindgen_anon_1.vma) };
         // INVARIANT: This is the handler of that fault, and `set_pfnmap()` made the VMA PFNMAP and
-        // refused private ones.
+        // refused private ones. The kernel walks the page tables down to the level before it calls.
         let mut vmf = VmFault {
             raw: vmf,
+            level,
             _fault: PhantomData,
         };
-        data.fault(&mut vmf, level).into_raw()
+        match data.fault(&mut vmf) {
+            // There is no smaller size, and mm knows no such end of a fault.
+            FaultResult::Fallback if level == Level::Pte => FaultResult::Sigbus,
+            result => result,
+        }
+        .into_raw()
     }
 
     /// Maps nothing: `fault()` knows better what is around. But where it is missing the kernel takes a fault
@@ -523,13 +640,7 @@ impl<T: Operations> VmOperations<T> {
     /// As [`Self::fault`].
     unsafe extern "C" fn pfn_mkwrite(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
         // SAFETY: By the requirements of this function.
-        let data = unsafe { Self::data((*vmf).__bindgen_anon_1.vma) };
-        // INVARIANT: As in `huge_fault()`.
-        let mut vmf = VmFault {
-            raw: vmf,
-            _fault: PhantomData,
-        };
-        data.fault(&mut vmf, Level::Pte).into_raw()
+        unsafe { Self::serve(vmf, Level::Pte) }
     }
 
     /// # Safety
@@ -547,6 +658,21 @@ impl<T: Operations> VmOperations<T> {
                 // SAFETY: By the requirements of this function.
                 unsafe { unmap_pud(vma, address) };
             }
+            Ok(0)
+        })
+    }
+
+    /// Called when `vma` was moved to where it is now: `mmap()` would not have put it where it may not
+    /// begin. The kernel moves it back.
+    ///
+    /// # Safety
+    ///
+    /// As [`Self::data`]; the mmap lock is held for write.
+    unsafe extern "C" fn mremap(vma: *mut bindings::vm_area_struct) -> c_int {
+        // SAFETY: By the requirements of this function.
+        let (data, bounds) = unsafe { (Self::data(vma), (*vma).__bindgen_anon_1.__bindgen_anon_1) };
+        from_result(|| {
+            data.may_split(bounds.vm_start)?;
             Ok(0)
         })
     }

@@ -7,15 +7,23 @@
 
 use super::{
     bindings,
+    fs::AnonInode,
+    mm::{
+        Frames,
+        ZeroFrames, //
+    },
+    page::HugeZeroPage,
     pmem::Media,
     srcu::{
         Classes,
-        Revocable, //
+        Revocable,
+        Revoke, //
     },
     sysfs::GroupList, //
 };
 use core::{
     marker::PhantomData,
+    num::NonZero,
     ops::Deref,
     ptr, //
 };
@@ -34,7 +42,8 @@ use kernel::{
             Atomic,
             Relaxed, //
         },
-        Arc, //
+        Arc,
+        SetOnce, //
     },
     types::{
         ForeignOwnable,
@@ -248,8 +257,20 @@ impl<T: Driver> PinnedDrop for Registration<T> {
 #[pin_data]
 pub(crate) struct Live<T> {
     media: Media,
+    /// Whose mappings may map the media, if any do.
+    inode: Option<Arc<AnonInode>>,
+    huge_zero: SetOnce<HugeZeroPage>,
     #[pin]
     value: T,
+}
+
+impl<T> Revoke for Live<T> {
+    /// Unmaps the media: nothing is inserted any more, since that takes a reference to this.
+    fn revoked(&self) {
+        if let Some(inode) = &self.inode {
+            inode.unmap_all();
+        }
+    }
 }
 
 impl<T> Live<T> {
@@ -265,11 +286,35 @@ impl<T> Live<T> {
         unsafe { Device::from_raw(&raw mut (*self.media.namespace()).common.dev) }
     }
 
-    /// Makes another value that can be used until the driver is unbound, or until it is revoked. Sleeps.
+    /// `pages` page frames of the media from `pfn` on, to be mapped by mappings of the inode; `None` when
+    /// they are not all of this media, or when there is no inode.
+    pub(crate) fn frames(&self, pfn: usize, pages: NonZero<usize>) -> Option<Frames<'_>> {
+        let inode = self.inode.as_deref()?;
+        // SAFETY: `revoked()` unmaps the inode's mappings: before the namespace is disabled, and after the
+        // last reference to `self`, without which nothing is inserted.
+        unsafe { self.media.frames(pfn, pages, inode) }
+    }
+
+    /// Zeroes of the size of a PMD leaf, to be mapped by mappings of the inode, if there is memory for
+    /// them. Sleeps at the first call.
+    pub(crate) fn huge_zero(&self) -> Option<ZeroFrames<'_>> {
+        let inode = self.inode.as_deref()?;
+        if self.huge_zero.as_ref().is_none() {
+            // If another was faster, this one is dropped.
+            self.huge_zero.populate(HugeZeroPage::new().ok()?);
+        }
+        let zero = self.huge_zero.as_ref()?;
+        // SAFETY: `revoked()` unmaps the inode's mappings, before `self` is dropped and the page with it.
+        Some(unsafe { zero.frames(inode) })
+    }
+
+    /// Makes another value that can be used until the driver is unbound, or until it is revoked, and then
+    /// no mapping of `inode` maps the media any more. Sleeps.
     ///
     /// Errors: `ENOMEM`, and those of `value`.
     pub(crate) fn publish<U: Send + Sync + 'static>(
         &self,
+        inode: Arc<AnonInode>,
         value: impl PinInit<U, Error>,
     ) -> Result<Arc<Revocable<Live<U>>>> {
         // SAFETY: `self` is alive, so that the namespace is bound and enabled, and its devres is not
@@ -277,6 +322,7 @@ impl<T> Live<T> {
         unsafe {
             publish(
                 self.media.namespace(),
+                Some(inode),
                 value,
                 Classes {
                     readers: static_lock_class!(),
@@ -318,6 +364,7 @@ impl<T> Deref for Live<T> {
 /// `nsio` is a namespace that is enabled, and bound or being bound to this driver.
 unsafe fn publish<T: Send + Sync + 'static>(
     nsio: *mut bindings::nd_namespace_io,
+    inode: Option<Arc<AnonInode>>,
     value: impl PinInit<T, Error>,
     classes: Classes,
 ) -> Result<Arc<Revocable<Live<T>>>> {
@@ -332,6 +379,8 @@ unsafe fn publish<T: Send + Sync + 'static>(
         Revocable::new(
             try_pin_init!(Live {
                 media,
+                inode,
+                huge_zero: SetOnce::new(),
                 value <- value,
             }),
             classes,
@@ -495,6 +544,7 @@ impl Namespace<'_> {
         unsafe {
             publish(
                 self.io(),
+                None,
                 value,
                 Classes {
                     readers: static_lock_class!(),

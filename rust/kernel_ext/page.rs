@@ -9,17 +9,27 @@
 
 use super::{
     bindings,
-    mm::Frames, //
+    fs::AnonInode,
+    mm::ZeroFrames, //
 };
-use core::ptr::NonNull;
+use core::{
+    num::NonZero,
+    ptr::NonNull, //
+};
 use kernel::prelude::*;
+
+/// The pages of a PMD leaf.
+const PAGES: NonZero<usize> = match NonZero::new(1 << bindings::PMD_ORDER) {
+    Some(pages) => pages,
+    None => NonZero::<usize>::MIN,
+};
 
 /// Memory of the size of a PMD leaf, zeroed, to be mapped read-only.
 ///
 /// # Invariants
 ///
 /// `page` is the first of `1 << PMD_ORDER` pages allocated to this, and nobody writes to them.
-pub(crate) struct HugeZeroPage {
+pub(super) struct HugeZeroPage {
     page: NonNull<bindings::page>,
 }
 
@@ -32,7 +42,7 @@ impl HugeZeroPage {
     /// Allocates one. Sleeps; without much effort, since smaller pages serve as well.
     ///
     /// Errors: `ENOMEM`.
-    pub(crate) fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         let gfp = bindings::GFP_KERNEL
             | bindings::__GFP_ZERO
             | bindings::__GFP_NOWARN
@@ -45,15 +55,15 @@ impl HugeZeroPage {
         })
     }
 
-    /// Its frames, to be mapped read-only.
-    pub(crate) fn frames(&self) -> Frames<'_> {
-        // SAFETY: `page` is valid by the type invariants, and so many pages of zeroes.
-        unsafe {
-            Frames::new(
-                bindings::page_to_pfn(self.page.as_ptr()),
-                1 << bindings::PMD_ORDER,
-            )
-        }
+    /// Its frames, to be mapped by mappings of `inode`.
+    ///
+    /// # Safety
+    ///
+    /// What maps `inode` must be unmapped before `self` is dropped.
+    pub(super) unsafe fn frames<'a>(&'a self, inode: &'a AnonInode) -> ZeroFrames<'a> {
+        // SAFETY: `page` is valid by the type invariants, and so many pages of zeroes; the rest by the
+        // requirements of this function.
+        unsafe { ZeroFrames::new(bindings::page_to_pfn(self.page.as_ptr()), PAGES, inode) }
     }
 }
 

@@ -26,6 +26,18 @@ pub(crate) fn upgrade() -> bool {
     unsafe { bindings::param_upgrade() }
 }
 
+/// The order of the largest leaf that a fault maps. Any context.
+pub(crate) fn max_leaf() -> u32 {
+    // SAFETY: The C function takes nothing and may be called in any context.
+    unsafe { bindings::param_max_leaf() }
+}
+
+/// Whether this kernel's walks of page tables take leaves of that order without a struct page
+/// (`mbind()` up to Linux 7.2: `helpers/compat.h`).
+pub(crate) const fn leaf_is_safe(order: u32) -> bool {
+    order == 0 || bindings::RDAX_MBIND_TAKES_HUGE_PFNS
+}
+
 /// How many bytes a 4 KiB fault maps where memory is touched in order. Any context.
 pub(crate) fn fault_around() -> usize {
     // SAFETY: As above.

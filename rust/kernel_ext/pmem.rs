@@ -11,11 +11,13 @@ use super::{
         BLOCK, //
     },
     bindings,
+    fs::AnonInode,
     mm::Frames,
     task, //
 };
 use core::{
     mem::MaybeUninit,
+    num::NonZero,
     ops::Range, //
 };
 use kernel::{
@@ -92,20 +94,29 @@ impl Media {
         Ok(self.addr.wrapping_add(offset))
     }
 
-    /// `pages` page frames from `pfn` on, to be mapped while there is a reference to this; `None` when they
-    /// are not all of this media.
-    pub(crate) fn frames(&self, pfn: usize, pages: usize) -> Option<Frames<'_>> {
+    /// `pages` page frames from `pfn` on, to be mapped by mappings of `inode` while there is a reference to
+    /// this; `None` when they are not all of this media.
+    ///
+    /// # Safety
+    ///
+    /// What maps `inode` must be unmapped before the namespace is disabled.
+    pub(super) unsafe fn frames<'a>(
+        &'a self,
+        pfn: usize,
+        pages: NonZero<usize>,
+        inode: &'a AnonInode,
+    ) -> Option<Frames<'a>> {
         // SAFETY: `nsio` is valid by the type invariants; its resource does not change while it is
         // enabled.
         let start = unsafe { (*self.nsio).res.start };
         let offset = (pfn as u64)
             .checked_mul(bindings::PAGE_SIZE as u64)?
             .checked_sub(start)?;
-        self.at(offset, pages.checked_mul(bindings::PAGE_SIZE)?)
+        self.at(offset, pages.get().checked_mul(bindings::PAGE_SIZE)?)
             .ok()?;
-        // SAFETY: Checked just above. The media may be mapped until it is revoked, and libnvdimm maps it
+        // SAFETY: Checked just above, and by the requirements of this function. libnvdimm maps the media
         // write-back as long as it is enabled.
-        Some(unsafe { Frames::new(pfn, pages) })
+        Some(unsafe { Frames::new(pfn, pages, inode) })
     }
 
     /// Whether CPU caches must be written back to the media: not where the platform does it when the

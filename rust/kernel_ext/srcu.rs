@@ -109,6 +109,12 @@ pub(crate) struct Classes {
     pub(crate) revoking: Pin<&'static LockClassKey>,
 }
 
+/// What has to be done about a value that nobody uses any more.
+pub(crate) trait Revoke {
+    /// Takes away what the value stands for. Sleeps. No reader sees the value, and none will.
+    fn revoked(&self);
+}
+
 /// A value that can be used until it is revoked, by readers that may sleep.
 ///
 /// What protects what: the *memory* of the value belongs to whoever owns the `Revocable` (a
@@ -127,7 +133,7 @@ pub(crate) struct Revocable<T> {
     value: T,
 }
 
-impl<T> Revocable<T> {
+impl<T: Revoke> Revocable<T> {
     /// A new value, alive.
     ///
     /// Errors: `ENOMEM`, and those of `value`.
@@ -164,7 +170,7 @@ impl<T> Revocable<T> {
         self.srcu.synchronize();
     }
 
-    /// Revokes the value, waits until nobody uses it, and calls `last` with it.
+    /// Revokes the value, waits until nobody uses it, and calls [`Revoke::revoked`], then `last` with it.
     ///
     /// Does nothing if it was revoked before, but for waiting until that is complete. Sleeps; no
     /// guard may be held by this task.
@@ -174,6 +180,7 @@ impl<T> Revocable<T> {
             // Pairs with the load in `try_access()`, by the grace period.
             self.alive.store(false, Relaxed);
             self.srcu.synchronize();
+            self.value.revoked();
             last(&self.value);
         }
     }

@@ -53,13 +53,14 @@ unsafe impl<T: Value> Send for XArray<T> {}
 unsafe impl<T: Value> Sync for XArray<T> {}
 
 impl<T: Value> XArray<T> {
-    /// An empty array. Never used from an interrupt, so plain `xa_lock()` does.
+    /// An empty array. Never used from an interrupt, so plain `xa_lock()` does. Its memory is charged to the
+    /// control group of the task that stores.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             // INVARIANT: Initialised here, and empty.
             inner <- Opaque::ffi_init(|slot| {
                 // SAFETY: `slot` is valid for writes, and pinned.
-                unsafe { bindings::xa_init_flags(slot, 0) }
+                unsafe { bindings::xa_init_flags(slot, bindings::XA_FLAGS_ACCOUNT) }
             }),
             _values: PhantomData,
         })
@@ -87,14 +88,76 @@ const XAS_ENOMEM: *mut bindings::xa_node =
 /// `XA_CHUNK_SHIFT`.
 const CHUNK_SHIFT: u32 = bindings::XA_CHUNK_SHIFT;
 
+/// A node for a store that gets none without sleeping.
+///
+/// It is allocated where the task holds no lock, and can be used in any array. What is not used goes with
+/// it.
+///
+/// # Invariants
+///
+/// `node` is null, or a node that this owns.
+pub(crate) struct Spare {
+    node: *mut bindings::xa_node,
+}
+
+impl Spare {
+    /// No node.
+    pub(crate) const fn new() -> Self {
+        // INVARIANT: Null.
+        Self {
+            node: core::ptr::null_mut(),
+        }
+    }
+
+    /// Allocates a node if there is none (`xas_nomem()`), charged to the control group of this task. Sleeps.
+    ///
+    /// Errors: `ENOMEM`.
+    pub(crate) fn fill(&mut self) -> Result {
+        if !self.node.is_null() {
+            return Ok(());
+        }
+        // Only its flags are looked at.
+        let mut xa: bindings::xarray = pin_init::zeroed();
+        xa.xa_flags = bindings::XA_FLAGS_ACCOUNT;
+        let mut raw: bindings::xa_state = pin_init::zeroed();
+        raw.xa = &raw mut xa;
+        raw.xa_node = XAS_ENOMEM;
+        // SAFETY: `raw` is a walk that has ended for lack of memory, of an array that is valid here.
+        if !unsafe { bindings::xas_nomem(&raw mut raw, bindings::GFP_KERNEL) } {
+            return Err(ENOMEM);
+        }
+        // INVARIANT: `raw` had the only pointer to it.
+        self.node = raw.xa_alloc;
+        Ok(())
+    }
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        if self.node.is_null() {
+            return;
+        }
+        let mut raw: bindings::xa_state = pin_init::zeroed();
+        raw.xa_alloc = self.node;
+        raw.xa_node = XAS_RESTART;
+        // SAFETY: `raw` owns the node, by the type invariants, and had no error: then `xas_nomem()` only
+        // frees it.
+        unsafe { bindings::xas_nomem(&raw mut raw, 0) };
+    }
+}
+
 /// A walk to the run of `1 << order` indices around `index` (`XA_STATE_ORDER()`).
 ///
 /// # Invariants
 ///
-/// `raw` is a valid `xa_state` for `xa`. While its lock is not held, `raw.xa_node` is `XAS_RESTART` or an error:
-/// no node pointer outlives it.
+/// `raw` is a valid `xa_state` for `xa`, with the shift and the siblings of `order`, to which `start` is
+/// aligned. While the lock is not held, `raw.xa_node` is `XAS_RESTART`: no node pointer outlives it. It has
+/// a spare node during a store only.
 pub(crate) struct XaState<'a, T: Value> {
     raw: bindings::xa_state,
+    /// The run that it is a walk to.
+    start: usize,
+    order: u32,
     xa: &'a XArray<T>,
 }
 
@@ -104,7 +167,12 @@ impl<'a, T: Value> XaState<'a, T> {
         let mut raw: bindings::xa_state = pin_init::zeroed();
         raw.xa = xa.inner.get();
         // INVARIANT: As `XA_STATE_ORDER()` does it.
-        let mut this = Self { raw, xa };
+        let mut this = Self {
+            raw,
+            start: 0,
+            order: 0,
+            xa,
+        };
         this.set_order(index, order);
         this
     }
@@ -112,10 +180,15 @@ impl<'a, T: Value> XaState<'a, T> {
     /// `xas_set_order()`.
     fn set_order(&mut self, index: usize, order: u32) {
         let order = order.min(usize::BITS - 2);
-        self.raw.xa_index = (index >> order) << order;
-        self.raw.xa_shift = (order - order % CHUNK_SHIFT) as u8;
-        self.raw.xa_sibs = ((1u32 << (order % CHUNK_SHIFT)) - 1) as u8;
+        (self.start, self.order) = ((index >> order) << order, order);
+        self.raw.xa_index = self.start;
+        self.set_shift();
         self.raw.xa_node = XAS_RESTART;
+    }
+
+    fn set_shift(&mut self) {
+        self.raw.xa_shift = (self.order - self.order % CHUNK_SHIFT) as u8;
+        self.raw.xa_sibs = ((1u32 << (self.order % CHUNK_SHIFT)) - 1) as u8;
     }
 
     /// Takes the array's lock (a spinlock).
@@ -126,26 +199,6 @@ impl<'a, T: Value> XaState<'a, T> {
         Guard {
             state: self,
             _not_send: NotThreadSafe,
-        }
-    }
-
-    /// Gets the memory that a [`Guard::store`] lacked (`xas_nomem()`). Sleeps.
-    ///
-    /// Returns whether it makes sense to begin the walk anew: `false` when no memory was lacking,
-    /// or none is to be had.
-    pub(crate) fn nomem(&mut self) -> bool {
-        // SAFETY: `raw` is valid by the type invariants, and the lock is not held: a `Guard`
-        // borrows the state exclusively.
-        unsafe { bindings::xas_nomem(&raw mut self.raw, bindings::GFP_KERNEL) }
-    }
-}
-
-impl<T: Value> Drop for XaState<'_, T> {
-    fn drop(&mut self) {
-        if !self.raw.xa_alloc.is_null() {
-            // A spare node that was not needed: without an error, `xas_nomem()` frees it.
-            self.raw.xa_node = XAS_RESTART;
-            self.nomem();
         }
     }
 }
@@ -226,28 +279,47 @@ impl<T: Value> Guard<'_, '_, T> {
         decode(old)
     }
 
-    /// Makes it the walk of the entry that it has reached, of `order`, however it got there.
-    pub(crate) fn adopt_order(&mut self, order: u32) {
-        let node = self.state.raw.xa_node;
-        self.state.set_order(self.state.raw.xa_index, order);
-        // The walk stays at the entry's node and first slot.
-        self.state.raw.xa_node = node;
-    }
-
-    /// Stores `value` in place of the one entry that is at the walk's very run of indices, and returns that.
-    /// The marks stay. Needs no memory.
+    /// Stores `value` in place of the one entry that the walk has found, or that is at its very run of
+    /// indices, and returns that; its order and its marks stay. Needs no memory.
     pub(crate) fn replace(&mut self, value: T) -> Option<T> {
+        let node = self.state.raw.xa_node;
+        if node.addr() & 3 == 0 {
+            // SAFETY: By the type invariants the lock is held, so that it is a node of the array; null is the
+            // array's root, whose shift is 0. An order that is not the node's would have a store make nodes
+            // below the entry.
+            self.state.raw.xa_shift = match unsafe { node.as_ref() } {
+                Some(node) => node.shift,
+                None => 0,
+            };
+        }
         // Its other slots refer to the first, which is enough to change.
         self.state.raw.xa_sibs = 0;
-        self.store(value).ok().flatten()
+        let old = self.put(value).ok().flatten();
+        // INVARIANT: Those of `order` again.
+        self.state.set_shift();
+        old
     }
 
     /// Stores `value` at the walk's run of indices, in place of all entries there. The value has their
     /// marks together. Returns what it is in the place of, if that has the same order.
     ///
-    /// Errors: `ENOMEM` when a node is needed and none can be had without sleeping. Drop the guard,
-    /// call [`XaState::nomem`], and begin anew.
-    pub(crate) fn store(&mut self, value: T) -> Result<Option<T>> {
+    /// Errors: `ENOMEM` when a node is needed, none can be had without sleeping, and `spare` has none. Drop
+    /// all locks, call [`Spare::fill`], and begin again.
+    pub(crate) fn store(&mut self, value: T, spare: &mut Spare) -> Result<Option<T>> {
+        let raw = &self.state.raw;
+        if raw.xa_index != self.state.start || raw.xa_offset & raw.xa_sibs != 0 {
+            // A search has gone elsewhere: from there the run would end beyond its node.
+            self.state.set_order(self.state.start, self.state.order);
+        }
+        // INVARIANT: Lent for this store.
+        self.state.raw.xa_alloc = core::mem::replace(&mut spare.node, core::ptr::null_mut());
+        let stored = self.put(value);
+        // INVARIANT: The walk has it no more, if it was not used.
+        spare.node = core::mem::replace(&mut self.state.raw.xa_alloc, core::ptr::null_mut());
+        stored
+    }
+
+    fn put(&mut self, value: T) -> Result<Option<T>> {
         let entry = core::ptr::without_provenance_mut(value.into_bits() << 1 | 1);
         // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held. A value
         // entry of a `T` keeps the invariants of `XArray`.
@@ -261,10 +333,8 @@ impl<T: Value> Guard<'_, '_, T> {
 
 impl<T: Value> Drop for Guard<'_, '_, T> {
     fn drop(&mut self) {
-        if self.state.raw.xa_node != XAS_ENOMEM {
-            // INVARIANT: `xas_reset()`, so that no node pointer outlives the lock.
-            self.state.raw.xa_node = XAS_RESTART;
-        }
+        // INVARIANT: `xas_reset()`, so that no node pointer outlives the lock. An error ends with it.
+        self.state.raw.xa_node = XAS_RESTART;
         // SAFETY: The lock is held by the type invariants.
         unsafe { bindings::xa_unlock(self.state.xa.inner.get()) };
     }
@@ -290,14 +360,12 @@ mod tests {
 
     fn store(xa: &XArray<usize>, index: usize, order: u32, value: usize) -> Result<Option<usize>> {
         let mut xas = XaState::new(xa, index, order);
+        let mut spare = Spare::new();
         loop {
-            match xas.lock().store(value) {
-                Err(_) => (),
-                stored => return stored,
+            if let Ok(old) = xas.lock().store(value, &mut spare) {
+                return Ok(old);
             }
-            if !xas.nomem() {
-                return Err(ENOMEM);
-            }
+            spare.fill()?;
         }
     }
 
@@ -429,9 +497,9 @@ mod tests {
         Ok(())
     }
 
-    /// A walk that found an entry from within it stores over the whole of it, without a new walk.
+    /// A walk that found an entry from within it replaces the whole of it, without a new walk.
     #[test]
-    fn adopt_order() -> Result {
+    fn replace() -> Result {
         for order in [0, 3, 6, 9, 10, 18] {
             let xa = array()?;
             let start = 3usize << order;
@@ -442,8 +510,7 @@ mod tests {
                 let mut xas = XaState::new(&xa, inside, 0);
                 let mut guard = xas.lock();
                 assert_eq!(guard.find(usize::MAX), Some((inside, 1)));
-                guard.adopt_order(order);
-                assert_eq!(guard.store(2)?, Some(1));
+                assert_eq!(guard.replace(2), Some(1));
                 assert!(guard.is_marked(Mark::Mark1));
                 guard.mark(Mark::Mark1, false);
             }
@@ -479,6 +546,30 @@ mod tests {
         Ok(())
     }
 
+    /// A store after a search that went elsewhere is one to the walk's own run all the same.
+    #[test]
+    fn store_after_a_search() -> Result {
+        let xa = array()?;
+        store(&xa, 62, 0, 1)?;
+        store(&xa, 70, 0, 2)?;
+        let (mut xas, mut spare) = (XaState::new(&xa, 8, 3), Spare::new());
+        spare.fill()?;
+        {
+            let mut guard = xas.lock();
+            assert_eq!(guard.find(usize::MAX), Some((62, 1)));
+            assert_eq!(guard.store(3, &mut spare)?, None);
+        }
+        for index in [8, 15] {
+            assert_eq!(at(&xa, index, 0), Some(3));
+        }
+        for index in [7, 16, 61, 63, 64, 69, 71] {
+            assert_eq!(at(&xa, index, 0), None);
+        }
+        assert_eq!(at(&xa, 62, 0), Some(1));
+        assert_eq!(at(&xa, 70, 0), Some(2));
+        Ok(())
+    }
+
     /// A store that gets no node says so, changes nothing, and works when it was given one.
     #[cfg(CONFIG_FAILSLAB)]
     #[test]
@@ -487,16 +578,15 @@ mod tests {
         store(&xa, 1, 0, 1)?;
         for (index, order) in [(64, 0), (4096, 0), (1 << 20, 9)] {
             let mut xas = XaState::new(&xa, index, order);
-            // Nothing is lacking.
-            assert!(!xas.nomem());
+            let mut spare = Spare::new();
             let mut lacked = 0;
             loop {
                 // The first allocation from here on fails: each round gets one node further.
                 //
                 // SAFETY: Only this task looks at the field.
                 unsafe { (*bindings::get_current()).fail_nth = 1 };
-                let stored = xas.lock().store(7);
-                // SAFETY: As above.
+                let stored = xas.lock().store(7, &mut spare);
+                // SAFETY: Only this task looks at the field.
                 unsafe { (*bindings::get_current()).fail_nth = 0 };
                 if stored == Ok(None) {
                     break;
@@ -504,32 +594,33 @@ mod tests {
                 assert!(stored == Err(ENOMEM));
                 assert_eq!(at(&xa, index, order), None);
                 assert_eq!(at(&xa, 1, 0), Some(1));
-                assert!(xas.nomem());
+                spare.fill()?;
                 lacked += 1;
                 assert!(lacked < 10);
             }
             assert!(lacked > 0);
             assert_eq!(at(&xa, index, order), Some(7));
-            drop(xas);
             assert_eq!(XaState::new(&xa, index, order).lock().erase(), Some(7));
         }
         Ok(())
     }
 
-    /// A spare node that is not needed goes with the walk (kmemleak sees it if not).
-    #[cfg(CONFIG_FAILSLAB)]
+    /// A spare node is used if need be, and otherwise goes with its owner (kmemleak sees it if not).
     #[test]
     fn spare_node() -> Result {
         let xa = array()?;
-        let mut xas = XaState::new(&xa, 64, 0);
-        // SAFETY: Only this task looks at the field.
-        unsafe { (*bindings::get_current()).fail_nth = 1 };
-        let stored = xas.lock().store(7);
-        // SAFETY: As above.
-        unsafe { (*bindings::get_current()).fail_nth = 0 };
-        assert!(stored.is_err());
-        assert!(xas.nomem());
-        assert!(!xas.raw.xa_alloc.is_null());
+        let mut spare = Spare::new();
+        spare.fill()?;
+        let node = spare.node;
+        spare.fill()?;
+        assert!(spare.node == node);
+        // Index 0 of an empty array needs none.
+        assert_eq!(XaState::new(&xa, 0, 0).lock().store(1, &mut spare)?, None);
+        assert!(spare.node == node);
+        assert_eq!(XaState::new(&xa, 9, 0).lock().store(1, &mut spare)?, None);
+        assert!(spare.node.is_null());
+        spare.fill()?;
+        assert!(!spare.node.is_null());
         Ok(())
     }
 }

@@ -107,6 +107,32 @@ TEST_F(align, faults_of_that_size)
 	EXPECT_EQ(1, d.pte_mapped + d.pmd_mapped + d.pud_mapped);
 }
 
+/* mremap() puts a mapping where mmap() would: the old one stays as it was. */
+TEST_F(align, unaligned_move_refused)
+{
+	uint64_t align = variant->bytes;
+	char *map = rdax_map(self->fd, 0, align), *room, *at;
+
+	ASSERT_NE(MAP_FAILED, map);
+	rdax_fill(map, 0, align, align / 2, 1);
+	room = mmap(NULL, 3 * align, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, room);
+	at = (char *)(((uintptr_t)room + align - 1) & ~(align - 1));
+	for (uint64_t off = align / 2; off >= SZ_4K; off /= 16) {
+		EXPECT_EQ(MAP_FAILED,
+			  mremap(map, align, align, MREMAP_MAYMOVE | MREMAP_FIXED, at + off));
+		EXPECT_EQ(EINVAL, errno);
+		EXPECT_EQ(0, rdax_wrong(map, 0, align, align / 2, 1));
+	}
+	/* There is no copy, whose old length is 0. */
+	EXPECT_EQ(MAP_FAILED, mremap(map, 0, align, MREMAP_MAYMOVE | MREMAP_FIXED, at));
+	EXPECT_EQ(EFAULT, errno);
+
+	EXPECT_EQ(at, mremap(map, align, align, MREMAP_MAYMOVE | MREMAP_FIXED, at));
+	EXPECT_EQ(0, rdax_wrong(at, 0, align, align / 2, 1));
+	EXPECT_EQ(SIGSEGV, rdax_load(map));
+}
+
 TEST_F(align, split_refused)
 {
 	uint64_t align = variant->bytes;

@@ -516,7 +516,8 @@ TEST_F(sync, many_small_pages)
 			n /= 2;
 		EXPECT_EQ(n, all_mapped() - before);
 		EXPECT_EQ(0, fsync(self->fd));
-		EXPECT_EQ((round + 1) * self->units, written_back());
+		/* The first time the entries are those of the setup, the second time of the stores. */
+		EXPECT_EQ(self->units + round * n, written_back());
 	}
 }
 
@@ -624,11 +625,11 @@ TEST(upgraded)
 	ASSERT_NE(MAP_FAILED, small);
 	ASSERT_NE(MAP_FAILED, large);
 	EXPECT_EQ(3, faults(small, 0, 3, 100 * SZ_4K, true));
-	EXPECT_EQ(1, faults(large, 0, 1, SZ_2M, false));
+	EXPECT_EQ(1, faults(large, 0, 1, SZ_2M, true));
 	EXPECT_STREQ("0x0 1 order 9 mapped dirty\n", rdax_entries());
 	EXPECT_EQ(0, fsync(fd));
 	EXPECT_EQ(1, written_back());
-	EXPECT_STREQ("0x0 1 order 9 mapped\n", rdax_entries());
+	EXPECT_STREQ("", rdax_entries());
 	EXPECT_EQ(1, faults(large, 0, 1, SZ_2M, true));
 	EXPECT_EQ(3, faults(small, 0, 3, 100 * SZ_4K, true));
 	EXPECT_EQ(0, fsync(fd));

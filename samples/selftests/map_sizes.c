@@ -292,7 +292,7 @@ TEST_F(mixed, incongruent_address)
 	EXPECT_EQ(16, d.created);
 }
 
-/* An entry that is there already keeps larger pages off its own range only. */
+/* An entry that is there already keeps larger pages off its own range only, and readers' 2 MiB not at all. */
 TEST_F(mixed, smaller_entry_in_the_way)
 {
 	struct rdax_counts before, d;
@@ -316,15 +316,25 @@ TEST_F(mixed, smaller_entry_in_the_way)
 	EXPECT_EQ(0, d.pte_mapped);
 	EXPECT_EQ(0, d.created);
 
-	/* In the 2 MiB, beside the page. */
+	/* In the 2 MiB, beside the page, to read: all of it. */
 	rdax_counts(&before);
 	EXPECT_EQ(0, rdax_load(large + 6 * SZ_4K));
+	EXPECT_EQ(0, rdax_wrong(large + 5 * SZ_4K, 0, SZ_4K, SZ_4K, 6));
+	rdax_delta(&before, &d);
+	EXPECT_EQ(1, d.pmd_mapped);
+	EXPECT_EQ(0, d.pte_mapped);
+	EXPECT_EQ(0, d.created);
+	EXPECT_STREQ("0x5 1 order 0 mapped dirty\n", rdax_entries());
+
+	/* To write. */
+	rdax_counts(&before);
+	EXPECT_EQ(0, rdax_store(large + 6 * SZ_4K));
 	rdax_delta(&before, &d);
 	EXPECT_EQ(0, d.pmd_mapped);
 	/* Twice where the kernel repeats the fault under the mmap_lock. */
 	EXPECT_LE(1, d.pmd_fallback);
 	EXPECT_EQ(1, d.pte_mapped);
-	EXPECT_EQ(0, d.created);
+	EXPECT_EQ(1, d.created);
 
 	/* The page itself. */
 	rdax_counts(&before);

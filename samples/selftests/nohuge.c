@@ -11,6 +11,7 @@
 #include "kselftest_harness.h"
 #include "rdax.h"
 
+#define PARAM	RDAX_PARAMS "/max_leaf"
 #define AREA	(4 * SZ_2M)
 #define STEP	(SZ_2M / 16)
 #define PAGES	(AREA / STEP)
@@ -100,6 +101,76 @@ TEST_F(nohuge, over_large_entries)
 	EXPECT_EQ(0, d.pmd_mapped + d.pud_mapped);
 	EXPECT_EQ(0, d.created);
 	EXPECT_EQ(0, rdax_sigbus(&d));
+}
+
+#ifndef PR_THP_DISABLE_EXCEPT_ADVISED
+#define PR_THP_DISABLE_EXCEPT_ADVISED	(1 << 1)
+#endif
+
+/* Where only what is advised may be huge (systemd's MemoryTHP=), a mapping of the device is. */
+TEST(advised)
+{
+	struct rdax_counts before, d;
+	char *map;
+	int fd;
+
+	ASSERT_EQ(0, rdax_fresh("4K"));
+	if (!rdax_fits(SZ_2M))
+		SKIP(return, "media not aligned");
+	fd = rdax_open();
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(0, prctl(PR_SET_THP_DISABLE, 1, PR_THP_DISABLE_EXCEPT_ADVISED, 0, 0));
+	map = rdax_map(fd, SZ_2M, AREA);
+	ASSERT_NE(MAP_FAILED, map);
+	rdax_counts(&before);
+	rdax_fill(map, SZ_2M, AREA, STEP, 1);
+	rdax_delta(&before, &d);
+	EXPECT_EQ(AREA / SZ_2M, d.pmd_mapped);
+	EXPECT_EQ(0, d.pte_mapped);
+
+	/* Who says otherwise has small ones. */
+	ASSERT_EQ(0, madvise(map, AREA, MADV_NOHUGEPAGE));
+	ASSERT_EQ(0, rdax_punch(fd, SZ_2M, AREA));
+	rdax_counts(&before);
+	ASSERT_EQ(0, rdax_store(map));
+	rdax_delta(&before, &d);
+	EXPECT_EQ(0, d.pmd_mapped);
+	EXPECT_EQ(1, d.pte_mapped);
+	close(fd);
+}
+
+/* The module parameter keeps leaves to a size, from the next fault on. */
+TEST(max_leaf)
+{
+	static const struct {
+		const char *value;
+		int pte, pmd, pud;
+	} of[] = { { "4K", 1, 0, 0 }, { "2M", 0, 1, 0 }, { "1G", 0, 0, 1 } };
+	struct rdax_counts before, d;
+	char *map;
+	int fd;
+
+	EXPECT_STREQ("1G\n", rdax_text(PARAM));
+	for (size_t i = 0; i < ARRAY_SIZE(of); i++) {
+		ASSERT_EQ(0, rdax_fresh("4K"));
+		if (!rdax_fits(SZ_1G))
+			SKIP(return, "media not aligned");
+		ASSERT_EQ(0, rdax_write_file(PARAM, of[i].value));
+		fd = rdax_open();
+		map = rdax_map(fd, 0, SZ_1G);
+		ASSERT_NE(MAP_FAILED, map);
+		rdax_counts(&before);
+		EXPECT_EQ(0, rdax_store(map + SZ_2M));
+		rdax_delta(&before, &d);
+		EXPECT_EQ(of[i].pte, d.pte_mapped);
+		EXPECT_EQ(of[i].pmd, d.pmd_mapped);
+		EXPECT_EQ(of[i].pud, d.pud_mapped);
+		close(fd);
+	}
+	EXPECT_EQ(-EINVAL, rdax_write_file(PARAM, "3M"));
+	EXPECT_EQ(-EINVAL, rdax_write_file(PARAM, "4096K"));
+	EXPECT_EQ(-EINVAL, rdax_write_file(PARAM, "\n"));
+	EXPECT_STREQ("1G\n", rdax_text(PARAM));
 }
 
 int main(int argc, char **argv)

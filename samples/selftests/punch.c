@@ -92,8 +92,7 @@ FIXTURE_VARIANT(punch)
 {
 	uint64_t bytes;		/* of the pages that map it */
 	const char *filled;	/* the index when all is written, */
-	const char *punched;	/* after the punch, */
-	const char *read;	/* and after all is read */
+	const char *punched;	/* and after the punch; reading changes nothing */
 };
 
 FIXTURE_VARIANT_ADD(punch, pte)
@@ -103,22 +102,14 @@ FIXTURE_VARIANT_ADD(punch, pte)
 	.punched = "0x0 6 order 0 mapped dirty\n"
 		   HOLES
 		   "0x409 1015 order 0 mapped dirty\n",
-	.read = "0x0 6 order 0 mapped dirty\n"
-		HOLES
-		"0x409 1015 order 0 mapped dirty\n",
 };
 
-/* Read as a whole, 2 MiB with holes in them get an entry. */
 FIXTURE_VARIANT_ADD(punch, pmd)
 {
 	.bytes = SZ_2M,
 	.filled = "0x0 4 order 9 mapped dirty\n",
 	.punched = HOLES
 		   "0x600 1 order 9 mapped dirty\n",
-	.read = "0x0 1 order 9 mapped\n"
-		"0x200 1 order 9 zero\n"
-		"0x400 1 order 9 mapped\n"
-		"0x600 1 order 9 mapped dirty\n",
 };
 
 FIXTURE_VARIANT_ADD(punch, pud)
@@ -126,9 +117,6 @@ FIXTURE_VARIANT_ADD(punch, pud)
 	.bytes = SZ_1G,
 	.filled = "0x0 1 order 18 mapped dirty\n",
 	.punched = HOLES,
-	.read = "0x0 1 order 9 mapped\n"
-		"0x200 1 order 9 zero\n"
-		"0x400 1 order 9 mapped\n",
 };
 
 /* A mapping of the window that only pages of this size serve. */
@@ -168,7 +156,7 @@ TEST_F(punch, whole_pages_become_holes)
 	ASSERT_EQ(0, rdax_punch(self->fd, FROM, TO - FROM));
 	EXPECT_STREQ(variant->punched, rdax_entries());
 	EXPECT_EQ(0, wrong(self->map, FROM, TO, 1));
-	EXPECT_STREQ(variant->read, rdax_entries());
+	EXPECT_STREQ(variant->punched, rdax_entries());
 	EXPECT_EQ(0, rdax_wrong(self->map + WINDOW, WINDOW, rest, SZ_2M, 3));
 }
 

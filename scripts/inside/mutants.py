@@ -7,7 +7,8 @@ Each patch in scripts/mutants says in a line `Test: host NAME`, `Test: guest PRO
 in a guest, or in the special guest, whose console counts too. `Test: debug PROGRAM` or
 `Test: kasan PROGRAM` is one in a guest whose kernel has the checks for it; it is tried with
 `scripts/lab --kernel NAME mutants`, and there no other unless it is named. A PROGRAM
-`torture:PHASE` is a phase of the torture. A bug that isn't caught, a patch that doesn't apply,
+`torture:PHASE` is a phase of the torture. `Test: build CODE` is one that the compiler refuses with
+that error, `Test: unit MODULE` one for a unit test in scripts/tests. A bug that isn't caught, a patch that doesn't apply,
 and a mutant that doesn't build are failures.
 """
 
@@ -68,11 +69,30 @@ def caught_on_host(name: str) -> bool:
     return done.returncode != 0
 
 
+def make() -> list[str]:
+    cc = guest.kernel()["cc"]
+    return ["make", "-C", "/kernel/linux", f"M={COPY}", f"CC={cc}", f"HOSTCC={cc}",
+            f"-j{os.cpu_count()}", "modules"]
+
+
+def caught_by_compiler(code: str) -> bool:
+    """Does the compiler refuse it, for that reason?"""
+    done = subprocess.run(make(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    return done.returncode != 0 and f"error[{code}]".encode() in done.stdout
+
+
+def caught_by_unit(module: str) -> bool:
+    done = subprocess.run([sys.executable, "-B", "-m", "unittest", module],
+                          cwd=COPY / "scripts/tests", stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, check=False)
+    if b"Ran 0 tests" in done.stdout or b"ModuleNotFoundError" in done.stdout:
+        raise MutantError(f"there is no unit test {module}")
+    return done.returncode != 0
+
+
 def caught_in_guest(program: str, *, special: bool) -> bool:
     """Does the kselftest (or a phase of the torture) fail, or the kernel complain?"""
-    cc = guest.kernel()["cc"]
-    run(["make", "-C", "/kernel/linux", f"M={COPY}", f"CC={cc}", f"HOSTCC={cc}",
-         f"-j{os.cpu_count()}", "modules"], "it doesn't build")
+    run(make(), "it doesn't build")
     if program.startswith(TORTURE):
         result = guest.boot(
             ["env", f"RDAX_KO={COPY}/rdax.ko", *torture.mutant(program.removeprefix(TORTURE))],
@@ -116,8 +136,14 @@ def main() -> int:
             continue
         try:
             mutate(patch)
-            caught = (caught_on_host(name) if home == "host"
-                      else caught_in_guest(name, special=home == "special"))
+            if home == "host":
+                caught = caught_on_host(name)
+            elif home == "build":
+                caught = caught_by_compiler(name)
+            elif home == "unit":
+                caught = caught_by_unit(name)
+            else:
+                caught = caught_in_guest(name, special=home == "special")
         except (MutantError, guest.GuestError) as error:
             tap.comment(str(error).replace("\n", "\n# "))
             caught = False

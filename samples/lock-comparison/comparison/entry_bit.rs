@@ -15,6 +15,7 @@ use crate::dax::{
     },
     order::Order,
 };
+use crate::kernel_ext::xarray::Spare;
 use core::mem::size_of;
 use kernel::prelude::*;
 
@@ -38,13 +39,18 @@ impl Scheme for EntryBit {
     /// As a fault does it: what conflicts with smaller entries falls back to their order, and an
     /// entry that is new is resolved.
     fn with<R>(&self, pgoff: usize, order: Order, section: impl FnOnce(Order) -> R) -> Result<R> {
-        let (mut entry, granted) = match self.mapping.grab(pgoff, order) {
-            Ok(entry) => (entry, order),
-            Err(GrabError::Conflict) => {
-                let entry = self.mapping.grab(pgoff, Order::PTE).map_err(|_| ENOMEM)?;
-                (entry, Order::PTE)
+        let mut spare = Spare::new();
+        let (mut entry, granted) = loop {
+            match self.mapping.grab(pgoff, order, false, &mut spare) {
+                Ok(entry) => break (entry, order),
+                Err(GrabError::Conflict) => {
+                    if let Ok(entry) = self.mapping.grab(pgoff, Order::PTE, false, &mut spare) {
+                        break (entry, Order::PTE);
+                    }
+                    spare.fill()?;
+                }
+                Err(GrabError::NoNode) => spare.fill()?,
             }
-            Err(GrabError::NoMemory) => return Err(ENOMEM),
         };
         if entry.kind() == Kind::Empty {
             entry.set_kind(Kind::Mapped {

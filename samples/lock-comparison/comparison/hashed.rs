@@ -19,6 +19,7 @@ use crate::{
         hash::hash_long,
         topology,
         xarray::{
+            Spare,
             XArray,
             XaState, //
         },
@@ -198,6 +199,7 @@ impl HashedIndex {
     /// The entry of, or in, the range.
     fn look_up(&self, pgoff: usize, order: Order) -> Result<Entry> {
         let mut xas = XaState::new(&self.entries, pgoff, order.get());
+        let mut spare = Spare::new();
         loop {
             let mut guard = xas.lock();
             if let Some(entry) = guard.find_conflict() {
@@ -205,13 +207,11 @@ impl HashedIndex {
             }
             let pfn = order.align_down(pgoff);
             let entry = Entry::new(Kind::Mapped { pfn }, order);
-            if guard.store(entry).is_ok() {
+            if guard.store(entry, &mut spare).is_ok() {
                 return Ok(entry);
             }
             drop(guard);
-            if !xas.nomem() {
-                return Err(ENOMEM);
-            }
+            spare.fill()?;
         }
     }
 }

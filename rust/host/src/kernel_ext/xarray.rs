@@ -96,10 +96,28 @@ pub(crate) struct XaState<'a, T> {
     restart: bool,
     index: usize,
     order: u32,
-    /// A store has lacked memory, and there is some now. The kernel gives a node or not; here each
-    /// new entry lacks one at first, so that this path is taken, but see [`with_nodes`].
-    lacked: bool,
-    spare: bool,
+}
+
+/// The kernel gives a node or not; here each new entry lacks one, so that the spare one is needed, but see
+/// [`with_nodes`].
+pub(crate) struct Spare {
+    nodes: usize,
+}
+
+impl Spare {
+    pub(crate) const fn new() -> Self {
+        Self { nodes: 0 }
+    }
+
+    /// One that never runs out.
+    pub(crate) const fn endless() -> Self {
+        Self { nodes: usize::MAX }
+    }
+
+    pub(crate) fn fill(&mut self) -> Result {
+        self.nodes = self.nodes.max(1);
+        Ok(())
+    }
 }
 
 impl<'a, T: Value> XaState<'a, T> {
@@ -109,8 +127,6 @@ impl<'a, T: Value> XaState<'a, T> {
             restart: true,
             index: index >> order << order,
             order,
-            lacked: false,
-            spare: xa.has_nodes,
         }
     }
 
@@ -119,11 +135,6 @@ impl<'a, T: Value> XaState<'a, T> {
             slots: self.xa.slots.lock().unwrap(),
             state: self,
         }
-    }
-
-    pub(crate) fn nomem(&mut self) -> bool {
-        self.spare |= self.lacked;
-        core::mem::take(&mut self.lacked)
     }
 }
 
@@ -183,12 +194,6 @@ impl<T: Value> Guard<'_, '_, T> {
         self.state.restart = true;
     }
 
-    pub(crate) fn adopt_order(&mut self, order: u32) {
-        let restart = self.state.restart;
-        self.set_order(self.state.index, order);
-        self.state.restart = restart;
-    }
-
     pub(crate) fn is_marked(&self, mark: Mark) -> bool {
         self.first_in(self.state.index, self.state.index)
             .is_some_and(|(_, slot)| slot.marks[mark as usize])
@@ -200,7 +205,7 @@ impl<T: Value> Guard<'_, '_, T> {
         self.slots.get_mut(&start).unwrap().marks[mark as usize] = set;
     }
 
-    pub(crate) fn store(&mut self, value: T) -> Result<Option<T>> {
+    pub(crate) fn store(&mut self, value: T, spare: &mut Spare) -> Result<Option<T>> {
         self.step();
         let (index, order, last) = (self.state.index, self.state.order, self.last());
         let first = self.first_in(index, last);
@@ -211,9 +216,8 @@ impl<T: Value> Guard<'_, '_, T> {
             );
         }
         let same = first.is_some_and(|(start, slot)| (start, slot.order) == (index, order));
-        if !same && !self.state.spare {
-            self.state.lacked = true;
-            return Err(ENOMEM);
+        if !same && !self.state.xa.has_nodes {
+            spare.nodes = spare.nodes.checked_sub(1).ok_or(ENOMEM)?;
         }
         let old: Vec<_> = self
             .slots
@@ -239,9 +243,11 @@ impl<T: Value> Guard<'_, '_, T> {
 
     pub(crate) fn replace(&mut self, value: T) -> Option<T> {
         self.step();
-        let (index, order) = (self.state.index, self.state.order);
-        let slot = self.slots.get_mut(&index).expect("replacement of no entry");
-        assert_eq!(slot.order, order, "replacement of a part of an entry");
+        let index = self.state.index;
+        let (start, _) = self
+            .first_in(index, index)
+            .expect("replacement of no entry");
+        let slot = self.slots.get_mut(&start)?;
         Some(T::from_bits(core::mem::replace(
             &mut slot.bits,
             value.into_bits(),

@@ -6,10 +6,11 @@
 //! Each scenario ends only when every thread has finished: a lost wake-up is a deadlock, which loom
 //! and shuttle report. At least three waiters, since some wake-ups are lost only then.
 
+use super::{fill_zero, grab, upgrade, with_spare};
 use crate::entry::Kind;
 use crate::kernel_ext::sync::{self, Arc};
 use crate::kernel_ext::thread;
-use crate::kernel_ext::xarray;
+use crate::kernel_ext::xarray::{self, Spare};
 use crate::mapping::{GrabError, LockedEntry, Mapping};
 use crate::order::Order;
 use std::pin::Pin;
@@ -92,15 +93,15 @@ impl Model {
 
     /// As `sync.rs` does it.
     fn sync(&self, mut from: usize, end: usize) {
-        while let Some(mut entry) = self.mapping.lock_next_dirty(from, end) {
+        while let Some(entry) = self.mapping.lock_next_dirty(from, end) {
             self.write_protect(entry.start(), entry.order());
             thread::yield_now();
             for page in self.pages(entry.start(), entry.order()) {
                 page.fetch_and(!UNSYNCED, SeqCst);
             }
             self.hold(&entry);
-            entry.set_clean();
             from = entry.start() + entry.order().pages();
+            entry.clean();
         }
     }
 
@@ -116,7 +117,8 @@ impl Model {
     fn touch(&self, pgoff: usize, order: Order) -> bool {
         let start = order.align_down(pgoff);
         let kind = Kind::Mapped { pfn: PFN + start };
-        let mapped = self.mapping.touch(start, order, kind, true, || {
+        let spare = &mut Spare::new();
+        let mapped = self.mapping.touch(start, order, kind, true, spare, || {
             // As the access that may come at once.
             for page in self.pages(start, order) {
                 page.fetch_or(WRITABLE | UNSYNCED, SeqCst);
@@ -148,27 +150,35 @@ impl Model {
         }
     }
 
-    /// A fault, as `fault.rs` serves it; whether it was served at `order`.
+    /// A fault, as `fault.rs` serves it with the entry locked; whether it was served at `order`.
     fn fault(&self, pgoff: usize, order: Order, write: bool) -> bool {
-        let mut entry = match self.mapping.grab(pgoff, order) {
-            Ok(entry) => entry,
-            Err(GrabError::Conflict) => return false,
-            Err(GrabError::NoMemory) => panic!("no memory"),
-        };
+        let served = with_spare(|spare| self.attempt(pgoff, order, write, spare));
+        assert_ne!(served, Err(GrabError::NoNode));
+        served.is_ok()
+    }
+
+    fn attempt(
+        &self,
+        pgoff: usize,
+        order: Order,
+        write: bool,
+        spare: &mut Spare,
+    ) -> Result<(), GrabError> {
+        let mut entry = self.mapping.grab(pgoff, order, write, spare)?;
         loop {
             self.hold(&entry);
+            let larger = entry.order() > order;
             match entry.kind() {
-                Kind::Mapped { .. } => break,
-                Kind::Empty | Kind::Zero if entry.order() > order => {
-                    entry = match entry.split(pgoff, order) {
-                        Ok(entry) => entry,
-                        Err(GrabError::Conflict) => return false,
-                        Err(GrabError::NoMemory) => panic!("no memory"),
-                    };
+                Kind::Mapped { .. } if write && larger && !entry.is_dirty() => {
+                    entry = entry.split(pgoff, order, write, spare)?;
                 }
+                Kind::Mapped { .. } => break,
                 Kind::Zero if !write => {
                     assert!(entry.is_hole() && entry.pfn().is_none());
-                    break;
+                    return Ok(());
+                }
+                Kind::Empty | Kind::Zero if larger => {
+                    entry = entry.split(pgoff, order, write, spare)?;
                 }
                 Kind::Empty | Kind::Zero => entry.set_kind(Kind::Mapped {
                     pfn: PFN + entry.start(),
@@ -182,21 +192,24 @@ impl Model {
             }
             thread::yield_now();
         }
-        true
+        entry.release();
+        Ok(())
     }
 
     fn upgrade(&self, pgoff: usize) -> bool {
         let kind = Kind::Mapped {
             pfn: PFN + Order::PMD.align_down(pgoff),
         };
-        match self.mapping.upgrade(pgoff, Order::PMD, kind) {
+        match upgrade(&self.mapping, pgoff, kind) {
             Ok(entry) => {
                 self.write_protect(entry.start(), entry.order());
                 self.hold(&entry);
                 true
             }
-            Err(GrabError::Conflict) => false,
-            Err(GrabError::NoMemory) => panic!("no memory"),
+            Err(error) => {
+                assert_eq!(error, GrabError::Conflict);
+                false
+            }
         }
     }
 
@@ -223,13 +236,15 @@ impl Model {
             if let Kind::Mapped { pfn } = entry.kind() {
                 assert_eq!(pfn, PFN + start);
             }
-            if !dirty {
-                for page in self.pages(start, entry.order()) {
-                    assert_eq!(page.load(SeqCst), 0, "{start} is clean");
-                }
-            }
             entries.push((start, entry.kind(), entry.order(), dirty));
             from = start + entry.order().pages();
+        }
+        for page in PAGES {
+            let is_dirty = entries.iter().any(|&(start, _, order, dirty)| {
+                dirty && (start..start + order.pages()).contains(&page)
+            });
+            let state = self.pages(page, Order::PTE).next().unwrap();
+            assert!(is_dirty || state.load(SeqCst) == 0, "{page} is clean");
         }
         entries
     }
@@ -254,7 +269,8 @@ fn faults_on_one_page() {
         let threads = [true, false, true]
             .map(|write| spawn(&model, move |m| assert!(m.fault(1, Order::PTE, write))));
         join(threads);
-        assert_eq!(model.mapping.events.created.get(), 1);
+        // The reader needs one for the lock alone.
+        assert!(model.mapping.events.created.get() <= 2);
         let mapped = Kind::Mapped { pfn: PFN + 1 };
         assert_eq!(model.check(), [(1, mapped, Order::PTE, true)]);
     });
@@ -265,7 +281,7 @@ fn faults_on_one_page() {
 fn waiters_of_a_deleted_entry() {
     explore(|| {
         let model = Model::new();
-        let entry = model.mapping.grab(1, Order::PTE).unwrap();
+        let entry = grab(&model.mapping, 1, Order::PTE).unwrap();
         let threads = [
             spawn(&model, |m| m.punch(1, 1)),
             spawn(&model, |m| m.punch(1, 1)),
@@ -282,8 +298,8 @@ fn waiters_of_a_deleted_entry() {
 fn waiters_of_a_replaced_entry() {
     explore(|| {
         let model = Model::new();
-        model.mapping.fill_zero(1, 1);
-        let mut entry = model.mapping.grab(1, Order::PTE).unwrap();
+        fill_zero(&model.mapping, 1, 1);
+        let mut entry = grab(&model.mapping, 1, Order::PTE).unwrap();
         let threads = [
             spawn(&model, |m| assert!(m.fault(1, Order::PTE, false))),
             spawn(&model, |m| assert!(m.fault(1, Order::PTE, true))),
@@ -297,12 +313,13 @@ fn waiters_of_a_replaced_entry() {
     });
 }
 
-/// 4 KiB faults at different pages wait for one 2 MiB entry (23c84eb78375: the key is its start).
+/// 4 KiB faults at different pages wait for one 2 MiB entry (23c84eb78375: the key is its start). It is clean,
+/// so it gives way to what is written.
 #[test]
 fn small_faults_wait_for_a_large_entry() {
     explore(|| {
         let model = Model::new();
-        let mut entry = model.mapping.grab(0, Order::PMD).unwrap();
+        let mut entry = grab(&model.mapping, 0, Order::PMD).unwrap();
         let threads = [0, 1, 100].map(|page| {
             spawn(&model, move |m| {
                 assert!(m.fault(page, Order::PTE, page == 100))
@@ -312,8 +329,8 @@ fn small_faults_wait_for_a_large_entry() {
         model.hold(&entry);
         drop(entry);
         join(threads);
-        let mapped = Kind::Mapped { pfn: PFN };
-        assert_eq!(model.check(), [(0, mapped, Order::PMD, true)]);
+        let mapped = Kind::Mapped { pfn: PFN + 100 };
+        assert_eq!(model.check(), [(100, mapped, Order::PTE, true)]);
     });
 }
 
@@ -323,13 +340,13 @@ fn large_fault_over_small_entries() {
     explore(|| {
         let model = Model::new();
         // Not the first page of the range (0e40de0338d0: the whole range is looked at).
-        let entry = model.mapping.grab(100, Order::PTE).unwrap();
+        let entry = grab(&model.mapping, 100, Order::PTE).unwrap();
         // By another thread: one holds one lock at a time.
         join([spawn(&model, |m| assert!(!m.fault(0, Order::PMD, true)))]);
         let threads = [
             spawn(&model, |m| assert!(!m.fault(0, Order::PMD, true))),
-            spawn(&model, |m| assert!(m.fault(100, Order::PTE, false))),
-            spawn(&model, |m| assert!(m.fault(512, Order::PMD, false))),
+            spawn(&model, |m| assert!(m.fault(100, Order::PTE, true))),
+            spawn(&model, |m| assert!(m.fault(512, Order::PMD, true))),
         ];
         model.hold(&entry);
         drop(entry);
@@ -361,7 +378,7 @@ fn large_and_small_faults_race() {
 fn split_of_a_large_hole() {
     explore(|| {
         let model = Model::new();
-        model.mapping.fill_zero(0, 512);
+        fill_zero(&model.mapping, 0, 512);
         let threads = [
             spawn(&model, |m| assert!(m.fault(100, Order::PTE, true))),
             spawn(&model, |m| assert!(m.fault(1, Order::PTE, true))),
@@ -404,10 +421,10 @@ fn upgrade_under_faults() {
 fn waiters_of_an_upgraded_entry() {
     explore(|| {
         let model = Model::new();
-        let mut entry = model.mapping.grab(1, Order::PTE).unwrap();
+        let mut entry = grab(&model.mapping, 1, Order::PTE).unwrap();
         entry.set_kind(Kind::Mapped { pfn: PFN + 1 });
         drop(entry);
-        let entry = model.mapping.grab(1, Order::PTE).unwrap();
+        let entry = grab(&model.mapping, 1, Order::PTE).unwrap();
         let threads = [
             spawn(&model, |m| assert!(m.fault(1, Order::PTE, true))),
             spawn(&model, |m| assert!(m.fault(1, Order::PTE, false))),
@@ -443,7 +460,7 @@ fn punch_under_faults() {
 fn an_unused_wake_up_is_passed_on() {
     explore(|| {
         let model = Model::new();
-        let entry = model.mapping.grab(100, Order::PTE).unwrap();
+        let entry = grab(&model.mapping, 100, Order::PTE).unwrap();
         let threads = [
             spawn(&model, |m| drop(m.mapping.lock_next(0, 512))),
             spawn(&model, |m| assert!(m.fault(100, Order::PTE, true))),
@@ -542,8 +559,7 @@ fn syncs_and_a_punch() {
             spawn(&model, |m| m.punch(1, 1)),
         ];
         join(threads);
-        let mapped = Kind::Mapped { pfn: PFN + 600 };
-        assert_eq!(model.check(), [(600, mapped, Order::PTE, false)]);
+        assert_eq!(model.check(), []);
     });
 }
 
@@ -584,7 +600,8 @@ fn syncs_under_a_first_touch() {
                 spawn(&model, |m| m.sync(0, 512)),
             ];
             join(threads);
-            assert_eq!(model.mapping.events.created.get(), 1);
+            // A sync in between takes the first.
+            assert!(model.mapping.events.created.get() <= 2);
             model.check();
         });
     }
@@ -616,7 +633,7 @@ fn settled_pages() {
         let from = |pgoff, pages, write| {
             let settled = |pages| pages;
             let pages = model.mapping.touch_settled(pgoff, pages, write, settled);
-            pages.unwrap_or(0)
+            pages.map_or(0, |pages: std::num::NonZero<usize>| pages.get())
         };
         let settled = |pages, write| from(0, pages, write);
         assert_eq!(
@@ -624,16 +641,19 @@ fn settled_pages() {
             (0, 4),
             "nothing there"
         );
-        for (page, write) in [(0, true), (1, true), (2, false), (100, true)] {
-            assert!(model.fault(page, Order::PTE, write));
+        for page in [0, 1, 100] {
+            assert!(model.fault(page, Order::PTE, true));
         }
+        let mut clean = grab(&model.mapping, 2, Order::PTE).unwrap();
+        clean.set_kind(Kind::Mapped { pfn: PFN + 2 });
+        drop(clean);
         assert_eq!((settled(1, true), settled(2, true)), (1, 2));
         assert_eq!((settled(3, false), settled(512, false)), (3, 512));
         let dirty = |page| model.mapping.peek(page).unwrap().2;
         assert!(!dirty(2));
         assert_eq!(settled(4, true), 3);
         assert!(dirty(2));
-        let held = model.mapping.grab(1, Order::PTE).unwrap();
+        let held = grab(&model.mapping, 1, Order::PTE).unwrap();
         assert_eq!(
             (settled(4, true), settled(4, false)),
             (1, 1),
@@ -645,9 +665,9 @@ fn settled_pages() {
         assert_eq!(from(600, 4, true), 4);
         assert_eq!((from(1022, 4, true), from(1022, 4, false)), (2, 4));
         model.punch(0, 1);
-        model.mapping.fill_zero(0, 1);
+        fill_zero(&model.mapping, 0, 1);
         assert_eq!(settled(1, false), 0, "a hole");
-        model.mapping.fill_zero(110, 1);
+        fill_zero(&model.mapping, 110, 1);
         assert_eq!(from(101, 100, false), 9, "a hole behind what has no entry");
     });
 }
@@ -660,19 +680,31 @@ fn no_touch() {
         join([spawn(&model, |m| m.punch(0, 1))]);
         let touch = |pgoff, order, write| {
             let kind = Kind::Mapped { pfn: PFN + pgoff };
-            let touched = model.mapping.touch(pgoff, order, kind, write, || ());
+            let spare = &mut Spare::new();
+            let touched = model.mapping.touch(pgoff, order, kind, write, spare, || ());
             touched.is_some()
         };
         assert!(touch(0, Order::PMD, false) && touch(1, Order::PTE, false));
         assert_eq!(model.check(), []);
         assert!(touch(1, Order::PTE, true) && touch(1, Order::PTE, false));
-        assert!(!touch(0, Order::PMD, false), "there is a smaller one");
+        assert!(
+            touch(0, Order::PMD, false),
+            "a reader needs none of its own"
+        );
+        assert!(!touch(0, Order::PMD, true), "there is a smaller one");
+        let mut clean = grab(&model.mapping, 1024, Order::PMD).unwrap();
+        clean.set_kind(Kind::Mapped { pfn: PFN + 1024 });
+        drop(clean);
+        assert!(touch(1030, Order::PTE, false));
+        assert!(!touch(1030, Order::PTE, true), "a clean one gives way");
+        model.punch(1024, 512);
         assert!(touch(512, Order::PMD, true) && touch(600, Order::PTE, true));
-        let held = model.mapping.grab(600, Order::PTE).unwrap();
+        let held = grab(&model.mapping, 600, Order::PTE).unwrap();
         assert!(!touch(600, Order::PTE, false), "it is locked");
         drop(held);
-        model.mapping.fill_zero(100, 1);
+        fill_zero(&model.mapping, 100, 1);
         assert!(!touch(100, Order::PTE, false), "a hole");
+        assert!(touch(0, Order::PMD, false), "the media of a hole");
         let mapped = |start: usize| Kind::Mapped { pfn: PFN + start };
         let expected = [
             (1, mapped(1), Order::PTE, true),
@@ -695,7 +727,6 @@ fn sync_of_several_arrays() {
             }
         })]);
         model.sync(2, usize::MAX);
-        let clean = pages.map(|page| (page, Kind::Mapped { pfn: PFN + page }, Order::PTE, false));
-        assert_eq!(model.check(), clean);
+        assert_eq!(model.check(), []);
     });
 }

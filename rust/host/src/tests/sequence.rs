@@ -2,8 +2,9 @@
 
 //! Random sequences of operations, against a model that has one state for each page.
 
+use super::{fill_zero, grab, upgrade};
 use crate::entry::Kind;
-use crate::kernel_ext::xarray::walks;
+use crate::kernel_ext::xarray::{walks, Spare};
 use crate::mapping::{GrabError, Mapping};
 use crate::order::Order;
 use proptest::prelude::*;
@@ -72,13 +73,18 @@ fn mapped(start: usize) -> Kind {
 }
 
 fn map(mapping: &Mapping, page: usize, order: Order, write: bool) -> bool {
-    let mut entry = match mapping.grab(page, order) {
+    let mut spare = Spare::endless();
+    let mut entry = match mapping.grab(page, order, write, &mut spare) {
         Ok(entry) => entry,
-        Err(GrabError::Conflict) => return false,
-        Err(GrabError::NoMemory) => unreachable!(),
+        Err(error) => {
+            assert_eq!(error, GrabError::Conflict);
+            return false;
+        }
     };
-    while entry.order() > order && !matches!(entry.kind(), Kind::Mapped { .. }) {
-        entry = entry.split(page, order).unwrap();
+    while entry.order() > order
+        && (!matches!(entry.kind(), Kind::Mapped { .. }) || write && !entry.is_dirty())
+    {
+        entry = entry.split(page, order, write, &mut spare).unwrap();
     }
     if !matches!(entry.kind(), Kind::Mapped { .. }) {
         entry.set_kind(mapped(entry.start()));
@@ -98,7 +104,7 @@ fn a_grab_and_an_unlock_walk_twice() {
     assert!(map(&mapping, 0, Order::PTE, false) && map(&mapping, 512, Order::PMD, false));
     for (page, order) in [(0, Order::PTE), (512, Order::PMD), (600, Order::PTE)] {
         let before = walks();
-        drop(mapping.grab(page, order).unwrap());
+        drop(grab(&mapping, page, order).unwrap());
         assert_eq!(walks() - before, 2, "{page} {order:?}");
     }
     assert_eq!(mapping.events.wakes.get(), 0);
@@ -132,7 +138,7 @@ proptest! {
                 }
                 Op::Upgrade(page) => {
                     let start = Order::PMD.align_down(page);
-                    let mut entry = mapping.upgrade(page, Order::PMD, mapped(start)).unwrap();
+                    let mut entry = upgrade(&mapping, page, mapped(start)).unwrap();
                     prop_assert_eq!((entry.start(), entry.order()), (start, Order::PMD));
                     entry.set_kind(mapped(start));
                     drop(entry);
@@ -155,7 +161,7 @@ proptest! {
                             Ok(())
                         }).unwrap();
                     }
-                    mapping.fill_zero(first, pages);
+                    fill_zero(&mapping, first, pages);
                     holes.extend(first..first + pages);
                 }
                 Op::Sync(first, pages) => {
@@ -164,12 +170,13 @@ proptest! {
                     let before = mapping.events.writebacks.get();
                     let mut cleaned = Vec::new();
                     let mut from = first;
-                    while let Some(mut entry) = mapping.lock_next_dirty(from, range.end) {
+                    while let Some(entry) = mapping.lock_next_dirty(from, range.end) {
                         prop_assert!(entry.is_dirty());
-                        entry.set_clean();
-                        from = entry.start() + entry.order().pages();
-                        cleaned.push((entry.start(), entry.order()));
-                        written.retain(|page| !(entry.start()..from).contains(page));
+                        let start = entry.start();
+                        from = start + entry.order().pages();
+                        cleaned.push((start, entry.order()));
+                        written.retain(|page| !(start..from).contains(page));
+                        entry.clean();
                     }
                     prop_assert_eq!(mapping.events.writebacks.get() - before, dirty.len() as u64);
                     prop_assert_eq!(cleaned, dirty);
@@ -221,7 +228,7 @@ proptest! {
         let mapping: std::pin::Pin<Box<Mapping>> = mapping.unwrap();
         for (&page, &far) in &pages {
             match far {
-                Far::Hole => mapping.fill_zero(page, 1),
+                Far::Hole => fill_zero(&mapping, page, 1),
                 _ => prop_assert!(map(&mapping, page, Order::PTE, far == Far::Dirty)),
             }
         }
