@@ -11,6 +11,7 @@ use super::{
     extents::Extents,
     io,
     mapping::{
+        Access,
         GrabError,
         LockedEntry, //
     },
@@ -221,8 +222,9 @@ impl<'a> Run<'a> {
         vmf: &mut VmFault<'_>,
         spare: &mut Spare,
     ) -> Result<FaultResult, Stop> {
-        let write = vmf.is_write();
-        let mut entry = match live.mapping.grab(self.start, self.order, write, spare) {
+        let access = access_of(live, vmf);
+        let write = access != Access::Read;
+        let mut entry = match live.mapping.grab(self.start, self.order, access, spare) {
             Err(GrabError::Conflict) if write && vmf.level() == Level::Pmd && params::upgrade() => {
                 self.upgrade(inode, live, spare)
             }
@@ -232,9 +234,9 @@ impl<'a> Run<'a> {
             let larger = entry.order() > self.order;
             match entry.kind() {
                 // One that only readers need gives way: otherwise all that it stands for would be dirty.
-                Kind::Mapped { .. } if write && larger && !entry.is_dirty() => {
+                Kind::Mapped { .. } if access == Access::Write && larger && !entry.is_dirty() => {
                     unmap_entry(inode, &entry);
-                    entry = entry.split(self.start, self.order, write, spare)?;
+                    entry = entry.split(self.start, self.order, access, spare)?;
                 }
                 Kind::Mapped { .. } => break,
                 // A page of a larger hole is read under the hole's lock: nothing need be split.
@@ -242,7 +244,7 @@ impl<'a> Run<'a> {
                 Kind::Zero | Kind::Empty if larger => {
                     unmap_zero(inode, &entry);
                     // Another may have come first, with an entry of any order.
-                    entry = entry.split(self.start, self.order, write, spare)?;
+                    entry = entry.split(self.start, self.order, access, spare)?;
                 }
                 Kind::Zero | Kind::Empty => {
                     // The zeroes go before the media comes: nobody reads them after it was written.
@@ -251,9 +253,9 @@ impl<'a> Run<'a> {
                 }
             }
         }
-        // Under the entry lock: a task that takes it next finds the page table as the entry says, and an
-        // entry that is not dirty has no writable mapping.
-        if write {
+        // Under the entry lock: a task that takes it next finds the page table as the entry says, and where
+        // writes are tracked an entry that is not dirty has no writable mapping.
+        if access == Access::Write {
             entry.set_dirty();
         }
         let result = vmf.insert(self.frames, write);
@@ -268,17 +270,18 @@ impl<'a> Run<'a> {
         vmf: &mut VmFault<'_>,
         spare: &mut Spare,
     ) -> Option<FaultResult> {
-        let (write, kind) = (vmf.is_write(), Kind::Mapped { pfn: self.pfn });
+        let (access, kind) = (access_of(live, vmf), Kind::Mapped { pfn: self.pfn });
+        let write = access != Access::Read;
         let single = vmf.level() != Level::Pte || self.order == Order::PTE;
         let mut table = vmf.lock().ok()?;
         let mapping = &live.mapping;
-        let mapped = mapping.touch(self.start, self.order, kind, write, spare, || {
+        let mapped = mapping.touch(self.start, self.order, kind, access, spare, || {
             table.set(self.frames, write)
         });
         if mapped.is_some() || single {
             return mapped;
         }
-        mapping.touch_settled(self.start, self.order.pages(), write, |pages| {
+        mapping.touch_settled(self.start, self.order.pages(), access, |pages| {
             table.set(self.frames.first(pages), write)
         })
     }
@@ -297,6 +300,15 @@ impl<'a> Run<'a> {
         let entry = live.mapping.upgrade(self.start, self.order, kind, spare)?;
         unmap_entry(inode, &entry);
         Ok(entry)
+    }
+}
+
+/// What the fault is for.
+fn access_of(live: &Live, vmf: &VmFault<'_>) -> Access {
+    match (vmf.is_write(), live.media().has_cache()) {
+        (false, _) => Access::Read,
+        (true, false) => Access::UntrackedWrite,
+        (true, true) => Access::Write,
     }
 }
 

@@ -78,6 +78,17 @@ pub(crate) enum GrabError {
     NoNode,
 }
 
+/// What is done to pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// They are read.
+    Read,
+    /// They are written, and no sync need know: the platform writes the CPU caches back (eADR).
+    UntrackedWrite,
+    /// They are written, and a sync is to find them.
+    Write,
+}
+
 /// What happened to the entries of a device, since it was made.
 pub(crate) struct Events {
     /// Entries locked.
@@ -134,9 +145,8 @@ impl Mapping {
         })
     }
 
-    /// Finds the entry at `pgoff`, or makes an empty one of `order`, and locks it; to write to the run of
-    /// `order`, if `write`: then the entry is dirty at once, as by [`LockedEntry::set_dirty`], unless it is a
-    /// larger one that is clean.
+    /// Finds the entry at `pgoff`, or makes an empty one of `order`, and locks it. For a write that is tracked it
+    /// is dirty at once, as by [`LockedEntry::set_dirty`], unless it is a larger one that is clean.
     ///
     /// The entry may be of a larger order than `order`: then its lock is that of the whole larger
     /// range. One of a smaller order is a [`GrabError::Conflict`], for which this does not wait: a
@@ -148,9 +158,10 @@ impl Mapping {
         &self,
         pgoff: usize,
         order: Order,
-        write: bool,
+        access: Access,
         spare: &mut Spare,
     ) -> Result<LockedEntry<'_>, GrabError> {
+        let write = access == Access::Write;
         self.dep_map.might_lock();
         let mut xas = self.entries.walk(pgoff, order);
         let mut woken = None;
@@ -273,7 +284,7 @@ impl Mapping {
             Some(entry) if entry.order() < order => (),
             _ => {
                 drop(guard);
-                return self.grab(pgoff, order, false, spare);
+                return self.grab(pgoff, order, Access::Read, spare);
             }
         }
 
@@ -309,7 +320,7 @@ impl Mapping {
     pub(crate) fn fill_zero(&self, pgoff: usize, pages: usize, spare: &mut Spare) {
         let (mut pgoff, mut pages) = (pgoff, pages);
         while let Some(order) = Order::largest(pgoff, pages) {
-            let Ok(mut entry) = self.grab(pgoff, order, false, spare) else {
+            let Ok(mut entry) = self.grab(pgoff, order, Access::Read, spare) else {
                 return;
             };
             entry.set_kind(Kind::Zero);
@@ -410,33 +421,39 @@ impl Mapping {
     }
 
     /// Calls `map` if the run of `order` around page offset `pgoff` may be mapped as the media, by one leaf or
-    /// several; to write through it, if `write`: then an entry of `kind` is made if there is none, and it is dirty.
+    /// several, for `access`. For a write that is tracked an entry of `kind` is made if there is none, and it is
+    /// dirty.
     ///
-    /// No entry lock is taken: `map` is called with the `xa_lock` held, so that whoever locks the entry
+    /// No entry lock is taken: `map` is called with the `xa_lock` held, so that a task that locks the entry
     /// afterwards finds what was mapped. It must not sleep; the caller may hold the lock of a page table.
     ///
-    /// `None` when it was not called: where an entry of the run is locked; where it is as large or larger and
-    /// not the media; to write, also where there are smaller ones, or a larger one that is clean, and when a
-    /// node of the index is needed and none is at hand.
+    /// `None` when it was not called: where an entry of the run is locked; where it is a hole, except to read
+    /// through a larger leaf; for a write that is tracked, also where there are smaller entries, or a larger one
+    /// that is clean, and when a node of the index is needed and none is at hand.
     pub(crate) fn touch<R>(
         &self,
         pgoff: usize,
         order: Order,
         kind: Kind,
-        write: bool,
+        access: Access,
         spare: &mut Spare,
         map: impl FnOnce() -> R,
     ) -> Option<R> {
         let mut xas = self.entries.walk(pgoff, order);
         let mut guard = xas.lock();
         let found = guard.find_conflict();
-        if !write {
-            // A reader leaves no trace: a task that removes the media goes through all mappings.
+        if access != Access::Write {
+            // It leaves no trace: a task that removes the media goes through all mappings.
             let may_map = match found {
                 None => true,
                 Some(entry) if entry.order() >= order => entry.is_settled(),
-                // The media of a hole is zeroes, too.
-                Some(_) => are_unlocked(&mut guard, order.align_down(pgoff), order),
+                Some(_) => all_in(&mut guard, order.align_down(pgoff), order, |entry| {
+                    match access {
+                        // The media of a hole is zeroes, too.
+                        Access::Read => !entry.is_locked(),
+                        _ => entry.is_settled(),
+                    }
+                }),
             };
             return may_map.then(map);
         }
@@ -460,13 +477,14 @@ impl Mapping {
         &self,
         pgoff: usize,
         pages: usize,
-        write: bool,
+        access: Access,
         map: impl FnOnce(NonZero<usize>) -> R,
     ) -> Option<R> {
         let last = pgoff + (pages - 1);
         let mut xas = self.entries.walk(pgoff, Order::PTE);
         let mut guard = xas.lock();
         let mut next = pgoff;
+        let write = access == Access::Write;
         loop {
             let found = guard.find(last);
             if !write {
@@ -495,12 +513,17 @@ impl Mapping {
     }
 }
 
-/// Whether all entries in the run of `order` from `start` on are unlocked.
-fn are_unlocked(guard: &mut Guard<'_, '_, Entry>, start: usize, order: Order) -> bool {
+/// Whether `holds` does for all entries in the run of `order` from `start` on.
+fn all_in(
+    guard: &mut Guard<'_, '_, Entry>,
+    start: usize,
+    order: Order,
+    holds: impl Fn(Entry) -> bool,
+) -> bool {
     let last = start + (order.pages() - 1);
     guard.set_order(start, 0);
     while let Some((index, entry)) = guard.find(last) {
-        if entry.is_locked() {
+        if !holds(entry) {
             return false;
         }
         match entry.behind(index) {
@@ -630,7 +653,7 @@ impl<'a> LockedEntry<'a> {
         self,
         pgoff: usize,
         order: Order,
-        write: bool,
+        access: Access,
         spare: &mut Spare,
     ) -> Result<LockedEntry<'a>, GrabError> {
         let mapping = self.mapping;
@@ -638,7 +661,7 @@ impl<'a> LockedEntry<'a> {
         warn_on(self.dirty);
         mapping.events.splits.inc();
         self.remove();
-        mapping.grab(pgoff, order, write, spare)
+        mapping.grab(pgoff, order, access, spare)
     }
 
     fn remove(self) {

@@ -295,14 +295,20 @@ impl<T> Live<T> {
         unsafe { self.media.frames(pfn, pages, inode) }
     }
 
-    /// Zeroes of the size of a PMD leaf, to be mapped by mappings of the inode, if there is memory for
-    /// them. Sleeps at the first call.
+    /// Allocates what [`Live::huge_zero`] gives, unless that was done or there is no memory. Sleeps.
+    pub(crate) fn make_huge_zero(&self) {
+        if self.huge_zero.as_ref().is_none() {
+            if let Ok(zero) = HugeZeroPage::new() {
+                // If another was faster, this one is dropped.
+                self.huge_zero.populate(zero);
+            }
+        }
+    }
+
+    /// Zeroes of the size of a PMD leaf, to be mapped by mappings of the inode, if
+    /// [`Live::make_huge_zero`] has made them. Any context.
     pub(crate) fn huge_zero(&self) -> Option<ZeroFrames<'_>> {
         let inode = self.inode.as_deref()?;
-        if self.huge_zero.as_ref().is_none() {
-            // If another was faster, this one is dropped.
-            self.huge_zero.populate(HugeZeroPage::new().ok()?);
-        }
         let zero = self.huge_zero.as_ref()?;
         // SAFETY: `revoked()` unmaps the inode's mappings, before `self` is dropped and the page with it.
         Some(unsafe { zero.frames(inode) })

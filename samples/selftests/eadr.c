@@ -8,6 +8,7 @@
  * -machine nvdimm-persistence=cpu.
  */
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -110,6 +111,19 @@ TEST_F(eadr, sync)
 	rdax_delta(&before, &d);
 	EXPECT_EQ(0, d.pte_mapped + d.pmd_mapped + d.pud_mapped);
 	EXPECT_EQ(0, rdax_attr("entries/writebacks"));
+}
+
+/* What need not be written back need not be found: but for a 1 GiB leaf there is no entry. */
+TEST_F(eadr, no_entries)
+{
+	EXPECT_STREQ(variant->bytes == SZ_1G ? "0x0 2 order 18 mapped\n" : "",
+		     rdax_entries());
+	/* A hole that is written to is none any more. */
+	ASSERT_EQ(0, rdax_punch(self->fd, 0, SZ_4K));
+	EXPECT_EQ(0, rdax_load(self->map));
+	rdax_fill(self->map, 0, SZ_4K, SZ_4K, 3);
+	EXPECT_EQ(0, rdax_wrong(self->map, 0, SZ_4K, SZ_4K, 3));
+	EXPECT_EQ(NULL, strstr(rdax_entries(), "zero"));
 }
 
 TEST_F(eadr, punch_and_zero)

@@ -10,6 +10,7 @@ use super::scheme::{
 use crate::dax::{
     entry::Kind,
     mapping::{
+        Access,
         GrabError,
         Mapping, //
     },
@@ -41,10 +42,13 @@ impl Scheme for EntryBit {
     fn with<R>(&self, pgoff: usize, order: Order, section: impl FnOnce(Order) -> R) -> Result<R> {
         let mut spare = Spare::new();
         let (mut entry, granted) = loop {
-            match self.mapping.grab(pgoff, order, false, &mut spare) {
+            match self.mapping.grab(pgoff, order, Access::Read, &mut spare) {
                 Ok(entry) => break (entry, order),
                 Err(GrabError::Conflict) => {
-                    if let Ok(entry) = self.mapping.grab(pgoff, Order::PTE, false, &mut spare) {
+                    if let Ok(entry) =
+                        self.mapping
+                            .grab(pgoff, Order::PTE, Access::Read, &mut spare)
+                    {
                         break (entry, Order::PTE);
                     }
                     spare.fill()?;

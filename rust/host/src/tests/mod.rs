@@ -16,6 +16,7 @@ use crate::{
     entry::Kind,
     kernel_ext::xarray::Spare,
     mapping::{
+        Access,
         GrabError,
         LockedEntry,
         Mapping, //
@@ -45,7 +46,7 @@ fn with_spare<T>(
 }
 
 fn grab(mapping: &Mapping, pgoff: usize, order: Order) -> Result<LockedEntry<'_>, GrabError> {
-    with_spare(|spare| mapping.grab(pgoff, order, false, spare))
+    with_spare(|spare| mapping.grab(pgoff, order, Access::Read, spare))
 }
 
 fn upgrade(mapping: &Mapping, pgoff: usize, kind: Kind) -> Result<LockedEntry<'_>, GrabError> {
@@ -54,4 +55,12 @@ fn upgrade(mapping: &Mapping, pgoff: usize, kind: Kind) -> Result<LockedEntry<'_
 
 fn fill_zero(mapping: &Mapping, pgoff: usize, pages: usize) {
     mapping.fill_zero(pgoff, pages, &mut Spare::endless());
+}
+
+fn access(write: bool) -> Access {
+    if write {
+        Access::Write
+    } else {
+        Access::Read
+    }
 }

@@ -6,12 +6,12 @@
 //! Each scenario ends only when every thread has finished: a lost wake-up is a deadlock, which loom
 //! and shuttle report. At least three waiters, since some wake-ups are lost only then.
 
-use super::{fill_zero, grab, upgrade, with_spare};
+use super::{access, fill_zero, grab, upgrade, with_spare};
 use crate::entry::Kind;
 use crate::kernel_ext::sync::{self, Arc};
 use crate::kernel_ext::thread;
 use crate::kernel_ext::xarray::{self, Spare};
-use crate::mapping::{GrabError, LockedEntry, Mapping};
+use crate::mapping::{Access, GrabError, LockedEntry, Mapping};
 use crate::order::Order;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -118,12 +118,14 @@ impl Model {
         let start = order.align_down(pgoff);
         let kind = Kind::Mapped { pfn: PFN + start };
         let spare = &mut Spare::new();
-        let mapped = self.mapping.touch(start, order, kind, true, spare, || {
-            // As the access that may come at once.
-            for page in self.pages(start, order) {
-                page.fetch_or(WRITABLE | UNSYNCED, SeqCst);
-            }
-        });
+        let mapped = self
+            .mapping
+            .touch(start, order, kind, Access::Write, spare, || {
+                // As the access that may come at once.
+                for page in self.pages(start, order) {
+                    page.fetch_or(WRITABLE | UNSYNCED, SeqCst);
+                }
+            });
         mapped.is_some() || self.fault(pgoff, order, true)
     }
 
@@ -164,13 +166,13 @@ impl Model {
         write: bool,
         spare: &mut Spare,
     ) -> Result<(), GrabError> {
-        let mut entry = self.mapping.grab(pgoff, order, write, spare)?;
+        let mut entry = self.mapping.grab(pgoff, order, access(write), spare)?;
         loop {
             self.hold(&entry);
             let larger = entry.order() > order;
             match entry.kind() {
                 Kind::Mapped { .. } if write && larger && !entry.is_dirty() => {
-                    entry = entry.split(pgoff, order, write, spare)?;
+                    entry = entry.split(pgoff, order, access(write), spare)?;
                 }
                 Kind::Mapped { .. } => break,
                 Kind::Zero if !write => {
@@ -178,7 +180,7 @@ impl Model {
                     return Ok(());
                 }
                 Kind::Empty | Kind::Zero if larger => {
-                    entry = entry.split(pgoff, order, write, spare)?;
+                    entry = entry.split(pgoff, order, access(write), spare)?;
                 }
                 Kind::Empty | Kind::Zero => entry.set_kind(Kind::Mapped {
                     pfn: PFN + entry.start(),
@@ -632,7 +634,9 @@ fn settled_pages() {
         join([spawn(&model, |m| m.punch(0, 1))]);
         let from = |pgoff, pages, write| {
             let settled = |pages| pages;
-            let pages = model.mapping.touch_settled(pgoff, pages, write, settled);
+            let pages = model
+                .mapping
+                .touch_settled(pgoff, pages, access(write), settled);
             pages.map_or(0, |pages: std::num::NonZero<usize>| pages.get())
         };
         let settled = |pages, write| from(0, pages, write);
@@ -681,7 +685,9 @@ fn no_touch() {
         let touch = |pgoff, order, write| {
             let kind = Kind::Mapped { pfn: PFN + pgoff };
             let spare = &mut Spare::new();
-            let touched = model.mapping.touch(pgoff, order, kind, write, spare, || ());
+            let touched = model
+                .mapping
+                .touch(pgoff, order, kind, access(write), spare, || ());
             touched.is_some()
         };
         assert!(touch(0, Order::PMD, false) && touch(1, Order::PTE, false));
@@ -712,6 +718,40 @@ fn no_touch() {
             (512, mapped(512), Order::PMD, true),
         ];
         assert_eq!(model.check(), expected);
+    });
+}
+
+/// A write that no sync need find leaves no entry, and goes through no hole.
+#[test]
+fn untracked_writes() {
+    explore(|| {
+        let model = Model::with_nodes();
+        join([spawn(&model, |m| m.punch(0, 1))]);
+        let touch = |pgoff, order| {
+            let kind = Kind::Mapped { pfn: PFN + pgoff };
+            let (access, spare) = (Access::UntrackedWrite, &mut Spare::new());
+            let touched = model
+                .mapping
+                .touch(pgoff, order, kind, access, spare, || ());
+            touched.is_some()
+        };
+        let settled = |pgoff, pages| {
+            let access = Access::UntrackedWrite;
+            let settled = model
+                .mapping
+                .touch_settled(pgoff, pages, access, |n| n.get());
+            settled.unwrap_or(0)
+        };
+        assert!(touch(0, Order::PMD) && touch(1, Order::PTE));
+        assert_eq!(settled(0, 16), 16);
+        assert_eq!(model.check(), []);
+        fill_zero(&model.mapping, 100, 1);
+        assert!(!touch(0, Order::PMD) && !touch(100, Order::PTE));
+        assert!(touch(101, Order::PTE));
+        assert_eq!((settled(96, 16), settled(100, 16)), (4, 0));
+        let held = grab(&model.mapping, 1, Order::PTE).unwrap();
+        assert!(!touch(1, Order::PTE), "it is locked");
+        drop(held);
     });
 }
 

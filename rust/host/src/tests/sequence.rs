@@ -2,7 +2,7 @@
 
 //! Random sequences of operations, against a model that has one state for each page.
 
-use super::{fill_zero, grab, upgrade};
+use super::{access, fill_zero, grab, upgrade};
 use crate::entry::Kind;
 use crate::kernel_ext::xarray::{walks, Spare};
 use crate::mapping::{GrabError, Mapping};
@@ -74,7 +74,7 @@ fn mapped(start: usize) -> Kind {
 
 fn map(mapping: &Mapping, page: usize, order: Order, write: bool) -> bool {
     let mut spare = Spare::endless();
-    let mut entry = match mapping.grab(page, order, write, &mut spare) {
+    let mut entry = match mapping.grab(page, order, access(write), &mut spare) {
         Ok(entry) => entry,
         Err(error) => {
             assert_eq!(error, GrabError::Conflict);
@@ -84,7 +84,7 @@ fn map(mapping: &Mapping, page: usize, order: Order, write: bool) -> bool {
     while entry.order() > order
         && (!matches!(entry.kind(), Kind::Mapped { .. }) || write && !entry.is_dirty())
     {
-        entry = entry.split(page, order, write, &mut spare).unwrap();
+        entry = entry.split(page, order, access(write), &mut spare).unwrap();
     }
     if !matches!(entry.kind(), Kind::Mapped { .. }) {
         entry.set_kind(mapped(entry.start()));
