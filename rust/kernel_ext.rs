@@ -10,6 +10,7 @@ mod bindings;
 pub(crate) mod badblocks;
 pub(crate) mod bug;
 pub(crate) mod cdev;
+pub(crate) mod debugfs;
 pub(crate) mod error;
 pub(crate) mod fs;
 mod hash;

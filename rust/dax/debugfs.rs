@@ -9,85 +9,62 @@ use super::{
         Kind, //
     },
 };
-use kernel::{
-    debugfs::{
-        Dir,
-        File, //
-    },
-    fmt,
-    prelude::*,
-    str::CString,
-    sync::Arc, //
+use crate::kernel_ext::debugfs::{
+    File,
+    Show, //
 };
+use kernel::fmt;
 
-/// The files of one device, below the module's directory.
-#[pin_data]
-pub(crate) struct View {
-    #[pin]
-    entries: File<Arc<Device>>,
-    #[pin]
-    events: File<Arc<Device>>,
-    #[pin]
-    extents: File<Arc<Device>>,
-}
-
-impl View {
-    /// Makes `<parent>/rdax<minor>/{entries,events,extents}`. Sleeps.
-    ///
-    /// Errors: `ENOMEM`. Without debugfs there are no files, and that is no error.
-    pub(crate) fn new<'a>(
-        parent: &'a Dir,
-        minor: usize,
-        device: &'a Arc<Device>,
-    ) -> Result<impl PinInit<Self, Error> + 'a> {
-        let dir = parent.subdir(&CString::try_from_fmt(fmt!("rdax{minor}"))?);
-        Ok(try_pin_init!(Self {
-            entries <- dir.read_callback_file(c"entries", device.clone(), &show_entries),
-            events <- dir.read_callback_file(c"events", device.clone(), &show_events),
-            extents <- dir.read_callback_file(c"extents", device.clone(), &show_extents),
-        }))
-    }
-}
+/// The files of each device, below the module's directory.
+pub(crate) static FILES: [File<Device>; 3] = [
+    File::new::<Entries>(c"entries"),
+    File::new::<Events>(c"events"),
+    File::new::<Extents>(c"extents"),
+];
 
 /// A line for each run of entries that are alike and follow each other: the page offset of the first,
 /// their number, and what they are.
-fn show_entries(device: &Arc<Device>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let Some(live) = device.live() else {
-        return Ok(());
-    };
-    let mut from = 0;
-    while let Some((start, entry, dirty)) = live.mapping.peek(from) {
-        let mut count = 1usize;
-        let mut behind = entry.behind(start);
-        while let Some(next) = behind {
-            match live.mapping.peek(next) {
-                Some((begin, other, mark))
-                    if begin == next && mark == dirty && alike(entry, other) =>
-                {
-                    count += 1;
-                    behind = other.behind(begin);
+struct Entries;
+
+impl Show<Device> for Entries {
+    fn show(device: &Device, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(live) = device.live() else {
+            return Ok(());
+        };
+        let mut from = 0;
+        while let Some((start, entry, dirty)) = live.mapping.peek(from) {
+            let mut count = 1usize;
+            let mut behind = entry.behind(start);
+            while let Some(next) = behind {
+                match live.mapping.peek(next) {
+                    Some((begin, other, mark))
+                        if begin == next && mark == dirty && alike(entry, other) =>
+                    {
+                        count += 1;
+                        behind = other.behind(begin);
+                    }
+                    _ => break,
                 }
-                _ => break,
+            }
+            writeln!(
+                f,
+                "{start:#x} {count} order {} {}{}{}",
+                entry.order().get(),
+                match entry.kind() {
+                    Kind::Empty => "empty",
+                    Kind::Zero => "zero",
+                    Kind::Mapped { .. } => "mapped",
+                },
+                if entry.is_locked() { " locked" } else { "" },
+                if dirty { " dirty" } else { "" },
+            )?;
+            match behind {
+                Some(behind) => from = behind,
+                None => break,
             }
         }
-        writeln!(
-            f,
-            "{start:#x} {count} order {} {}{}{}",
-            entry.order().get(),
-            match entry.kind() {
-                Kind::Empty => "empty",
-                Kind::Zero => "zero",
-                Kind::Mapped { .. } => "mapped",
-            },
-            if entry.is_locked() { " locked" } else { "" },
-            if dirty { " dirty" } else { "" },
-        )?;
-        match behind {
-            Some(behind) => from = behind,
-            None => break,
-        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Whether two entries differ in place only.
@@ -99,37 +76,46 @@ fn alike(left: Entry, right: Entry) -> bool {
 
 /// A line for each extent: where it stands in the device, where it begins in its region, and its length,
 /// all in pages.
-fn show_extents(device: &Arc<Device>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let Some(live) = device.live() else {
-        return Ok(());
-    };
-    for extent in live.layout.read().as_slice() {
-        writeln!(
-            f,
-            "{:#x} {:#x} {:#x}",
-            extent.pgoff, extent.first, extent.pages
-        )?;
+struct Extents;
+
+impl Show<Device> for Extents {
+    fn show(device: &Device, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(live) = device.live() else {
+            return Ok(());
+        };
+        for extent in live.layout.read().as_slice() {
+            writeln!(
+                f,
+                "{:#x} {:#x} {:#x}",
+                extent.pgoff, extent.first, extent.pages
+            )?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
-fn show_events(device: &Arc<Device>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let Some(live) = device.live() else {
-        return Ok(());
-    };
-    let events = &live.mapping.events;
-    for (name, counter) in [
-        ("grabs", &events.grabs),
-        ("created", &events.created),
-        ("waits", &events.waits),
-        ("wakes", &events.wakes),
-        ("conflicts", &events.conflicts),
-        ("splits", &events.splits),
-        ("upgrades", &events.upgrades),
-        ("deletes", &events.deletes),
-        ("writebacks", &events.writebacks),
-    ] {
-        writeln!(f, "{name} {}", counter.get())?;
+/// A line for each counter of the index.
+struct Events;
+
+impl Show<Device> for Events {
+    fn show(device: &Device, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(live) = device.live() else {
+            return Ok(());
+        };
+        let events = &live.mapping.events;
+        for (name, counter) in [
+            ("grabs", &events.grabs),
+            ("created", &events.created),
+            ("waits", &events.waits),
+            ("wakes", &events.wakes),
+            ("conflicts", &events.conflicts),
+            ("splits", &events.splits),
+            ("upgrades", &events.upgrades),
+            ("deletes", &events.deletes),
+            ("writebacks", &events.writebacks),
+        ] {
+            writeln!(f, "{name} {}", counter.get())?;
+        }
+        Ok(())
     }
-    Ok(())
 }

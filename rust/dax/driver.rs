@@ -25,6 +25,7 @@ use super::{
 };
 use crate::kernel_ext::{
     cdev::Class,
+    debugfs::Dir,
     nd::{
         self,
         Namespace,
@@ -39,7 +40,6 @@ use crate::kernel_ext::{
     sysfs::GroupList, //
 };
 use kernel::{
-    debugfs::Dir,
     dev_err,
     dev_info,
     dev_notice,
@@ -68,7 +68,7 @@ impl kernel::InPlaceModule for Module {
                 Driver {
                     // fio and QEMU know a DAX device by the name of its class.
                     class: Arc::pin_init(Class::new(c"dax", c"rdax"), GFP_KERNEL)?,
-                    debugfs: Dir::new(c"rdax"),
+                    debugfs: Arc::new(Dir::new(c"rdax"), GFP_KERNEL)?,
                 },
                 module,
             ),
@@ -79,7 +79,7 @@ impl kernel::InPlaceModule for Module {
 /// The driver of the nd bus.
 pub(crate) struct Driver {
     class: Arc<Class<Device>>,
-    debugfs: Dir,
+    debugfs: Arc<Dir>,
 }
 
 /// A namespace that is bound.

@@ -4,6 +4,7 @@
 
 use super::{
     attrs,
+    debugfs,
     device::Device,
     io,
     order::PAGE_SHIFT,
@@ -14,6 +15,7 @@ use super::{
 };
 use crate::kernel_ext::{
     cdev,
+    debugfs::File,
     error,
     fs::AnonInode,
     kiocb::Kiocb,
@@ -97,6 +99,10 @@ impl cdev::Operations for Device {
 
     fn groups() -> GroupList<Self> {
         attrs::GROUPS.as_list()
+    }
+
+    fn views() -> &'static [File<Self>] {
+        &debugfs::FILES
     }
 }
 

@@ -11,7 +11,6 @@
 //! waits for attributes of the node, which may wait for it.
 
 use super::{
-    debugfs::View,
     device::{
         Attached,
         Device,
@@ -36,6 +35,7 @@ use crate::kernel_ext::{
         Class,
         Node, //
     },
+    debugfs::Dir,
     memory_failure, nd,
     srcu::Revocable,
     sysfs::{
@@ -44,7 +44,6 @@ use crate::kernel_ext::{
     },
 };
 use kernel::{
-    debugfs::Dir,
     device,
     new_mutex,
     prelude::*,
@@ -69,9 +68,7 @@ pub(crate) struct Geometry {
 /// A device of a region.
 #[pin_data]
 struct Member {
-    // Dropped in this order: no view, no new opens and no attributes, no news of errors, then no media.
-    #[pin]
-    _view: View,
+    // Dropped in this order: no new opens and no attributes, no news of errors, then no media.
     link: Option<Link>,
     node: Node<Device>,
     frames: KVec<Pin<KBox<memory_failure::Registration<Device>>>>,
@@ -93,7 +90,7 @@ struct State {
 pub(crate) struct Region {
     pub(crate) geometry: Geometry,
     class: Arc<Class<Device>>,
-    debugfs: Dir,
+    debugfs: Arc<Dir>,
     live: Arc<Revocable<nd::Live<()>>>,
     #[pin]
     state: Mutex<State>,
@@ -105,7 +102,7 @@ impl Region {
         namespace: &nd::Namespace<'_>,
         geometry: Geometry,
         class: Arc<Class<Device>>,
-        debugfs: Dir,
+        debugfs: Arc<Dir>,
     ) -> Result<Arc<Self>> {
         let range = geometry.range;
         let space = Space::new(range.first(), range.pages())?;
@@ -196,16 +193,14 @@ impl Region {
         let attached = Attached(new.clone());
         let frames = register(new)?;
         let minor = self.class.reserve(new, number)?;
-        let number = minor.number();
         KBox::pin_init(
             try_pin_init!(Member {
                 device: attached,
                 frames,
-                _view <- View::new(&self.debugfs, number, new)?,
                 link: None,
                 // Last: nothing may fail once it is there. To take it away waits for its attributes, which
                 // may wait for the region's lock.
-                node: Node::new(minor, parent, new.clone())?,
+                node: Node::new(minor, parent, new.clone(), self.debugfs.clone())?,
             }),
             GFP_KERNEL,
         )

@@ -11,6 +11,7 @@
 #endif
 
 #include "bug.c"
+#include "debugfs.c"
 #include "lockdep.c"
 #include "mm.c"
 #include "nd.c"

@@ -2,11 +2,14 @@
 #ifndef _RDAX_HELPERS_H
 #define _RDAX_HELPERS_H
 
+#include <linux/dcache.h>
+#include <linux/device.h>
 #include <linux/lockdep_types.h>
 #include <linux/memory-failure.h>
 #include <linux/mm_types.h>
 #include <linux/nd.h>
 #include <linux/range.h>
+#include <linux/seq_file.h>
 #include <linux/srcu.h>
 #include <linux/uio.h>
 #include <linux/wait.h>
@@ -27,6 +30,14 @@ long nvdimm_clear_poison(struct device *dev, phys_addr_t phys, unsigned int len)
 
 /* bug.c */
 void rust_helper_warn_at(const char *file, size_t len, unsigned int line);
+
+/* debugfs.c */
+struct dentry *rust_helper_debugfs_create_private_dir(const char *name);
+struct dentry *rust_helper_debugfs_create_subdir(const char *name, struct dentry *parent);
+void rust_helper_debugfs_create_devm_seqfile(struct device *dev, const char *name,
+					     struct dentry *parent,
+					     int (*read_fn)(struct seq_file *s, void *data));
+void rust_helper_debugfs_remove(struct dentry *dentry);
 
 /* lockdep.c */
 #ifdef CONFIG_LOCKDEP

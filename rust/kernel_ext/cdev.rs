@@ -13,7 +13,7 @@
 //! [`include/linux/device/class.h`](srctree/include/linux/device/class.h)
 
 use super::{
-    bindings,
+    bindings, debugfs,
     fs::AnonInode,
     kiocb::Kiocb,
     mm,
@@ -97,6 +97,9 @@ pub(crate) trait Operations: mm::Operations + Send + Sync + 'static {
 
     /// The attributes of the device in sysfs.
     fn groups() -> GroupList<Self>;
+
+    /// The files of the device in debugfs.
+    fn views() -> &'static [debugfs::File<Self>];
 }
 
 const MINORS: usize = 256;
@@ -297,13 +300,6 @@ pub(crate) struct Minor<T: Operations> {
     number: usize,
 }
 
-impl<T: Operations> Minor<T> {
-    /// The number, which is also that in the node's name.
-    pub(crate) fn number(&self) -> usize {
-        self.number
-    }
-}
-
 impl<T: Operations> Drop for Minor<T> {
     fn drop(&mut self) {
         self.class.set(self.number, Slot::Free);
@@ -320,6 +316,7 @@ impl<T: Operations> Drop for Minor<T> {
 /// `dev` is a registered device of `minor.class`, whose driver data points to `*data`.
 pub(crate) struct Node<T: Operations> {
     dev: NonNull<bindings::device>,
+    views: Option<debugfs::Dir>,
     minor: Minor<T>,
     _data: Arc<T>,
 }
@@ -330,10 +327,16 @@ unsafe impl<T: Operations> Send for Node<T> {}
 unsafe impl<T: Operations> Sync for Node<T> {}
 
 impl<T: Operations> Node<T> {
-    /// Makes a node for `data`, whose number is `minor`, below `parent` in sysfs. Sleeps.
+    /// Makes a node for `data`, whose number is `minor`, below `parent` in sysfs, and its files below
+    /// `views` in debugfs, for which there may be no memory. Sleeps.
     ///
     /// Errors: `ENOMEM`.
-    pub(crate) fn new(minor: Minor<T>, parent: &Device, data: Arc<T>) -> Result<Self> {
+    pub(crate) fn new(
+        minor: Minor<T>,
+        parent: &Device,
+        data: Arc<T>,
+        views: Arc<debugfs::Dir>,
+    ) -> Result<Self> {
         // SAFETY: Class and numbers are registered by their invariants. `parent` is valid
         // (CAST: `Device` is transparent). The driver data stays valid until the device is
         // unregistered in `drop()`: `_data` keeps it. The format takes a string and an unsigned.
@@ -349,9 +352,12 @@ impl<T: Operations> Node<T> {
                 minor.number as c_uint,
             )
         })?;
+        // SAFETY: Registered just above, with a `T` as its driver data; `drop()` removes the views first.
+        let views = unsafe { debugfs::Dir::for_device(views, dev, T::views()) };
         // INVARIANT: Registered just above.
         Ok(Self {
             dev: NonNull::new(dev).ok_or(ENOMEM)?,
+            views: Some(views),
             minor,
             _data: data,
         })
@@ -384,6 +390,7 @@ impl<T: Operations> Node<T> {
 
 impl<T: Operations> Drop for Node<T> {
     fn drop(&mut self) {
+        self.views = None;
         // No open may find the data any more, then the node goes, and only then the number is free.
         self.minor.class.set(self.minor.number, Slot::Gone);
         // SAFETY: Registered by the type invariants.
