@@ -37,7 +37,7 @@ unsafe impl Send for AnonInode {}
 // SAFETY: As above.
 unsafe impl Sync for AnonInode {}
 
-/// File operations of a file that is put before anybody sees it.
+/// File operations of a file that is gone before anybody sees it.
 struct NoOperations(bindings::file_operations);
 
 // SAFETY: It is never written.
@@ -64,12 +64,15 @@ impl AnonInode {
                 core::ptr::null(),
             )
         })?;
-        // SAFETY: `file` is a file of ours alone, with an inode; the reference that is taken
-        // outlives it.
+        // Not `fput()`, which leaves the work to the task's return to user space: the module, and the
+        // operations in it, may be gone by then.
+        //
+        // SAFETY: `file` has an inode, and its only reference is ours; the reference to the inode
+        // outlives it. No lock is held that releasing an anonymous inode's file takes.
         let inode = unsafe {
             let inode = (*file).f_inode;
             bindings::ihold(inode);
-            bindings::fput(file);
+            bindings::__fput_sync(file);
             inode
         };
         // INVARIANT: The reference was taken just above; nothing maps it yet.

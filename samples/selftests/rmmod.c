@@ -8,13 +8,17 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fuse.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
@@ -252,6 +256,169 @@ TEST_F(held, mapping)
 	EXPECT_EQ(-EAGAIN, rdax_unload_module());
 	munmap(map, SZ_2M);
 	EXPECT_EQ(0, unload_soon());
+}
+
+/*
+ * A task that has written to a file in sysfs, and has not returned to user space:
+ * sendfile() from a file of a FUSE server that does not answer the second read.
+ * What the kernel leaves to the return (fput()) must not be ours.
+ */
+
+struct server {
+	const char *text;		/* what the file contains */
+	int dev, asked, go;
+};
+
+static void reply(int dev, uint64_t unique, int error, const void *data, size_t len)
+{
+	char buf[SZ_4K];
+	struct fuse_out_header out = { sizeof(out) + len, error, unique };
+
+	memcpy(buf, &out, sizeof(out));
+	memcpy(buf + sizeof(out), data, len);
+	if (write(dev, buf, out.len) != out.len && errno != ENOENT)
+		_exit(1);
+}
+
+static void serve_read(struct server *s, uint64_t unique, uint64_t offset)
+{
+	char byte = 0;
+
+	if (!offset) {
+		reply(s->dev, unique, 0, s->text, strlen(s->text));
+		return;
+	}
+	if (write(s->asked, &byte, 1) != 1 || read(s->go, &byte, 1) < 0)
+		_exit(1);
+	reply(s->dev, unique, 0, "", 0);
+}
+
+static void serve(struct server *s)
+{
+	static char buf[FUSE_MIN_READ_BUFFER + SZ_4K];
+	struct fuse_in_header in;
+	struct fuse_attr attr = { .ino = 2, .size = SZ_4K, .mode = S_IFREG | 0444, .nlink = 1 };
+	struct fuse_attr root = { .ino = 1, .mode = S_IFDIR | 0755, .nlink = 1 };
+
+	while (read(s->dev, buf, sizeof(buf)) > 0) {
+		const void *arg = buf + sizeof(in);
+
+		memcpy(&in, buf, sizeof(in));
+		switch (in.opcode) {
+		case FUSE_INIT: {
+			struct fuse_init_out out = { .major = 7, .minor = 31, .max_write = SZ_4K };
+
+			reply(s->dev, in.unique, 0, &out, sizeof(out));
+			break;
+		}
+		case FUSE_LOOKUP: {
+			struct fuse_entry_out out = { .nodeid = 2, .attr = attr };
+
+			reply(s->dev, in.unique, 0, &out, sizeof(out));
+			break;
+		}
+		case FUSE_GETATTR: {
+			struct fuse_attr_out out = { .attr = in.nodeid == 1 ? root : attr };
+
+			reply(s->dev, in.unique, 0, &out, sizeof(out));
+			break;
+		}
+		case FUSE_OPEN: {
+			struct fuse_open_out out = { .open_flags = FOPEN_DIRECT_IO };
+
+			reply(s->dev, in.unique, 0, &out, sizeof(out));
+			break;
+		}
+		case FUSE_READ:
+			serve_read(s, in.unique, ((const struct fuse_read_in *)arg)->offset);
+			break;
+		case FUSE_FORGET:
+		case FUSE_BATCH_FORGET:
+		case FUSE_INTERRUPT:
+			break;
+		default:
+			reply(s->dev, in.unique, -EOPNOTSUPP, "", 0);
+		}
+	}
+}
+
+#define MOUNT	"/tmp/rdax-rmmod"
+
+static int send_it(const char *to)
+{
+	/* O_DIRECT: splice() reads what is asked for, and no page ahead. */
+	int in = open(MOUNT "/text", O_RDONLY | O_DIRECT), out = open(to, O_WRONLY);
+	ssize_t n;
+
+	if (in < 0 || out < 0)
+		return 1;
+	n = sendfile(out, in, NULL, SZ_4K);
+	return n > 0 ? 0 : 2;
+}
+
+/* Writes `text` to the file `to`, and unloads the module before the write returns. */
+static void unload_during_write(struct __test_metadata *_metadata, const char *to,
+				const char *text)
+{
+	int asked[2], go[2], status;
+	char options[64], byte;
+	struct server s = { .text = text };
+	pid_t server, sender;
+
+	s.dev = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+	if (s.dev < 0)
+		SKIP(return, "there is no FUSE");
+	mkdir(MOUNT, 0755);
+	snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0", s.dev);
+	ASSERT_EQ(0, mount("rdax", MOUNT, "fuse", MS_NOSUID | MS_NODEV, options));
+	ASSERT_EQ(0, pipe(asked));
+	ASSERT_EQ(0, pipe(go));
+	s.asked = asked[1];
+	s.go = go[0];
+	server = fork();
+	if (!server) {
+		close(go[1]);
+		serve(&s);
+		_exit(0);
+	}
+	close(s.dev);
+	close(go[0]);
+	sender = fork();
+	if (!sender) {
+		close(s.dev);
+		close(asked[1]);
+		close(go[1]);
+		_exit(send_it(to));
+	}
+	close(asked[1]);
+	/* It has written, and asks for more. */
+	EXPECT_EQ(1, read(asked[0], &byte, 1));
+	EXPECT_TRUE(rdax_bound());
+	EXPECT_EQ(0, rdax_unload_module());
+	EXPECT_FALSE(loaded());
+	close(go[1]);
+	EXPECT_EQ(sender, waitpid(sender, &status, 0));
+	EXPECT_TRUE(WIFEXITED(status) && !WEXITSTATUS(status)) TH_LOG("status %#x", status);
+	umount2(MOUNT, MNT_DETACH);
+	EXPECT_EQ(server, waitpid(server, &status, 0));
+	close(asked[0]);
+	rmdir(MOUNT);
+}
+
+TEST_F(held, bind_under_way)
+{
+	ASSERT_EQ(0, rdax_unbind());
+	unload_during_write(_metadata, ND_DRIVER "/bind", rdax_ns());
+}
+
+TEST_F(held, create_under_way)
+{
+	unload_during_write(_metadata, self->create, "1");
+}
+
+TEST_F(held, resize_under_way)
+{
+	unload_during_write(_metadata, RDAX_CLASS "/size", "2M");
 }
 
 int main(int argc, char **argv)
