@@ -77,7 +77,7 @@ bool rust_helper_vmf_follows(const struct vm_fault *vmf);
 int rust_helper_nvdimm_read_bytes(struct nd_namespace_common *ndns,
 				  resource_size_t offset, void *buf, size_t size);
 int rust_helper_dev_to_node(const struct device *dev);
-bool rust_helper_current_is_kthread(void);
+bool rust_helper_nd_driver_matches(const struct device_driver *drv, struct device *dev);
 
 /* params.c */
 bool rust_helper_param_upgrade(void);

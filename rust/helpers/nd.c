@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 #include <linux/device.h>
+#include <linux/device/bus.h>
 #include <linux/nd.h>
-#include <linux/sched.h>
 
 int rust_helper_nvdimm_read_bytes(struct nd_namespace_common *ndns,
 				  resource_size_t offset, void *buf, size_t size)
@@ -20,7 +20,8 @@ const char *rust_helper_dev_name(const struct device *dev)
 	return dev_name(dev);
 }
 
-bool rust_helper_current_is_kthread(void)
+/* As driver_match_device() of drivers/base/base.h. */
+bool rust_helper_nd_driver_matches(const struct device_driver *drv, struct device *dev)
 {
-	return current->flags & PF_KTHREAD;
+	return drv->bus->match(dev, drv) > 0;
 }

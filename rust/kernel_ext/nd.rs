@@ -25,7 +25,10 @@ use core::{
     marker::PhantomData,
     num::NonZero,
     ops::Deref,
-    ptr, //
+    ptr::{
+        self,
+        NonNull, //
+    }, //
 };
 use kernel::{
     container_of,
@@ -35,16 +38,16 @@ use kernel::{
         from_result,
         to_result, //
     },
+    new_mutex,
     prelude::*,
     static_lock_class,
+    str::as_char_ptr_in_const_context,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
         Arc,
+        Mutex,
         SetOnce, //
     },
+    task::Pid,
     types::{
         ForeignOwnable,
         Opaque, //
@@ -62,9 +65,10 @@ fn name(device: &Device) -> &CStr {
 /// Who asked for a namespace to be bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// Nobody: the bus offers what it has when a driver or a namespace appears.
+    /// Nobody who named this driver: the bus offers what it has when a driver or a namespace appears,
+    /// or when its `drivers_probe` is written.
     Bus,
-    /// A user, by a write to the driver's `bind` file (or the bus's `drivers_probe`).
+    /// A user, by a write to the driver's `bind` file.
     User,
 }
 
@@ -107,24 +111,50 @@ pub(crate) struct Registration<T: Driver> {
     #[pin]
     inner: Opaque<bindings::nd_device_driver>,
     driver: T,
-    /// Registering is over: what is probed while this is clear, the bus offers by itself.
-    registered: Atomic<bool>,
+    /// What users are asking for.
+    #[pin]
+    asked: Mutex<KVec<Asked>>,
 }
 
 // SAFETY: A driver may be registered and unregistered from any thread.
 unsafe impl<T: Driver> Send for Registration<T> {}
-// SAFETY: `driver` is `Sync`, and there is no method on `&self` that uses `inner`.
+// SAFETY: `driver` is `Sync`, `asked` is behind a mutex, and there is no method on `&self` that uses
+// `inner`.
 unsafe impl<T: Driver> Sync for Registration<T> {}
+
+/// A write to `bind` that is under way: the task that writes, and the device that it named.
+///
+/// Only in that task, and for that device, a probe is what the user has asked for. The context alone
+/// does not tell: the driver core probes a new device in the context of whoever made it appear where
+/// `async_schedule()` has no memory, or too much to do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Asked {
+    task: Pid,
+    /// The address, which is not used as one.
+    device: usize,
+}
+
+impl Asked {
+    fn here(dev: *mut bindings::device) -> Self {
+        Self {
+            task: current!().pid(),
+            device: dev as usize,
+        }
+    }
+}
 
 impl<T: Driver> Registration<T> {
     /// Registers `driver`. Every namespace that has no driver is offered to it before this returns,
     /// with [`Origin::Bus`].
     ///
+    /// The driver's files `bind` and `unbind` are ours ([`BindFiles`]), and work as those of other
+    /// drivers.
+    ///
     /// Sleeps. Errors: those of `driver_register()`.
     pub(crate) fn new(driver: T, module: &'static ThisModule) -> impl PinInit<Self, Error> {
-        try_pin_init!(&this in Self {
+        try_pin_init!(Self {
             driver,
-            registered: Atomic::new(false),
+            asked <- new_mutex!(KVec::new(), "rdax_asked"),
             // INVARIANT: Registered here, in this `Registration`, or construction fails. The
             // other fields are initialised: probing begins at once.
             inner <- Opaque::try_ffi_init(move |slot: *mut bindings::nd_device_driver| {
@@ -136,6 +166,9 @@ impl<T: Driver> Registration<T> {
                     // What is bound is decided in the context of whoever asks for it.
                     (*slot).drv.probe_type = bindings::probe_type_PROBE_FORCE_SYNCHRONOUS;
                     (*slot).drv.dev_groups = T::groups().as_ptr();
+                    (*slot).drv.suppress_bind_attrs = true;
+                    // CAST: The list is only read; C has no const there.
+                    (*slot).drv.groups = BindFiles::<T>::GROUPS.as_ptr().cast_mut();
                     (*slot).type_ = (bindings::nd_driver_flags_ND_DRIVER_NAMESPACE_IO
                         | bindings::nd_driver_flags_ND_DRIVER_NAMESPACE_PMEM) as usize;
                     (*slot).probe = Some(Self::probe_callback);
@@ -149,24 +182,48 @@ impl<T: Driver> Registration<T> {
                     ))
                 }
             }),
-            _: {
-                // SAFETY: `registered` was initialised above.
-                let registered = unsafe { &(*this.as_ptr()).registered };
-                registered.store(true, Relaxed);
-            },
         })
     }
 
     /// # Safety
     ///
-    /// `dev` must be bound, or being bound, to a driver registered by a `Registration<T>`.
-    unsafe fn from_device<'a>(dev: *mut bindings::device) -> &'a Self {
-        // SAFETY: `dev->driver` is that driver; it lies in an `nd_device_driver`, and that in a
-        // `Registration<T>` by the type invariants (CAST: `Opaque` is transparent).
+    /// `drv` must be a driver registered by a `Registration<T>`.
+    unsafe fn from_driver<'a>(drv: *const bindings::device_driver) -> &'a Self {
+        // SAFETY: The driver lies in an `nd_device_driver`, and that in a `Registration<T>` by the type
+        // invariants (CAST: `Opaque` is transparent).
         unsafe {
-            let drv = container_of!((*dev).driver, bindings::nd_device_driver, drv);
+            let drv = container_of!(drv, bindings::nd_device_driver, drv);
             &*container_of!(drv.cast::<Opaque<_>>(), Self, inner)
         }
+    }
+
+    /// Who asks for `dev`, which is being probed in this context.
+    fn origin(&self, dev: *mut bindings::device) -> Origin {
+        match self.asked.lock().contains(&Asked::here(dev)) {
+            true => Origin::User,
+            false => Origin::Bus,
+        }
+    }
+
+    /// Binds `dev` because a user has asked for it. Sleeps.
+    ///
+    /// Errors: those of `device_driver_attach()`, `ENOMEM`.
+    ///
+    /// # Safety
+    ///
+    /// `drv` is the driver of this registration, and `dev` a valid device on its bus.
+    unsafe fn attach(
+        &self,
+        drv: *mut bindings::device_driver,
+        dev: *mut bindings::device,
+    ) -> Result {
+        let asked = Asked::here(dev);
+        self.asked.lock().push(asked, GFP_KERNEL)?;
+        // SAFETY: By the requirements of this function.
+        let attached = to_result(unsafe { bindings::device_driver_attach(drv, dev) });
+        // A task has one write under way, so that there is one of its own.
+        self.asked.lock().retain(|other| *other != asked);
+        attached
     }
 
     /// # Safety
@@ -174,16 +231,11 @@ impl<T: Driver> Registration<T> {
     /// `dev` is being bound to a driver registered by a `Registration<T>`, with its lock held.
     unsafe extern "C" fn probe_callback(dev: *mut bindings::device) -> c_int {
         // SAFETY: By the requirements of this function.
-        let this = unsafe { Self::from_device(dev) };
+        let this = unsafe { Self::from_driver((*dev).driver) };
         from_result(|| {
+            let wants = |name: &CStr| this.driver.wants(name, this.origin(dev));
             // SAFETY: The bus hands in a valid device, and holds its lock.
-            let namespace = unsafe {
-                Namespace::new(
-                    dev,
-                    |name, origin| this.driver.wants(name, origin),
-                    this.registered.load(Relaxed),
-                )
-            }?;
+            let namespace = unsafe { Namespace::new(dev, wants) }?;
             let data = this.driver.probe(&namespace)?;
             // SAFETY: `dev` is valid, and its driver data is ours while it is bound.
             unsafe { bindings::dev_set_drvdata(dev, data.into_foreign()) };
@@ -248,6 +300,125 @@ impl<T: Driver> PinnedDrop for Registration<T> {
         // SAFETY: Registered by the type invariants. All its devices are unbound when this
         // returns.
         unsafe { bindings::driver_unregister(&raw mut (*self.inner.get()).drv) };
+    }
+}
+
+/// The files `bind` and `unbind` in the directory of a driver, in place of the driver core's.
+///
+/// They do what those do (`bind_store()` and `unbind_store()` in `drivers/base/bus.c`); besides,
+/// `bind` lets the driver know that it was asked for this device.
+struct BindFiles<T>(PhantomData<T>);
+
+impl<T: Driver> BindFiles<T> {
+    const BIND: &'static bindings::driver_attribute = &Self::file(c"bind", Self::bind);
+    const UNBIND: &'static bindings::driver_attribute = &Self::file(c"unbind", Self::unbind);
+
+    const FILES: &'static [*mut bindings::attribute; 3] = &[
+        // CAST: The attributes are only read; C has no const there.
+        ptr::from_ref(&Self::BIND.attr).cast_mut(),
+        ptr::from_ref(&Self::UNBIND.attr).cast_mut(),
+        ptr::null_mut(),
+    ];
+
+    const GROUP: &'static bindings::attribute_group = &{
+        let mut group: bindings::attribute_group = pin_init::zeroed();
+        group.__bindgen_anon_2 = bindings::attribute_group__bindgen_ty_2 {
+            // CAST: As above.
+            attrs: Self::FILES.as_ptr().cast_mut(),
+        };
+        group
+    };
+
+    const GROUPS: &'static [*const bindings::attribute_group; 2] =
+        &[ptr::from_ref(Self::GROUP), ptr::null()];
+
+    const fn file(
+        name: &'static CStr,
+        store: unsafe extern "C" fn(*mut bindings::device_driver, *const c_char, usize) -> isize,
+    ) -> bindings::driver_attribute {
+        let mut file: bindings::driver_attribute = pin_init::zeroed();
+        file.attr.name = as_char_ptr_in_const_context(name);
+        file.attr.mode = 0o200;
+        file.store = Some(store);
+        file
+    }
+
+    /// # Safety
+    ///
+    /// `drv` is a driver registered by a `Registration<T>`, and `name` a C string of `len` bytes.
+    unsafe extern "C" fn bind(
+        drv: *mut bindings::device_driver,
+        name: *const c_char,
+        len: usize,
+    ) -> isize {
+        from_result(|| {
+            // SAFETY: By the requirements of this function, for all three.
+            unsafe {
+                let dev = BusDevice::find(drv, name)?;
+                if !bindings::nd_driver_matches(drv, dev.0.as_ptr()) {
+                    return Err(ENODEV);
+                }
+                Registration::<T>::from_driver(drv).attach(drv, dev.0.as_ptr())?;
+            }
+            Ok(len as isize)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// As [`Self::bind`].
+    unsafe extern "C" fn unbind(
+        drv: *mut bindings::device_driver,
+        name: *const c_char,
+        len: usize,
+    ) -> isize {
+        from_result(|| {
+            // SAFETY: By the requirements of this function. As in the driver core, the device's driver
+            // is looked at without the device's lock.
+            unsafe {
+                let dev = BusDevice::find(drv, name)?;
+                if !ptr::addr_eq((*dev.0.as_ptr()).driver, drv) {
+                    return Err(ENODEV);
+                }
+                bindings::device_release_driver(dev.0.as_ptr());
+            }
+            Ok(len as isize)
+        })
+    }
+}
+
+/// A device that was found on a bus.
+///
+/// # Invariants
+///
+/// The device is valid, and this owns a reference to it.
+struct BusDevice(NonNull<bindings::device>);
+
+impl BusDevice {
+    /// The device of that name on the bus of `drv`. Errors: `ENODEV`.
+    ///
+    /// # Safety
+    ///
+    /// `drv` is registered, and `name` a C string.
+    unsafe fn find(drv: *mut bindings::device_driver, name: *const c_char) -> Result<Self> {
+        // SAFETY: By the requirements of this function. The match function is what takes a name.
+        let dev = unsafe {
+            bindings::bus_find_device(
+                (*drv).bus,
+                ptr::null_mut(),
+                name.cast(),
+                Some(bindings::device_match_name),
+            )
+        };
+        // INVARIANT: `bus_find_device()` took the reference.
+        Ok(Self(NonNull::new(dev).ok_or(ENODEV)?))
+    }
+}
+
+impl Drop for BusDevice {
+    fn drop(&mut self) {
+        // SAFETY: This owns a reference by the type invariants.
+        unsafe { bindings::put_device(self.0.as_ptr()) };
     }
 }
 
@@ -438,11 +609,7 @@ impl Namespace<'_> {
     /// # Safety
     ///
     /// `dev` must be a device on the nd bus being bound to this driver.
-    unsafe fn new(
-        dev: *mut bindings::device,
-        wants: impl FnOnce(&CStr, Origin) -> bool,
-        registered: bool,
-    ) -> Result<Self> {
+    unsafe fn new(dev: *mut bindings::device, wants: impl FnOnce(&CStr) -> bool) -> Result<Self> {
         // btt and pfn devices have the same type number on the bus, and are no
         // `nd_namespace_common` (`to_nd_device_type()`). Their device types are not exported.
         //
@@ -452,16 +619,9 @@ impl Namespace<'_> {
             return Err(ENODEV);
         }
 
-        // SAFETY: The C function takes nothing.
-        let origin = if !registered || unsafe { bindings::current_is_kthread() } {
-            // libnvdimm registers namespaces from its async domain.
-            Origin::Bus
-        } else {
-            Origin::User
-        };
         // SAFETY: `dev` is valid.
         let device: &Device = unsafe { Device::from_raw(dev) };
-        if !wants(name(device), origin) {
+        if !wants(name(device)) {
             return Err(ENODEV);
         }
 

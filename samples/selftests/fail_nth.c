@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@
 #include "uapi/rdax.h"
 
 #define DEBUGFS	"/sys/kernel/debug"
+#define REGION_DRIVER	"/sys/bus/nd/drivers/nd_region"
 /* More places than an operation has; each try uses nodes and page tables of its own. */
 #define MOST	60
 #define STRIDE	(32 * SZ_2M)
@@ -729,6 +731,80 @@ TEST_F_TIMEOUT(fail_nth, first, 120)
 		SKIP(return, "also what tells them to fail needs memory");
 	each_try(_metadata, &self->try, variant, &means, variant->fault ? 9 : 4 * MOST,
 		 variant->oom_by_few);
+}
+
+/* Where a function of the kernel begins, and where the next one does. */
+static bool function_at(const char *name, unsigned long *start, unsigned long *end)
+{
+	static unsigned long all[1 << 19];
+	char line[512], symbol[256];
+	FILE *f = fopen("/proc/kallsyms", "r");
+	size_t n = 0;
+
+	*start = 0;
+	while (f && n < ARRAY_SIZE(all) && fgets(line, sizeof(line), f)) {
+		/* Functions, which are not modules'. */
+		if (sscanf(line, "%lx %*[tT] %255s", &all[n], symbol) != 2)
+			continue;
+		if (!strcmp(symbol, name))
+			*start = all[n];
+		n++;
+	}
+	if (f)
+		fclose(f);
+	*end = -1UL;
+	for (size_t i = 0; i < n; i++)
+		if (all[i] > *start && all[i] < *end)
+			*end = all[i];
+	return *start;
+}
+
+/*
+ * libnvdimm registers a namespace asynchronously, and in the context of whoever
+ * makes it appear if there is no memory for that. A user who binds a region has
+ * not asked for its namespaces.
+ */
+TEST(registered_in_a_users_context)
+{
+	char path[128], region[PATH_MAX], text[32];
+	unsigned long start, end;
+	struct try t = { .fd = -1 };
+	bool failed = true;
+	int n;
+
+	if (!region_other())
+		SKIP(return, "no other namespace is named");
+	ASSERT_EQ(0, use(region_other()));
+	if (rdax_bound())
+		ASSERT_EQ(0, rdax_unbind());
+	snprintf(path, sizeof(path), ND_DEVICES "/%s/..", rdax_ns());
+	ASSERT_NE(NULL, realpath(path, region));
+	ASSERT_TRUE(function_at("async_schedule_node_domain", &start, &end));
+	t.nth = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	ASSERT_GE(t.nth, 0);
+	snprintf(text, sizeof(text), "%lu", end);
+	ASSERT_EQ(0, set("failslab", "require-end", text));
+	snprintf(text, sizeof(text), "%lu", start);
+	ASSERT_EQ(0, set("failslab", "require-start", text));
+
+	for (n = 1; failed && n < MOST; n++) {
+		ASSERT_EQ(0, write_here(REGION_DRIVER "/unbind", strrchr(region, '/') + 1));
+		ASSERT_TRUE(arm(&t, n));
+		EXPECT_EQ(0, write_here(REGION_DRIVER "/bind", strrchr(region, '/') + 1));
+		ASSERT_TRUE(disarm(&t, &failed));
+		/* What was not registered there is by now, or soon. */
+		for (int i = 0; i < 1000 && access(path, F_OK); i++)
+			usleep(1000);
+		EXPECT_EQ(0, access(path, F_OK));
+		EXPECT_FALSE(rdax_bound()) TH_LOG("after place %d", n);
+	}
+	/* The namespace, and what is to become another, a btt, a pfn and a dax device. */
+	EXPECT_LE(3, n);
+	EXPECT_FALSE(failed);
+	EXPECT_EQ(0, rdax_bind());
+	EXPECT_EQ(0, rdax_unbind());
+	only_the_module(false);
+	close(t.nth);
 }
 
 int main(int argc, char **argv)

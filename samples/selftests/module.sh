@@ -7,10 +7,14 @@
 
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
-ktap_set_plan 20
+ktap_set_plan 26
 
 devices() {
 	find "$DEVICES/" -mindepth 1 | wc -l
+}
+
+not() {
+	! "$@"
 }
 
 no_nodes() {
@@ -23,6 +27,16 @@ check "loading makes no node" no_nodes
 expect "loading takes no $NS" "" driver_of "$NS"
 # A driver that accepts libnvdimm's seed devices gets new ones without end.
 expect "loading makes no seed devices" "$before" devices
+# As where libnvdimm registers a namespace in the context of whoever makes it
+# appear: a probe by the bus, in a user's context. Another driver may take it.
+offered=$(poke write /sys/bus/nd/drivers_probe "$NS")
+check "what the bus offers in a user's context is not taken ($offered)" not bound "$NS"
+[ -z "$(driver_of "$NS")" ] || poke write "$DEVICES/$NS/driver/unbind" "$NS" >/dev/null
+expect "bind takes what it names" ok bind "$NS"
+check "it is bound" bound "$NS"
+expect "unbind lets go of it" ok unbind "$NS"
+expect "unbind of what is not bound" ENODEV unbind "$NS"
+expect "bind of what there is not" ENODEV bind namespace99.9
 check "rmmod" unload
 
 if [ -e "$DEVICES/$NS2" ]; then
