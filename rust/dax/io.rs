@@ -4,6 +4,11 @@
 //!
 //! The user's buffer may be a mapping of this very device, or one whose faults are served by a program
 //! that takes its time. So nothing is held while it faults in: neither a lock nor the device.
+//!
+//! A copy goes directly between the media and the user's memory, with two exceptions, which go through a
+//! buffer of the kernel. Bad blocks are cleared only when all the bytes that overwrite them are at hand. And
+//! where a direct copy makes no progress although its memory was faulted in, a copy that may fault, with
+//! nothing held, tells whether it ever will.
 
 use super::{
     device::{
@@ -19,6 +24,7 @@ use super::{
     unmap::unmap_entry, //
 };
 use crate::kernel_ext::{
+    badblocks::BLOCK,
     iov,
     kiocb::Kiocb,
     task, //
@@ -35,10 +41,18 @@ use kernel::{
 /// The most bytes of one step, between which a signal is seen and the device may go.
 const STEP: usize = Order::PMD.bytes();
 
+/// The most bytes that go through a buffer at once. A multiple of the size of a bad block.
+const BUFFER: usize = Order::PTE.bytes();
+
 /// A copy between the media and the user's memory.
 trait Transfer {
     /// How many bytes are left to copy.
     fn left(&self) -> usize;
+
+    /// Whether the next bytes, at `at` bytes of the media, must go through a buffer.
+    fn needs_buffer(&self, _live: &Live, _at: u64) -> bool {
+        false
+    }
 
     /// Copies up to `len` bytes, not 0, at `at` bytes of the media; returns how many. None, when the
     /// user's memory is absent.
@@ -50,6 +64,10 @@ trait Transfer {
     /// Makes the next `len` bytes of the user's memory present, or the first of them; returns how many.
     /// Faults.
     fn fault_in(&mut self, len: usize) -> Result<usize>;
+
+    /// Copies up to `len` bytes, not 0, at `offset` bytes of the device through a buffer; returns how many.
+    /// None at the end of the device. Faults, while it does not hold the device.
+    fn copy_by_buffer(&mut self, device: &Device, offset: u64, len: usize) -> Result<usize>;
 }
 
 struct Read<'a, 'data>(&'a mut IovIterDest<'data>);
@@ -72,25 +90,34 @@ impl Transfer for Read<'_, '_> {
     fn fault_in(&mut self, len: usize) -> Result<usize> {
         iov::fault_in_writeable(self.0, len)
     }
+
+    fn copy_by_buffer(&mut self, device: &Device, offset: u64, len: usize) -> Result<usize> {
+        // Not past the end of a block, so that one that can't be read costs no other.
+        let len = len.min((BLOCK - offset % BLOCK) as usize);
+        let mut buf = KVec::with_capacity(len, GFP_KERNEL)?;
+        let to = buf.spare_capacity_mut().get_mut(..len).ok_or(EINVAL)?;
+        let bytes = read_to_kernel(device, offset, to)?;
+        match self.0.copy_to_iter(bytes) {
+            0 if !bytes.is_empty() => Err(EFAULT),
+            copied => Ok(copied),
+        }
+    }
 }
 
-struct Write<'a, 'data> {
-    from: &'a mut IovIterSource<'data>,
-    /// Clearing bad blocks takes its time.
-    may_clear: bool,
-}
+struct Write<'a, 'data>(&'a mut IovIterSource<'data>);
 
 impl Transfer for Write<'_, '_> {
     fn left(&self) -> usize {
-        self.from.len()
+        self.0.len()
+    }
+
+    fn needs_buffer(&self, live: &Live, at: u64) -> bool {
+        live.media().good(at, 1) == 0
     }
 
     fn copy(&mut self, live: &Live, at: u64, len: usize) -> Result<usize> {
-        if !self.may_clear && live.media().is_bad(at, len) {
-            return Err(EAGAIN);
-        }
-        let len = live.media().prepare_write(at, len)?;
-        live.media().copy_from_iter(at, len, self.from)
+        let good = live.media().good(at, len);
+        live.media().copy_from_iter(at, good, self.0)
     }
 
     fn done(&mut self, device: &Device, live: &Live, offset: u64, len: usize) {
@@ -99,7 +126,23 @@ impl Transfer for Write<'_, '_> {
     }
 
     fn fault_in(&mut self, len: usize) -> Result<usize> {
-        iov::fault_in_readable(self.from, len)
+        iov::fault_in_readable(self.0, len)
+    }
+
+    fn copy_by_buffer(&mut self, device: &Device, offset: u64, len: usize) -> Result<usize> {
+        let mut buf = KVec::from_elem(0, len.min(BUFFER), GFP_KERNEL)?;
+        let wanted = buf.len();
+        let taken = iov::take(self.0, &mut buf);
+        buf.truncate(taken.len());
+        let absent = taken.len() < wanted;
+        let written = match write_from_kernel(device, offset, &buf) {
+            // The user's memory ends in a block that would have been overwritten as a whole.
+            _ if buf.is_empty() => Err(EFAULT),
+            Err(EIO) if absent => Err(EFAULT),
+            written => written,
+        }?;
+        taken.keep(written);
+        Ok(written)
     }
 }
 
@@ -130,8 +173,7 @@ pub(crate) fn write(
     if !from.is_empty() && (kiocb.is_append() || kiocb.pos() >= size) {
         return Err(ENOSPC);
     }
-    let may_clear = !kiocb.is_nowait();
-    let done = transfer(device, kiocb, Write { from, may_clear })?;
+    let done = transfer(device, kiocb, Write(from))?;
     if done == 0 && !from.is_empty() {
         // It has shrunk since.
         return Err(ENOSPC);
@@ -161,6 +203,7 @@ fn transfer(device: &Device, kiocb: &mut Kiocb<'_>, mut copy: impl Transfer) -> 
 /// Copies some bytes, and returns how many; none at the end of the device, or when none are left.
 fn step(device: &Device, kiocb: &mut Kiocb<'_>, copy: &mut impl Transfer) -> Result<usize> {
     let mut most = STEP;
+    let mut faulted_in = false;
     loop {
         let live = device.live().ok_or(ENXIO)?;
         let offset = kiocb.pos();
@@ -169,21 +212,32 @@ fn step(device: &Device, kiocb: &mut Kiocb<'_>, copy: &mut impl Transfer) -> Res
         let Some((at, len)) = located.filter(|&(_, len)| len != 0) else {
             return Ok(0);
         };
-        let copied = copy.copy(&live, at, len)?;
-        copy.done(device, &live, offset, len);
+        let buffered = copy.needs_buffer(&live, at);
+        let mut copied = 0;
+        if !buffered {
+            copied = copy.copy(&live, at, len)?;
+            copy.done(device, &live, offset, len);
+        }
         drop(live);
-        if copied != 0 {
-            kiocb.advance(copied);
-            return Ok(copied);
+        if copied == 0 {
+            if kiocb.is_nowait() {
+                return Err(EAGAIN);
+            }
+            if task::fatal_signal_pending() {
+                return Err(EINTR);
+            }
+            if !buffered && !faulted_in {
+                // No more than that: a copy that meets an absent byte may copy none of those before it.
+                most = copy.fault_in(len)?;
+                faulted_in = true;
+                continue;
+            }
+            // Whether the memory is gone again, or can't be accessed although it is present (a shadow
+            // stack), a copy that may fault makes progress or fails.
+            copied = copy.copy_by_buffer(device, offset, len)?;
         }
-        if kiocb.is_nowait() {
-            return Err(EAGAIN);
-        }
-        if task::fatal_signal_pending() {
-            return Err(EINTR);
-        }
-        // No more than that: a copy that meets an absent byte may copy none of those before it.
-        most = copy.fault_in(len)?;
+        kiocb.advance(copied);
+        return Ok(copied);
     }
 }
 
@@ -205,26 +259,55 @@ fn fill_holes(device: &Device, live: &Live, offset: u64, len: usize) {
     }
 }
 
+/// Reads at `offset` bytes into `to`, and returns the part of it that was read: none at the end of the
+/// device.
+///
+/// Process context; sleeps. Errors: `ENXIO` when the device is gone, `EIO` at a bad block.
+fn read_to_kernel<'a>(
+    device: &Device,
+    offset: u64,
+    to: &'a mut [MaybeUninit<u8>],
+) -> Result<&'a mut [u8]> {
+    let live = device.live().ok_or(ENXIO)?;
+    let located = live.layout.read().locate(offset, to.len());
+    let Some((at, len)) = located else {
+        return Ok(&mut []);
+    };
+    let len = live.media().prepare_read(at, len)?;
+    live.media().read(at, to.get_mut(..len).ok_or(EINVAL)?)
+}
+
+/// Writes the first bytes of `from` at `offset` bytes, and returns how many: none at the end of the
+/// device.
+///
+/// Process context; sleeps. Errors: `ENXIO` when the device is gone, `EIO` at a bad block that can't be
+/// cleared, or of which `from` has only a part. Nothing is written then.
+fn write_from_kernel(device: &Device, offset: u64, from: &[u8]) -> Result<usize> {
+    let live = device.live().ok_or(ENXIO)?;
+    let located = live.layout.read().locate(offset, from.len());
+    let Some((at, len)) = located else {
+        return Ok(0);
+    };
+    let written = live.media().write(at, from.get(..len).ok_or(EINVAL)?)?;
+    fill_holes(device, &live, offset, written);
+    Ok(written)
+}
+
 /// Reads at `offset` bytes for a debugger; returns how many bytes.
 ///
 /// Process context; sleeps. Errors: `ENXIO` when the device is gone, `EFBIG` beyond its end, `EIO` at a
 /// bad block.
 pub(crate) fn peek(device: &Device, offset: u64, to: &mut [MaybeUninit<u8>]) -> Result<usize> {
-    let live = device.live().ok_or(ENXIO)?;
-    let (at, len) = live.layout.read().locate(offset, to.len()).ok_or(EFBIG)?;
-    let len = live.media().prepare_read(at, len)?;
-    let to = to.get_mut(..len).ok_or(EINVAL)?;
-    live.media().read(at, to)?;
-    Ok(len)
+    match read_to_kernel(device, offset, to)?.len() {
+        0 => Err(EFBIG),
+        read => Ok(read),
+    }
 }
 
 /// Writes at `offset` bytes for a debugger, as [`peek`] reads.
 pub(crate) fn poke(device: &Device, offset: u64, from: &[u8]) -> Result<usize> {
-    let live = device.live().ok_or(ENXIO)?;
-    let (at, len) = live.layout.read().locate(offset, from.len()).ok_or(EFBIG)?;
-    let len = live.media().prepare_write(at, len)?;
-    let from = from.get(..len).ok_or(EINVAL)?;
-    live.media().write(at, from)?;
-    fill_holes(device, &live, offset, len);
-    Ok(len)
+    match write_from_kernel(device, offset, from)? {
+        0 => Err(EFBIG),
+        written => Ok(written),
+    }
 }

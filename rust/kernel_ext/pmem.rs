@@ -18,7 +18,7 @@ use super::{
 use core::{
     mem::MaybeUninit,
     num::NonZero,
-    ops::Range, //
+    ptr, //
 };
 use kernel::{
     error::to_result,
@@ -125,8 +125,8 @@ impl Media {
         self.has_cache
     }
 
-    /// Writes `len` zero bytes at `offset` bytes, and writes the CPU caches back. Sleeps. Durable after
-    /// [`Media::flush`].
+    /// Writes `len` zero bytes at `offset` bytes, clears the bad blocks that it overwrites as a whole,
+    /// and writes the CPU caches back. Sleeps. Durable after [`Media::flush`].
     ///
     /// Errors: `EFBIG` beyond the end; `EIO` at a bad block that can't be cleared: what is before it
     /// is zeroed.
@@ -134,10 +134,10 @@ impl Media {
         let mut done = 0;
         while done < len {
             let at = offset + done as u64;
-            let part = self.prepare_write(at, len - done)?;
-            let addr = self.at(at, part)?;
-            // SAFETY: `at()` has checked that the bytes are in the mapping, which is writable.
-            unsafe { bindings::memset(addr.cast(), 0, part) };
+            let part = self.overwrite(at, len - done, |addr, part| {
+                // SAFETY: `overwrite()` passes `part` bytes of the mapping, which is writable.
+                unsafe { bindings::memset(addr.cast(), 0, part) };
+            })?;
             self.write_back(at, part)?;
             done += part;
         }
@@ -180,7 +180,7 @@ impl Media {
 
     /// Copies up to `len` bytes of `from` to `offset` bytes, through the CPU caches; returns how many.
     /// Does not wait for the user's memory: it ends where that is absent. Durable after
-    /// [`Media::flush`].
+    /// [`Media::flush`]. Clears no bad blocks: [`Media::good`] tells how many bytes have none.
     ///
     /// Errors: `EFBIG` beyond the end.
     pub(crate) fn copy_from_iter(
@@ -194,10 +194,14 @@ impl Media {
         Ok(unsafe { bindings::copy_from_iter_flushcache_nofault(addr.cast(), len, from.as_raw()) })
     }
 
-    /// Copies from `offset` bytes to `to`. Any context.
+    /// Copies from `offset` bytes to `to`, and returns what is there then. Any context.
     ///
     /// Errors: `EFBIG` beyond the end; `EIO` at a machine check.
-    pub(crate) fn read(&self, offset: u64, to: &mut [MaybeUninit<u8>]) -> Result {
+    pub(crate) fn read<'a>(
+        &self,
+        offset: u64,
+        to: &'a mut [MaybeUninit<u8>],
+    ) -> Result<&'a mut [u8]> {
         let addr = self.at(offset, to.len())?;
         let len = c_uint::try_from(to.len())?;
         // SAFETY: `at()` has checked that the bytes are in the mapping; `to` is valid for writes.
@@ -205,25 +209,30 @@ impl Media {
         if left != 0 {
             return Err(EIO);
         }
-        Ok(())
+        // SAFETY: Every byte of `to` was written just above (CAST: `MaybeUninit<u8>` is transparent).
+        Ok(unsafe { &mut *(ptr::from_mut(to) as *mut [u8]) })
     }
 
-    /// Copies `from` to `offset` bytes, through the CPU caches. Any context. Durable after
-    /// [`Media::flush`].
+    /// Copies `from`, or the first part of it, to `offset` bytes, through the CPU caches; returns how
+    /// many bytes: more than 0, unless `from` is empty. Clears the bad blocks that it overwrites as a
+    /// whole. Sleeps. Durable after [`Media::flush`].
     ///
-    /// Errors: `EFBIG` beyond the end.
-    pub(crate) fn write(&self, offset: u64, from: &[u8]) -> Result {
-        let addr = self.at(offset, from.len())?;
-        // SAFETY: `at()` has checked that the bytes are in the mapping, which is writable.
-        unsafe { bindings::memcpy_flushcache(addr.cast(), from.as_ptr().cast(), from.len()) };
-        Ok(())
+    /// Errors: `EFBIG` beyond the end; `EIO` when the first block is bad and can't be cleared, or when
+    /// only a part of it would be overwritten. Nothing is written then.
+    pub(crate) fn write(&self, offset: u64, from: &[u8]) -> Result<usize> {
+        self.overwrite(offset, from.len(), |addr, len| {
+            // SAFETY: `overwrite()` passes `len` bytes of the mapping, which is writable; `len` is at
+            // most the length of `from`.
+            unsafe { bindings::memcpy_flushcache(addr.cast(), from.as_ptr().cast(), len) };
+        })
     }
 
     /// Whether the byte at `offset` can be read, or raises a machine check.
     ///
     /// Errors: `EIO` when it does.
     pub(crate) fn probe(&self, offset: u64) -> Result {
-        self.read(offset, &mut [MaybeUninit::uninit()])
+        self.read(offset, &mut [MaybeUninit::uninit()])?;
+        Ok(())
     }
 
     /// The bad blocks that are known.
@@ -234,8 +243,7 @@ impl Media {
 
     /// Whether one of `len` bytes at `offset` bytes is in a bad block.
     pub(crate) fn is_bad(&self, offset: u64, len: usize) -> bool {
-        let end = offset.saturating_add(len as u64);
-        self.bad().first_in(offset..end).is_some()
+        self.good(offset, len) != len
     }
 
     /// Takes over what libnvdimm knows of bad blocks. Sleeps.
@@ -251,56 +259,81 @@ impl Media {
         }
     }
 
-    /// How many of `len` bytes at `offset` bytes can be read: those before a bad block.
+    /// How many of `len` bytes at `offset` bytes come before the first bad block; 0 when the first byte
+    /// is in one.
+    pub(crate) fn good(&self, offset: u64, len: usize) -> usize {
+        self.bad()
+            .first_in(offset..offset.saturating_add(len as u64))
+            .map_or(len, |bad| (bad.start - offset) as usize)
+    }
+
+    /// As [`Media::good`].
     ///
-    /// Errors: `EIO` when the first is in one.
+    /// Errors: `EIO` instead of 0, when `len` is not 0.
     pub(crate) fn prepare_read(&self, offset: u64, len: usize) -> Result<usize> {
-        match self
+        match self.good(offset, len) {
+            0 if len != 0 => Err(EIO),
+            good => Ok(good),
+        }
+    }
+
+    /// Calls `write` once, with the address and the length of what can be written now of `len` bytes at
+    /// `offset` bytes, and returns that length: the bytes before a bad block, or bad blocks that are to
+    /// be overwritten as a whole, which this clears. Sleeps. More than 0, if `len` is.
+    ///
+    /// `write` has the data at hand and does not fail, so that no block is cleared and then keeps what
+    /// was there before. Readers find a block bad until its new data is in it.
+    ///
+    /// Errors: `EFBIG` beyond the end; `EIO` when blocks can't be cleared, or are to be overwritten in
+    /// part. `write` is not called then.
+    fn overwrite(
+        &self,
+        offset: u64,
+        len: usize,
+        write: impl FnOnce(*mut u8, usize),
+    ) -> Result<usize> {
+        let addr = self.at(offset, len)?;
+        let good = self.good(offset, len);
+        if good != 0 || len == 0 {
+            write(addr, good);
+            return Ok(good);
+        }
+        let bad = self
             .bad()
             .first_in(offset..offset.saturating_add(len as u64))
-        {
-            None => Ok(len),
-            Some(bad) if bad.start == offset => Err(EIO),
-            Some(bad) => Ok((bad.start - offset) as usize),
-        }
-    }
-
-    /// How many of `len` bytes at `offset` bytes can be written now: those before a bad block, or bad
-    /// blocks that are to be overwritten as a whole, which this clears. Sleeps. More than 0, if `len`
-    /// is.
-    ///
-    /// Errors: `EIO` when they can't be cleared, or are to be overwritten in part.
-    pub(crate) fn prepare_write(&self, offset: u64, len: usize) -> Result<usize> {
-        let end = offset.saturating_add(len as u64);
-        let bad = match self.bad().first_in(offset..end) {
-            None => return Ok(len),
-            Some(bad) if bad.start != offset => return Ok((bad.start - offset) as usize),
-            // By the page: firmware does not handle more reliably (drivers/nvdimm/pmem.c).
-            Some(bad) => offset..bad.end.min(offset + bindings::PAGE_SIZE as u64),
-        };
-        let behind = bad.end / BLOCK * BLOCK;
-        if offset % BLOCK != 0 || behind <= offset {
+            .map_or(len, |bad| (bad.end - offset) as usize);
+        // By the page: firmware does not handle more reliably (drivers/nvdimm/pmem.c).
+        let whole = bad.min(bindings::PAGE_SIZE) / BLOCK as usize * BLOCK as usize;
+        if offset % BLOCK != 0 || whole == 0 {
             return Err(EIO);
         }
-        self.clear_bad(offset..behind)?;
-        Ok((behind - offset) as usize)
+        let cleared = self.clear(offset, whole)?;
+        write(addr, cleared);
+        self.bad().forget(offset..offset + cleared as u64);
+        Ok(cleared)
     }
 
-    fn clear_bad(&self, bytes: Range<u64>) -> Result {
-        let len = (bytes.end - bytes.start) as usize;
-        let addr = self.at(bytes.start, len)?;
+    /// Clears bad blocks, which `offset` and `len` are multiples of; returns how many bytes of whole blocks
+    /// from `offset` on were cleared. What is in these is undefined. Sleeps.
+    ///
+    /// Errors: `EFBIG` beyond the end; `EIO` when not even the first block was cleared.
+    fn clear(&self, offset: u64, len: usize) -> Result<usize> {
+        let addr = self.at(offset, len)?;
         // SAFETY: `nsio` is valid by the type invariants.
         let cleared = unsafe {
-            let start = (*self.nsio).res.start + bytes.start;
+            let start = (*self.nsio).res.start + offset;
             bindings::nvdimm_clear_poison(&raw mut (*self.nsio).common.dev, start, len as c_uint)
         };
-        if usize::try_from(cleared) != Ok(len) {
+        // Less than `len` when the firmware stops early: the first part of the blocks is cleared then.
+        let cleared = usize::try_from(cleared).unwrap_or(0).min(len);
+        let cleared = cleared / BLOCK as usize * BLOCK as usize;
+        if cleared == 0 {
             return Err(EIO);
         }
-        // SAFETY: `at()` has checked that the bytes are in the mapping.
-        unsafe { bindings::arch_invalidate_pmem(addr.cast(), len) };
-        self.bad().forget(bytes);
-        Ok(())
+        // SAFETY: `at()` has checked that the bytes, of which there are at least `cleared`, are in the
+        // mapping.
+        unsafe { bindings::arch_invalidate_pmem(addr.cast(), cleared) };
+        Ok(cleared)
     }
 
     /// Makes durable what was written back (`nvdimm_flush()`). Sleeps.
@@ -308,6 +341,6 @@ impl Media {
     /// Errors: `EIO` and others, of regions that the host flushes (virtio-pmem).
     pub(crate) fn flush(&self) -> Result {
         // SAFETY: `region` is the enabled region, by the type invariants.
-        to_result(unsafe { bindings::nvdimm_flush(self.region, core::ptr::null_mut()) })
+        to_result(unsafe { bindings::nvdimm_flush(self.region, ptr::null_mut()) })
     }
 }

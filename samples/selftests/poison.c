@@ -9,6 +9,8 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -20,6 +22,7 @@
 #include <sys/ptrace.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -616,6 +619,191 @@ TEST_F(poison, write_over_blocks)
 	EXPECT_EQ(BLOCK, pread(self->fd, buf, SZ_4K, BAD));
 	EXPECT_TRUE(rdax_goes_bad(self->map + BAD));
 	EXPECT_EQ(6 * BLOCK, pwrite(self->fd, buf, 6 * BLOCK, BAD + BLOCK));
+	expect_good(_metadata, self->fd, 'x');
+}
+
+/*
+ * A block that a write does not overwrite as a whole stays bad. Otherwise a read
+ * would return what was there before, without an error.
+ */
+
+/* `len` bytes of 'x', and behind them memory that can't be read. */
+static char *ends_after(size_t len)
+{
+	size_t size = (len + SZ_4K - 1) / SZ_4K * SZ_4K;
+	char *at = mmap(NULL, size + SZ_4K, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			-1, 0);
+
+	if (at == MAP_FAILED || mprotect(at + size, SZ_4K, PROT_NONE))
+		return NULL;
+	memset(at, 'x', size);
+	return at + size - len;
+}
+
+TEST_F(poison, write_without_data)
+{
+	char *whole = ends_after(2 * SZ_4K), byte;
+
+	ASSERT_NE(NULL, whole);
+	ASSERT_EQ(0, report(BAD));
+	EXPECT_EQ(-1, pwrite(self->fd, ends_after(0), SZ_4K, BAD));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ(-1, pwrite(self->fd, ends_after(100), SZ_4K, BAD));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ(-1, pwrite(self->fd, ends_after(BLOCK - 1), SZ_4K, BAD));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ(BAD, lseek(self->fd, BAD, SEEK_SET));
+	EXPECT_EQ(-1, write(self->fd, ends_after(0), SZ_4K));
+	EXPECT_EQ(BAD, lseek(self->fd, 0, SEEK_CUR));
+	/* What comes before it is written. */
+	EXPECT_EQ(SZ_4K, pwrite(self->fd, ends_after(SZ_4K), 2 * SZ_4K, BAD - SZ_4K));
+	EXPECT_EQ(SZ_4K, pwrite(self->fd, ends_after(SZ_4K + 100), 2 * SZ_4K, BAD - SZ_4K));
+	EXPECT_TRUE(all(self->map + BAD - SZ_4K, 'x', SZ_4K));
+	expect_bad(_metadata, self->fd, self->map);
+	EXPECT_EQ(-1, pread(self->fd, &byte, 1, BAD + SZ_4K - 1));
+	EXPECT_TRUE(all(self->map + BAD + SZ_4K, 'c', SZ_4K));
+}
+
+/* Three whole blocks are there, and a part of the fourth. */
+TEST_F(poison, write_with_some_data)
+{
+	char buf[SZ_4K];
+
+	if (!variant->clears)
+		SKIP(return, "nothing is cleared here");
+	ASSERT_EQ(0, report(BAD));
+	EXPECT_EQ(3 * BLOCK, pwrite(self->fd, ends_after(3 * BLOCK + 100), SZ_4K, BAD));
+	EXPECT_STREQ(run(BAD + 3 * BLOCK, 5), rdax_text(BADBLOCKS));
+	EXPECT_EQ(3 * BLOCK, pread(self->fd, buf, SZ_4K, BAD));
+	EXPECT_TRUE(all(buf, 'x', 3 * BLOCK));
+	EXPECT_EQ(-1, pread(self->fd, buf, 1, BAD + 3 * BLOCK));
+	EXPECT_EQ(EIO, errno);
+	EXPECT_TRUE(rdax_goes_bad(self->map + BAD));
+}
+
+/* A block's bytes come from several places. */
+TEST_F(poison, write_of_vectors)
+{
+	char buf[SZ_4K], *first = ends_after(100), *second = ends_after(BLOCK);
+	struct iovec iov[] = {
+		{ first, 100 }, { buf, BLOCK - 100 }, { second, 2 * BLOCK },
+	};
+	struct iovec rest[] = { { buf, 1 }, { buf + 1, 5 * BLOCK - 2 }, { buf, SZ_4K } };
+
+	memset(buf, 'x', sizeof(buf));
+	ASSERT_EQ(0, report(BAD));
+	if (!variant->clears) {
+		EXPECT_EQ(-1, pwritev(self->fd, iov, 2, BAD));
+		EXPECT_EQ(EIO, errno);
+		expect_bad(_metadata, self->fd, self->map);
+		return;
+	}
+	EXPECT_EQ(-1, pwritev(self->fd, iov, 1, BAD));
+	EXPECT_EQ(EIO, errno);
+	EXPECT_STREQ(run(BAD, 8), rdax_text(BADBLOCKS));
+	/* The last block is not there; what was taken of it goes back. */
+	EXPECT_EQ(2 * BLOCK, pwritev(self->fd, iov, 3, BAD));
+	EXPECT_STREQ(run(BAD + 2 * BLOCK, 6), rdax_text(BADBLOCKS));
+	/* 5 * BLOCK - 1 bytes: four whole blocks. */
+	EXPECT_EQ(4 * BLOCK, pwritev(self->fd, rest, 2, BAD + 2 * BLOCK));
+	EXPECT_STREQ(run(BAD + 6 * BLOCK, 2), rdax_text(BADBLOCKS));
+	EXPECT_EQ(5 * BLOCK - 2 + SZ_4K, pwritev(self->fd, &rest[1], 2, BAD + 6 * BLOCK));
+	expect_good(_metadata, self->fd, 'x');
+}
+
+/* Its own data, from elsewhere on the device. */
+TEST_F(poison, write_from_a_mapping)
+{
+	ssize_t ret;
+
+	ASSERT_EQ(0, report(BAD));
+	memset(self->map, 'x', SZ_4K);
+	madvise(self->map, SZ_4K, MADV_NOHUGEPAGE);
+	ret = pwrite(self->fd, rdax_map(self->fd, 0, SZ_4K), SZ_4K, BAD);
+	if (!variant->clears) {
+		EXPECT_EQ(-1, ret);
+		EXPECT_EQ(EIO, errno);
+		return;
+	}
+	EXPECT_EQ(SZ_4K, ret);
+	expect_good(_metadata, self->fd, 'x');
+	/* One that is bad itself has nothing to give. */
+	ASSERT_EQ(0, report(BAD));
+	ASSERT_TRUE(rdax_goes_bad(self->map + BAD));
+	EXPECT_EQ(-1, pwrite(self->fd, self->map + BAD, SZ_4K, BAD));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_STREQ(run(BAD, 8), rdax_text(BADBLOCKS));
+}
+
+/* Data that nobody provides hold up nobody else. */
+static void *write_a_page(void *arg)
+{
+	void **of = arg;
+
+	return (void *)(intptr_t)(pwrite(*(int *)of[0], of[1], SZ_4K, BAD) == -1 ? -errno : 0);
+}
+
+TEST_F(poison, write_unserved)
+{
+	char *page = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct uffdio_register reg = {
+		.range = { (uintptr_t)page, SZ_4K },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+	struct uffdio_zeropage zero = { .range = reg.range };
+	struct uffdio_api api = { .api = UFFD_API };
+	struct pollfd waits = { .fd = syscall(SYS_userfaultfd, O_CLOEXEC), .events = POLLIN };
+	void *of[] = { &self->fd, page }, *ret;
+	pthread_t thread;
+
+	if (waits.fd < 0)
+		SKIP(return, "no userfaultfd");
+	ASSERT_EQ(0, ioctl(waits.fd, UFFDIO_API, &api));
+	ASSERT_EQ(0, ioctl(waits.fd, UFFDIO_REGISTER, &reg));
+	ASSERT_EQ(0, report(BAD));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, write_a_page, of));
+	ASSERT_EQ(1, poll(&waits, 1, RDAX_PATIENCE * 1000));
+	EXPECT_STREQ(run(BAD, 8), rdax_text(BADBLOCKS));
+	EXPECT_EQ(0, rdax_unbind());
+	ASSERT_EQ(0, ioctl(waits.fd, UFFDIO_ZEROPAGE, &zero));
+	ASSERT_EQ(0, pthread_join(thread, &ret));
+	EXPECT_EQ((void *)-ENXIO, ret);
+}
+
+/* Clearing takes its time. */
+TEST_F(poison, write_without_waiting)
+{
+	char buf[2 * SZ_4K];
+	struct iovec iov = { buf, sizeof(buf) };
+
+	memset(buf, 'x', sizeof(buf));
+	ASSERT_EQ(0, report(BAD));
+	EXPECT_EQ(-1, pwritev2(self->fd, &iov, 1, BAD, RWF_NOWAIT));
+	EXPECT_EQ(EAGAIN, errno);
+	EXPECT_EQ(SZ_4K, pwritev2(self->fd, &iov, 1, BAD - SZ_4K, RWF_NOWAIT));
+	EXPECT_TRUE(all(self->map + BAD - SZ_4K, 'x', SZ_4K));
+	expect_bad(_metadata, self->fd, self->map);
+}
+
+/* A debugger's bytes are all at hand. */
+TEST_F(poison, poke_over_it)
+{
+	int mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+	uintptr_t bad = (uintptr_t)self->map + BAD;
+	char buf[SZ_4K];
+
+	ASSERT_GE(mem, 0);
+	memset(buf, 'x', sizeof(buf));
+	ASSERT_EQ(0, report(BAD));
+	if (!variant->clears) {
+		EXPECT_EQ(-1, pwrite(mem, buf, SZ_4K, bad));
+		EXPECT_EQ(EIO, errno);
+		expect_bad(_metadata, self->fd, self->map);
+		return;
+	}
+	EXPECT_EQ(BLOCK, pwrite(mem, buf, BLOCK + 100, bad));
+	EXPECT_STREQ(run(BAD + BLOCK, 7), rdax_text(BADBLOCKS));
+	EXPECT_EQ(SZ_4K - BLOCK, pwrite(mem, buf, SZ_4K - BLOCK, bad + BLOCK));
 	expect_good(_metadata, self->fd, 'x');
 }
 

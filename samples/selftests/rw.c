@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -926,6 +927,91 @@ TEST_F(file, vectors_present_in_part)
 	EXPECT_EQ(EFAULT, errno);
 	EXPECT_EQ(-1, pwritev(self->fd, iov + 1, 2, 7));
 	EXPECT_EQ(EFAULT, errno);
+}
+
+/*
+ * Memory that can be faulted in and not stored to, by a module of ours: a read that
+ * tries again as long as it can fault the memory in would never end. Bounded.
+ */
+
+#define UNSTORABLE	"/dev/rdax_unstorable"
+
+struct unstorable {
+	ssize_t ret[5];
+	int errors[5];
+	uint64_t right[5];
+};
+
+static int read_to_unstorable(void *arg)
+{
+	int fd = rdax_open(), other = open(UNSTORABLE, O_RDWR | O_CLOEXEC);
+	struct unstorable *u = arg;
+	struct iovec iov[2];
+	char *pages, *bad;
+
+	pages = mmap(NULL, 2 * SZ_4K, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (pages == MAP_FAILED)
+		return 1;
+	bad = mmap(pages + SZ_4K, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, other, 0);
+	if (bad == MAP_FAILED || rdax_store(bad) != SIGBUS)
+		return 2;
+	/* Present, and not. */
+	for (int i = 0; i < 2; i++) {
+		u->ret[i] = pread(fd, bad, SZ_4K, 3);
+		u->errors[i] = errno;
+		madvise(bad, SZ_4K, MADV_DONTNEED);
+	}
+	u->ret[2] = pread(fd, bad + 1000, 1, 3);
+	u->errors[2] = errno;
+	u->ret[3] = pread(fd, bad - 1001, SZ_4K, 5);
+	u->right[3] = bytes_right(bad - 1001, 5, 1001, 1);
+	iov[0] = (struct iovec){ pages, 77 };
+	iov[1] = (struct iovec){ bad, 100 };
+	u->ret[4] = preadv(fd, iov, 2, 9);
+	u->right[4] = bytes_right(pages, 9, 77, 1);
+	return 0;
+}
+
+TEST_F(file, buffer_not_storable)
+{
+	struct unstorable *u = rdax_shared(sizeof(*u));
+	int module = open("rdax_unstorable.ko", O_RDONLY | O_CLOEXEC);
+
+	if (access(UNSTORABLE, F_OK)) {
+		if (module < 0)
+			SKIP(return, "no module rdax_unstorable");
+		ASSERT_EQ(0, syscall(SYS_finit_module, module, "", 0));
+	}
+	EXPECT_EQ(0, rdax_bounded(read_to_unstorable, u, RDAX_PATIENCE / 3));
+	for (int i = 0; i < 3; i++) {
+		EXPECT_EQ(-1, u->ret[i]) TH_LOG("read %d", i);
+		EXPECT_EQ(EFAULT, u->errors[i]);
+	}
+	EXPECT_EQ(1001, u->ret[3]);
+	EXPECT_EQ(1001, u->right[3]);
+	EXPECT_EQ(77, u->ret[4]);
+	EXPECT_EQ(77, u->right[4]);
+	syscall(SYS_delete_module, "rdax_unstorable", O_NONBLOCK);
+}
+
+/* Memory that only this thread may not store to. */
+TEST_F(file, buffer_with_a_key)
+{
+	char *page = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int key = pkey_alloc(0, PKEY_DISABLE_WRITE);
+
+	if (key < 0)
+		SKIP(return, "no protection keys");
+	ASSERT_EQ(0, pkey_mprotect(page, SZ_4K, PROT_READ | PROT_WRITE, key));
+	EXPECT_EQ(-1, pread(self->fd, page, SZ_4K, 3));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ(SZ_4K, pwrite(self->fd, page, SZ_4K, 3));
+	ASSERT_EQ(0, pkey_set(key, PKEY_DISABLE_ACCESS));
+	EXPECT_EQ(-1, pwrite(self->fd, page, SZ_4K, 3));
+	EXPECT_EQ(EFAULT, errno);
+	ASSERT_EQ(0, pkey_set(key, 0));
+	EXPECT_EQ(SZ_4K, pread(self->fd, page, SZ_4K, 3));
+	pkey_free(key);
 }
 
 int main(int argc, char **argv)
