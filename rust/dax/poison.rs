@@ -73,11 +73,6 @@ pub(crate) fn first_bad(live: &Live, layout: &Extents, from: u64) -> Option<Rang
     })
 }
 
-/// Whether one of the bytes `first..last` of the device is bad.
-pub(crate) fn is_bad(live: &Live, layout: &Extents, first: u64, last: u64) -> bool {
-    first_bad(live, layout, first).is_some_and(|bad| bad.start < last)
-}
-
 /// Tears down the mappings of what is bad. Process context; sleeps.
 ///
 /// With the layout held alone: a fault that did not see a bad block, which it looks for with the layout

@@ -16,7 +16,7 @@ use super::{
         PAGE_SHIFT,
         PAGE_SIZE, //
     },
-    poison, sync,
+    sync,
     unmap::{
         unmap,
         unmap_entry, //
@@ -40,10 +40,19 @@ pub(crate) fn punch(device: &Device, range: &Range) -> Result {
     steps(device, range, |live, layout, offset, len| {
         let first = offset.next_multiple_of(PAGE_SIZE);
         let last = (offset + len) / PAGE_SIZE * PAGE_SIZE;
+        let mut zeroed = Ok(());
         if first < last {
-            delete(live, layout, device.inode(), first, last)?;
+            zeroed = delete(live, layout, device.inode(), first, last);
         }
-        zero_media(live, layout, offset, len)?;
+        zeroed = zeroed.and_then(|()| zero_media(live, layout, offset, len));
+        if zeroed.is_err() && first < last {
+            // At a bad block, which may have turned bad at any time. The entries behind it are gone, and
+            // with them the knowledge that they were dirty.
+            each_part(layout, first, last - first, |at, part| {
+                live.media().write_back(at, part)
+            })?;
+        }
+        zeroed?;
         if first < last {
             // Zeroed: readers may take any zeroes from now on.
             live.mapping.fill_zero(
@@ -64,11 +73,17 @@ pub(crate) fn zero(device: &Device, range: &Range) -> Result {
 }
 
 fn zero_media(live: &Live, layout: &Extents, offset: u64, len: u64) -> Result {
+    each_part(layout, offset, len, |at, part| live.media().zero(at, part))
+}
+
+/// Calls `f` for each part of `len` bytes at `offset` bytes that lies in one extent, with its place in the
+/// region and its length in bytes.
+fn each_part(layout: &Extents, offset: u64, len: u64, f: impl Fn(u64, usize) -> Result) -> Result {
     let mut done = 0;
     while done < len {
         let left = (len - done) as usize;
         let (at, part) = layout.locate(offset + done, left).ok_or(EFBIG)?;
-        live.media().zero(at, part)?;
+        f(at, part)?;
         done += part as u64;
     }
     Ok(())
@@ -154,15 +169,15 @@ fn one_step(device: &Device, step: impl FnOnce(&Live, &Extents) -> Result) -> Re
     step(&live, &layout)
 }
 
-/// Deletes all entries that reach into the bytes `first..last`, and tears down their mappings.
+/// Deletes all entries that reach into the bytes `first..last`, and tears down their mappings. What was
+/// written to the rest of an entry that reaches out of them is written back; the caller zeroes what lies in
+/// them, or writes it back.
 fn delete(live: &Live, layout: &Extents, inode: &AnonInode, first: u64, last: u64) -> Result {
     let (mut pgoff, behind) = (
         (first >> PAGE_SHIFT) as usize,
         (last >> PAGE_SHIFT) as usize,
     );
     unmap(live, inode, pgoff, behind);
-    // What is behind a bad block is not zeroed.
-    let whole = !poison::is_bad(live, layout, first, last);
     while let Some((start, found, _)) = live.mapping.peek(pgoff) {
         if start >= behind {
             break;
@@ -170,7 +185,7 @@ fn delete(live: &Live, layout: &Extents, inode: &AnonInode, first: u64, last: u6
         let next = found.behind(start);
         let inside = start >= pgoff && next.is_some_and(|next| next <= behind);
         live.mapping.delete(start, |entry| {
-            if inside && whole {
+            if inside {
                 return Ok(());
             }
             // The rest of a larger entry will be mapped anew, by entries that do not know that it

@@ -319,6 +319,73 @@ TEST_F(ranges, of_a_punch)
 }
 
 /*
+ * A punch that ends at a bad block: the pages behind it are not zeroed, and what was
+ * stored to them is made durable, by the punch itself, since their entries are gone.
+ */
+
+#define HARD_OFFLINE	"/sys/devices/system/memory/hard_offline_page"
+
+static void ignore_signal(int sig)
+{
+}
+
+/* In a child: it has the page mapped, and gets the signal. */
+static int report_page(void *arg)
+{
+	char text[32];
+
+	signal(SIGBUS, ignore_signal);
+	snprintf(text, sizeof(text), "0x%" PRIx64, rdax_attr("resource") + *(uint64_t *)arg);
+	return -rdax_write_file(HARD_OFFLINE, text);
+}
+
+static bool was_written(const struct trace_call *calls, size_t count, uint64_t first)
+{
+	for (size_t i = 0; i < count; i++)
+		if (calls[i].what == TRACE_WB && calls[i].first <= first &&
+		    calls[i].behind >= first + SZ_4K)
+			return true;
+	return false;
+}
+
+TEST(punch_of_a_bad_page)
+{
+	static const uint64_t dirty[] = { 1, 3, 300, 511 };
+	uint64_t bad = SZ_2M + 2 * SZ_4K;
+	const struct trace_call *calls;
+	size_t count;
+	char *map;
+	int fd;
+
+	if (access(HARD_OFFLINE, W_OK))
+		SKIP(return, "a kernel without CONFIG_MEMORY_FAILURE");
+	ASSERT_EQ(0, rdax_fresh("4K"));
+	fd = rdax_open();
+	ASSERT_GE(fd, 0);
+	trace_find_media(fd);
+	map = map_by(fd, SZ_4K, SZ_2M, SZ_2M);
+	ASSERT_NE(MAP_FAILED, map);
+	ASSERT_EQ(0, rdax_load(map + 2 * SZ_4K));
+	ASSERT_EQ(0, rdax_bounded(report_page, &bad, RDAX_PATIENCE));
+	ASSERT_TRUE(rdax_goes_bad(map + 2 * SZ_4K));
+	for (size_t i = 0; i < ARRAY_SIZE(dirty); i++)
+		ASSERT_EQ(0, rdax_store(map + dirty[i] * SZ_4K));
+	trace_start();
+	ASSERT_EQ(-EIO, rdax_punch(fd, SZ_2M, SZ_2M));
+	count = trace_stop(&calls);
+	for (size_t i = 0; i < ARRAY_SIZE(dirty); i++) {
+		EXPECT_TRUE(was_written(calls, count, SZ_2M + dirty[i] * SZ_4K))
+			TH_LOG("page %" PRIu64, dirty[i]);
+	}
+	EXPECT_EQ(1, flushes(calls, count));
+	EXPECT_EQ(NULL, strstr(rdax_entries(), "dirty"));
+	EXPECT_EQ(0, map[SZ_4K]);
+	EXPECT_EQ(1, map[3 * SZ_4K]);
+	close(fd);
+	ASSERT_EQ(0, rdax_unbind());
+}
+
+/*
  * Writes of the file go around the caches: a sync has nothing of them to write
  * back, and those that are to be durable at once flush the region.
  */
