@@ -122,6 +122,9 @@ impl nd::Driver for Driver {
             region: Region::new(namespace, geometry, class, debugfs)?,
         };
         let dev = namespace.device();
+        if namespace.is_flush_unknown() {
+            dev_warn!(dev, "rdax: unable to guarantee persistence of writes\n");
+        }
         let divided = Value::read(Param::Divided);
         if params::names(divided.as_bytes(), namespace.name().to_bytes()) {
             dev_info!(

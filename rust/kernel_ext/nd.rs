@@ -696,6 +696,18 @@ impl Namespace<'_> {
         }
     }
 
+    /// Whether it is unknown what makes writes durable: libnvdimm knows no DIMMs of the region
+    /// (`nvdimm_has_flush()`), as with legacy pmem of the e820 map, and the host does not flush it either.
+    pub(crate) fn is_flush_unknown(&self) -> bool {
+        // SAFETY: The parent of a namespace is its region.
+        let has_flush = unsafe {
+            let region = bindings::to_nd_region((*self.common).dev.parent);
+            bindings::nvdimm_has_flush(region)
+        };
+        // virtio-pmem has no DIMMs, but a flush of its own, which this C function does not look at then.
+        has_flush < 0 && self.is_synchronous()
+    }
+
     /// Makes a value that can be used until the driver is unbound, together with the media.
     ///
     /// When the bus releases the namespace's memory, the value has been revoked, whatever the driver

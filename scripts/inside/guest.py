@@ -39,6 +39,8 @@ WORK = Path("/work")
 NVDIMMS = {"nv0": "4G", "nv1": "512M"}
 VIRTIO_PMEMS = {"vp0": "256M"}
 MONITOR = "/dev/ttyS2"
+# Memory that the e820 map calls pmem: a region of which libnvdimm knows no DIMMs.
+LEGACY_PMEM = "32M!1G"
 VIRTIOFSD = "/usr/libexec/virtiofsd"
 SIZES = {"M": 1 << 20, "G": 1 << 30}
 # How much more time a kernel with its checks is given than Debian's own.
@@ -199,7 +201,7 @@ def qemu(name: str, interactive: bool, special: bool, parameters: str,
         board += ",nvdimm-persistence=cpu"
         # QEMU's usual vendor is AMD, of whose CPUs these machine checks would not mean memory.
         cpu += ",vendor=GenuineIntel"
-        append += f" RDAX_MONITOR={MONITOR}"
+        append += f" RDAX_MONITOR={MONITOR} memmap={LEGACY_PMEM}"
     accelerator = machine.accelerator(special)
     if "kvm" in accelerator:
         cpu = "host"

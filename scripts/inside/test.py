@@ -37,7 +37,7 @@ SHUTDOWN = KSELFTEST / "rdax/shutdown.sh"
 # samples/selftests/settings
 PROGRAM_TIMEOUT = 600
 # What needs QEMU's monitor, or caches that survive a power failure: in the special guest only.
-SPECIAL = ("poison_mce", "eadr")
+SPECIAL = ("poison_mce", "eadr", "flush_unknown.sh")
 # What needs several NUMA nodes.
 NODES = ("lock_comparison.sh",)
 
