@@ -512,15 +512,17 @@ impl<T> Live<T> {
     /// Forgets a value that [`Live::publish`] made of the same media, and that is revoked: nothing of it
     /// is kept until the driver is unbound.
     pub(crate) fn forget<U: Send + Sync + 'static>(&self, other: &Arc<Revocable<Live<U>>>) {
-        let data = Arc::as_ptr(other).cast_mut().cast();
-        // SAFETY: As above. The action is found by function and data, and taken away without being
-        // called; then the reference that it had is ours to give back.
+        let live = Arc::as_ptr(other).cast_mut().cast();
+        // SAFETY: `self` is alive, and the namespace with it. `matches()` is called for resources of
+        // `RELEASE` only. What is found has the address of `other`, so that it is a `Published` for a
+        // `Revocable<Live<U>>`, whose reference is ours to give back once it is no resource any more.
         unsafe {
             let dev = &raw mut (*self.media.namespace()).common.dev;
-            if bindings::devm_remove_action_nowarn(dev, Some(revoke::<U>), data) == 0 {
-                drop(Arc::from_raw(
-                    data.cast_const().cast::<Revocable<Live<U>>>(),
-                ));
+            let found = bindings::devres_remove(dev, Some(RELEASE), Some(Published::matches), live);
+            if !found.is_null() {
+                let revoke = (*found.cast::<Published>()).revoke;
+                bindings::devres_free(found);
+                revoke(live);
             }
         }
     }
@@ -546,8 +548,8 @@ unsafe fn publish<T: Send + Sync + 'static>(
     classes: Classes,
 ) -> Result<Arc<Revocable<Live<T>>>> {
     // SAFETY: The namespace is enabled by the requirements of this function; its mapping, its list of
-    // bad blocks and its region are there until devres releases them, after the action added below has
-    // revoked `live`.
+    // bad blocks and its region are there until devres releases them, after the resource added below
+    // has revoked `live`.
     let media = unsafe {
         let region = bindings::to_nd_region((*nsio).common.dev.parent);
         Media::new(nsio, region)
@@ -564,24 +566,76 @@ unsafe fn publish<T: Send + Sync + 'static>(
         ),
         GFP_KERNEL,
     )?;
-    // SAFETY: `nsio` is valid and bound by the requirements of this function. The action gets a
-    // reference of its own, which it gives back, also when it can't be added.
-    to_result(unsafe {
-        bindings::devm_add_action_or_reset(
-            &raw mut (*nsio).common.dev,
-            Some(revoke::<T>),
-            Arc::into_raw(live.clone()).cast_mut().cast(),
-        )
-    })?;
+    // SAFETY: `nsio` is valid and bound by the requirements of this function. The resource is ours until
+    // it is added; it gets a reference of its own, which `revoke()` gives back.
+    unsafe {
+        let found = bindings::__devres_alloc_node(
+            Some(RELEASE),
+            size_of::<Published>(),
+            bindings::GFP_KERNEL,
+            bindings::NUMA_NO_NODE,
+            c"rdax_published".as_char_ptr(),
+        );
+        if found.is_null() {
+            live.revoke(|_| ());
+            return Err(ENOMEM);
+        }
+        found.cast::<Published>().write(Published {
+            revoke: revoke::<T>,
+            live: Arc::into_raw(live.clone()).cast_mut().cast(),
+        });
+        bindings::devres_add(&raw mut (*nsio).common.dev, found);
+    }
     Ok(live)
 }
 
-/// The devres action of [`publish`].
+/// A resource of the namespace's device: a value that [`publish`] made.
+///
+/// # Invariants
+///
+/// `live` is an `Arc<Revocable<Live<T>>>` made into a pointer, and `revoke` is [`revoke`] for that `T`.
+struct Published {
+    revoke: unsafe fn(*mut c_void),
+    live: *mut c_void,
+}
+
+/// The release function of each [`Published`], by which devres finds them.
+///
+/// Compared and passed as the value of a static: a function may have several addresses, which may
+/// also be those of others. A `revoke::<T>` would have one for each unit of code that uses it.
+static RELEASE: unsafe extern "C" fn(*mut bindings::device, *mut c_void) = Published::release;
+
+impl Published {
+    /// # Safety
+    ///
+    /// `resource` is a [`Published`] that is no resource of its device any more.
+    unsafe extern "C" fn release(_dev: *mut bindings::device, resource: *mut c_void) {
+        // SAFETY: By the requirements of this function and the type invariants.
+        unsafe {
+            let this = &*resource.cast::<Self>();
+            (this.revoke)(this.live);
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `resource` is a [`Published`].
+    unsafe extern "C" fn matches(
+        _dev: *mut bindings::device,
+        resource: *mut c_void,
+        live: *mut c_void,
+    ) -> c_int {
+        // SAFETY: By the requirements of this function.
+        unsafe { ((*resource.cast::<Self>()).live == live).into() }
+    }
+}
+
+/// Revokes a value that [`publish`] made, and gives back the reference of its [`Published`].
 ///
 /// # Safety
 ///
 /// `live` is an `Arc<Revocable<Live<T>>>` made into a pointer, which this takes back.
-unsafe extern "C" fn revoke<T>(live: *mut c_void) {
+unsafe fn revoke<T>(live: *mut c_void) {
     // SAFETY: By the requirements of this function.
     let live = unsafe { Arc::from_raw(live.cast_const().cast::<Revocable<Live<T>>>()) };
     live.revoke(|_| ());
@@ -711,7 +765,7 @@ impl Namespace<'_> {
     /// Makes a value that can be used until the driver is unbound, together with the media.
     ///
     /// When the bus releases the namespace's memory, the value has been revoked, whatever the driver
-    /// did: this is a devres action that comes before. Sleeps.
+    /// did: devres releases this before. Sleeps.
     ///
     /// Errors: `ENOMEM`, and those of `value`.
     pub(crate) fn publish<T: Send + Sync + 'static>(
