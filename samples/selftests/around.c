@@ -232,7 +232,9 @@ TEST_F(around, parameter)
 	rdax_fill(self->map, 0, AREA, SZ_4K, 1);
 	EXPECT_EQ(PAGES, since(self).pte_mapped);
 
-	ASSERT_EQ(0, rdax_fault_around("1073741824"));
+	EXPECT_EQ(-EINVAL, rdax_fault_around("2097153"));
+	EXPECT_EQ(-EINVAL, rdax_fault_around("1073741824"));
+	ASSERT_EQ(0, rdax_fault_around("2097152"));
 	map = map_small(self->fd, SZ_2M, 4 * SZ_2M);
 	ASSERT_NE(MAP_FAILED, map);
 	rdax_fill(map, SZ_2M, 4 * SZ_2M, SZ_4K, 1);

@@ -714,6 +714,59 @@ TEST_F(bad, others)
 	REFUSED(EINVAL, preadv2(self->fd, &iov, 1, INT64_MIN, 0));
 }
 
+/* A value that can't be meant is refused when it is written, and changes nothing. */
+TEST_F(bad, parameters)
+{
+	/* Longer than a parameter may be. */
+	static char many[30 * 13];
+	static const struct {
+		const char *name, *text;
+		int ret;
+	} values[] = {
+		{ "align", "4K" }, { "align", "4k\n" }, { "align", "2M\n" }, { "align", "1G" },
+		{ "align", "4096" }, { "align", "2097152" }, { "align", "1024M" },
+		{ "align", "\n", -EINVAL }, { "align", "0", -EINVAL },
+		{ "align", "3K", -EINVAL }, { "align", "4", -EINVAL }, { "align", "4KB", -EINVAL },
+		{ "align", "2M 2M", -EINVAL }, { "align", "-4K", -EINVAL },
+		{ "align", "0x1000", -EINVAL }, { "align", "010000", -EINVAL },
+		{ "align", "64G", -EINVAL }, { "align", "18446744073709555712", -EINVAL },
+		{ "align", "K", -EINVAL }, { "align", "huge", -EINVAL },
+		{ "force", "namespace0.0" }, { "force", "namespace0.0,namespace12.34\n" },
+		{ "force", " namespace0.0 , namespace1.0 " }, { "force", "\n" },
+		{ "force", "all", -EINVAL }, { "force", "namespace", -EINVAL },
+		{ "force", "namespace0", -EINVAL }, { "force", "namespace0.", -EINVAL },
+		{ "force", "namespace.0", -EINVAL }, { "force", "namespace0.0x", -EINVAL },
+		{ "force", "namespace0.0,", -EINVAL }, { "force", ",", -EINVAL },
+		{ "force", "namespace0.0,,namespace1.0", -EINVAL },
+		{ "force", "namespace0.0 namespace1.0", -EINVAL }, { "force", many, -ENOSPC },
+		{ "divided", "namespace0.0" }, { "divided", "\n" },
+		{ "divided", "pmem0", -EINVAL }, { "divided", many, -ENOSPC },
+		{ "fault_around", "0" }, { "fault_around", "2097152\n" },
+		{ "fault_around", "2097153", -EINVAL }, { "fault_around", "4294967295", -EINVAL },
+		{ "fault_around", "-1", -EINVAL }, { "fault_around", "64K", -EINVAL },
+		{ "fault_around", "\n", -EINVAL }, { "fault_around", "4294967296", -ERANGE },
+		{ "upgrade", "N" }, { "upgrade", "Y\n" },
+		{ "upgrade", "2", -EINVAL }, { "upgrade", "\n", -EINVAL },
+	};
+	char path[64], before[512];
+
+	for (size_t i = 0; i + 13 < sizeof(many); i += 13)
+		memcpy(many + i, "namespace0.0,", 13);
+	many[sizeof(many) - 14] = '\0';
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
+		snprintf(path, sizeof(path), RDAX_PARAMS "/%s", values[i].name);
+		snprintf(before, sizeof(before), "%s", rdax_text(path));
+		EXPECT_EQ(values[i].ret, rdax_write_file(path, values[i].text))
+			TH_LOG("%s: '%s'", path, values[i].text);
+		if (values[i].ret)
+			EXPECT_STREQ(before, rdax_text(path));
+	}
+	EXPECT_EQ(0, rdax_write_file(RDAX_PARAMS "/align", "4K"));
+	EXPECT_EQ(0, rdax_write_file(RDAX_PARAMS "/force", rdax_ns()));
+	EXPECT_EQ(0, rdax_write_file(RDAX_PARAMS "/divided", "\n"));
+	EXPECT_EQ(0, rdax_fault_around("0"));
+}
+
 int main(int argc, char **argv)
 {
 	rdax_begin();

@@ -116,10 +116,12 @@ TEST_F(divide, only_who_is_named)
 	static const struct {
 		const char *format;
 		bool named;
+		int ret;
 	} lists[] = {
 		{ "%s\n", true }, { "namespace9.9,%s", true }, { " %s , namespace9.9", true },
-		{ "\n", false }, { "namespace9.9", false }, { "%s1", false }, { "1%s", false },
-		{ "namespace", false }, { "all", false }, { "%s namespace9.9", false },
+		{ "\n", false }, { "namespace9.9", false }, { "%s1", false },
+		{ "1%s", false, -EINVAL }, { "namespace", false, -EINVAL },
+		{ "all", false, -EINVAL }, { "%s namespace9.9", false, -EINVAL },
 	};
 	struct stat st = { 0 };
 	char text[128];
@@ -128,7 +130,9 @@ TEST_F(divide, only_who_is_named)
 	EXPECT_EQ(0600, st.st_mode & 07777);
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
 		snprintf(text, sizeof(text), lists[i].format, rdax_ns());
-		ASSERT_EQ(0, set_divided(text));
+		/* What is refused leaves it as it was. */
+		ASSERT_EQ(0, set_divided("\n"));
+		ASSERT_EQ(lists[i].ret, set_divided(text)) TH_LOG("'%s'", text);
 		ASSERT_EQ(0, rdax_fresh("4K"));
 		EXPECT_EQ(lists[i].named ? self->size : 0, available()) TH_LOG("'%s'", text);
 		EXPECT_EQ(!lists[i].named, is_there(0)) TH_LOG("'%s'", text);

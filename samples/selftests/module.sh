@@ -7,7 +7,7 @@
 
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
-ktap_set_plan 26
+ktap_set_plan 33
 
 devices() {
 	find "$DEVICES/" -mindepth 1 | wc -l
@@ -21,6 +21,10 @@ no_nodes() {
 	[ -z "$(nodes)" ] && [ -z "$(find "$CLASS/" -name 'rdax*' 2>/dev/null)" ]
 }
 
+for bad in align=3K force=all divided=pmem0 bind=namespace "bind=$NS,,$NS2" fault_around=2097153 \
+	   upgrade=maybe; do
+	check "insmod with $bad is refused" not insmod "$KO" "$bad"
+done
 before=$(devices)
 check "insmod" load
 check "loading makes no node" no_nodes

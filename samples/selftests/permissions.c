@@ -647,8 +647,8 @@ TEST_F(node, no_addresses_in_the_log)
 	EXPECT_EQ(-EBUSY, rdax_bind());
 	close(fd);
 	ASSERT_EQ(0, rdax_unbind());
-	ASSERT_EQ(0, rdax_write_file(RDAX_PARAMS "/align", "3K"));
-	EXPECT_EQ(-EINVAL, rdax_bind());
+	EXPECT_EQ(-EINVAL, rdax_write_file(RDAX_PARAMS "/align", "3K"));
+	EXPECT_EQ(-EINVAL, rdax_write_file(RDAX_PARAMS "/force", "all"));
 	ASSERT_EQ(0, rdax_fresh("4K"));
 
 	/* They are there, so that it means something what they do not say. */

@@ -144,7 +144,7 @@ done
 # The last tool's signature is still there.
 set_param force "$NS"
 expect "force of another namespace" EEXIST bind "$NS2"
-set_param force "other,$NS2"
+set_param force "namespace99.0,$NS2"
 before=$(with_pmem sum)
 expect "force of this namespace" ok bind "$NS2"
 unbind "$NS2" >/dev/null
