@@ -32,6 +32,7 @@ use kernel::{
         },
         Arc,
         Mutex,
+        SetOnce,
         SpinLock, //
     },
     workqueue::Work, //
@@ -68,6 +69,7 @@ pub(crate) struct Device {
     region: Arc<Region>,
     live: Arc<Revocable<Live>>,
     inode: Arc<AnonInode>,
+    number: SetOnce<usize>,
     /// The exponent of an [`Order`]. Changes only while no file is open.
     align: Atomic<u32>,
     #[pin]
@@ -96,6 +98,7 @@ impl Device {
                     AnonInode::new(c"[rdax]", region.geometry.range.pages())?,
                     GFP_KERNEL,
                 )?,
+                number: SetOnce::new(),
                 align: Atomic::new(align.get()),
                 users <- new_mutex!(Users { files: 0, retired: false }, "rdax_users"),
                 faults: Faults::new(),
@@ -140,6 +143,16 @@ impl Device {
 
     pub(crate) fn inode(&self) -> &AnonInode {
         &self.inode
+    }
+
+    /// Its minor number, which is also that in its name. 0 before it has one.
+    pub(crate) fn number(&self) -> usize {
+        self.number.as_ref().copied().unwrap_or_default()
+    }
+
+    /// Gives it its minor number, once.
+    pub(crate) fn set_number(&self, number: usize) {
+        self.number.populate(number);
     }
 
     /// What offsets, addresses and lengths of mappings must be a multiple of.

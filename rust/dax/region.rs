@@ -7,8 +7,9 @@
 //! this is kept on the media: after the next bind there is one device, the whole region, or none. User
 //! space makes the devices again, by their names and of the same extents.
 //!
-//! The lock of [`Region`] comes before all others of this module. It is not held while a node goes: that
-//! waits for attributes of the node, which may wait for it.
+//! The locks of [`Region`] come before all others of this module. `nodes` is held while a node is made or
+//! removed. `state` is not: removing a node, which making one does too if it fails late, waits for writes
+//! to the node's attributes, and these take it. No attribute of a node takes `nodes`.
 
 use super::{
     device::{
@@ -33,6 +34,7 @@ use super::{
 use crate::kernel_ext::{
     cdev::{
         Class,
+        Minor,
         Node, //
     },
     debugfs::Dir,
@@ -44,7 +46,6 @@ use crate::kernel_ext::{
     },
 };
 use kernel::{
-    device,
     new_mutex,
     prelude::*,
     sync::{
@@ -70,9 +71,12 @@ pub(crate) struct Geometry {
 struct Member {
     // Dropped in this order: no new opens and no attributes, no news of errors, then no media.
     link: Option<Link>,
-    node: Node<Device>,
+    /// `None` while it is being made.
+    node: Option<Node<Device>>,
     frames: KVec<Pin<KBox<memory_failure::Registration<Device>>>>,
     device: Attached,
+    /// What it consists of was changed while there was no node.
+    changed: bool,
 }
 
 struct State {
@@ -92,6 +96,9 @@ pub(crate) struct Region {
     class: Arc<Class<Device>>,
     debugfs: Arc<Dir>,
     live: Arc<Revocable<nd::Live<()>>>,
+    /// Devices are made and deleted one by one.
+    #[pin]
+    nodes: Mutex<()>,
     #[pin]
     state: Mutex<State>,
 }
@@ -113,6 +120,7 @@ impl Region {
                 class,
                 debugfs,
                 live: namespace.publish(Ok(()))?,
+                nodes <- new_mutex!((), "rdax_nodes"),
                 state <- new_mutex!(
                     State {
                         space,
@@ -144,17 +152,45 @@ impl Region {
     /// `EEXIST` when another device has the number; `ENOMEM`, `ENFILE`; `ENXIO` when the namespace is
     /// being unbound.
     pub(crate) fn create(self: &Arc<Self>, pages: usize, number: Option<usize>) -> Result<usize> {
+        let _nodes = self.nodes.lock();
+        let live = self.live.try_access().ok_or(ENXIO)?;
+        let (device, minor, runs) = self.add(&live, pages, number)?;
+        let number = minor.number();
+        let node = Node::new(minor, live.device(), device.clone(), self.debugfs.clone());
+        match node {
+            Ok(node) => {
+                self.publish(&device, node, runs.len());
+                Ok(number)
+            }
+            Err(error) => {
+                self.undo(&live, &device, runs);
+                Err(error)
+            }
+        }
+    }
+
+    /// Adds a device to the region that has no node yet. Its attributes work as soon as they are there.
+    fn add(
+        self: &Arc<Self>,
+        live: &nd::Live<()>,
+        pages: usize,
+        number: Option<usize>,
+    ) -> Result<(Arc<Device>, Minor<Device>, KVec<Run>)> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         state.members.reserve(1, GFP_KERNEL)?;
         let runs = state.space.take_all(pages, self.geometry.align, 0, None)?;
-        match self.make(&runs, number, state.block.as_ref()) {
-            Ok(member) => {
-                let minor = member.node.minor();
-                state.youngest = Some(minor);
+        // They may have to be given back, when others have taken some in between.
+        let made = state.space.promise(runs.len()).and_then(|()| {
+            self.make(live, &runs, number)
+                .inspect_err(|_| state.space.unpromise(runs.len()))
+        });
+        match made {
+            Ok((member, minor)) => {
+                let device = member.device.0.clone();
                 // Reserved above.
                 let _ = state.members.push_within_capacity(member);
-                Ok(minor)
+                Ok((device, minor, runs))
             }
             Err(error) => {
                 state.space.give_back(&runs);
@@ -165,45 +201,88 @@ impl Region {
 
     fn make(
         self: &Arc<Self>,
+        live: &nd::Live<()>,
         runs: &[Run],
         number: Option<usize>,
-        block: Option<&Arc<Directory>>,
-    ) -> Result<Pin<KBox<Member>>> {
-        let live = self.live.try_access().ok_or(ENXIO)?;
+    ) -> Result<(Pin<KBox<Member>>, Minor<Device>)> {
         let mut extents = Extents::new(self.geometry.range.first());
         for run in runs {
             extents.push(*run)?;
         }
-        let device = Device::new(self, &live, extents, self.geometry.align)?;
-        let mut member = self
-            .make_member(&device, number, live.device())
-            .inspect_err(|_| device.forget(&live))?;
-        // A help for ndctl; without it, unbinding is still there.
-        let link = block.and_then(|block| member.node.link_from(block.clone()).ok());
-        *member.as_mut().project().link = link;
-        Ok(member)
+        let device = Device::new(self, live, extents, self.geometry.align)?;
+        self.make_member(&device, number)
+            .inspect_err(|_| device.forget(live))
     }
 
     fn make_member(
         &self,
         new: &Arc<Device>,
         number: Option<usize>,
-        parent: &device::Device,
-    ) -> Result<Pin<KBox<Member>>> {
+    ) -> Result<(Pin<KBox<Member>>, Minor<Device>)> {
         let attached = Attached(new.clone());
         let frames = register(new)?;
         let minor = self.class.reserve(new, number)?;
-        KBox::pin_init(
+        new.set_number(minor.number());
+        let member = KBox::pin_init(
             try_pin_init!(Member {
                 device: attached,
                 frames,
                 link: None,
-                // Last: nothing may fail once it is there. To take it away waits for its attributes, which
-                // may wait for the region's lock.
-                node: Node::new(minor, parent, new.clone(), self.debugfs.clone())?,
+                node: None,
+                changed: false,
             }),
             GFP_KERNEL,
-        )
+        )?;
+        Ok((member, minor))
+    }
+
+    /// The node of `device` is there. `promised` runs need not be given back.
+    fn publish(&self, device: &Device, node: Node<Device>, promised: usize) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        state.space.unpromise(promised);
+        let block = state.block.clone();
+        // `nodes` is held: it is there.
+        let Some(member) = state.member(device) else {
+            return;
+        };
+        let member = member.project();
+        if *member.changed {
+            node.changed();
+        }
+        // A help for ndctl; without it, unbinding is still there.
+        *member.link = block.and_then(|block| node.link_from(block).ok());
+        *member.node = Some(node);
+        state.youngest = Some(device.number());
+    }
+
+    /// The node of `device` could not be made: takes the device away. What it had, `runs` to begin with,
+    /// is free.
+    fn undo(&self, live: &nd::Live<()>, device: &Device, mut runs: KVec<Run>) {
+        let mut state = self.state.lock();
+        let index = state.index(|member| core::ptr::eq(&*member.device.0, device));
+        // `nodes` is held: it is there.
+        let Some(Ok(member)) = index.map(|index| state.members.remove(index)) else {
+            return;
+        };
+        if member.changed {
+            // With no memory to note what it has now, that is only free after the next bind.
+            let now = device.live().ok_or(ENXIO);
+            let now = now.and_then(|live| runs_behind(&live, 0)).and_then(|now| {
+                state.space.promise(now.len())?;
+                Ok(now)
+            });
+            state.space.unpromise(runs.len());
+            runs = now.unwrap_or_default();
+        }
+        drop(state);
+
+        drop(member);
+        device.forget(live);
+        let mut state = self.state.lock();
+        for run in runs.iter() {
+            state.space.give(*run);
+        }
     }
 
     /// Takes the device with that minor number away. What it had is free.
@@ -211,11 +290,10 @@ impl Region {
     /// Process context; sleeps. Errors: `ENXIO` when there is none in this region, `EBUSY` when it is
     /// open or mapped, `ENOMEM`.
     pub(crate) fn delete(&self, minor: usize) -> Result {
+        let _nodes = self.nodes.lock();
         let mut state = self.state.lock();
         let index = state
-            .members
-            .iter()
-            .position(|member| member.node.minor() == minor)
+            .index(|member| member.device.0.number() == minor)
             .ok_or(ENXIO)?;
         let member = state.members.get(index).ok_or(ENXIO)?;
         let device = member.device.0.clone();
@@ -253,11 +331,7 @@ impl Region {
     pub(crate) fn resize(&self, device: &Device, size: u64) -> Result {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        let member = state
-            .members
-            .iter_mut()
-            .find(|member| core::ptr::eq(&*member.device.0, device))
-            .ok_or(ENXIO)?;
+        state.member(device).ok_or(ENXIO)?;
         if size % device.align().bytes() as u64 != 0 {
             return Err(EINVAL);
         }
@@ -274,8 +348,7 @@ impl Region {
             _ => return Ok(()),
         };
         if device.size().is_ok_and(|now| now == size) {
-            member.as_mut().renew_frames();
-            member.node.changed();
+            state.changed(device);
         }
         result
     }
@@ -290,18 +363,13 @@ impl Region {
     pub(crate) fn append(&self, device: &Device, offset: u64, len: u64) -> Result {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        let member = state
-            .members
-            .iter_mut()
-            .find(|member| core::ptr::eq(&*member.device.0, device))
-            .ok_or(ENXIO)?;
+        state.member(device).ok_or(ENXIO)?;
         // The size of the device is a multiple already: `set_align` sees to that.
         let range = self.geometry.range;
         let run = range.run(offset, len, device.align()).ok_or(EINVAL)?;
         state.space.take_run(run)?;
         extend(device, &[run]).inspect_err(|_| state.space.give_back(&[run]))?;
-        member.as_mut().renew_frames();
-        member.node.changed();
+        state.changed(device);
         Ok(())
     }
 
@@ -335,6 +403,7 @@ impl Region {
 
     /// Takes all devices away: the namespace is being unbound. Process context; sleeps.
     pub(crate) fn clear(&self) {
+        let _nodes = self.nodes.lock();
         let (members, block) = {
             let mut state = self.state.lock();
             (core::mem::take(&mut state.members), state.block.take())
@@ -342,6 +411,31 @@ impl Region {
         // Without the lock: attributes of the nodes may wait for it.
         drop(members);
         drop(block);
+    }
+}
+
+impl State {
+    fn index(&self, is: impl Fn(&Member) -> bool) -> Option<usize> {
+        self.members.iter().position(|member| is(member))
+    }
+
+    fn member(&mut self, device: &Device) -> Option<Pin<&mut Member>> {
+        let mut members = self.members.iter_mut();
+        members
+            .find(|member| core::ptr::eq(&*member.device.0, device))
+            .map(|member| member.as_mut())
+    }
+
+    /// What `device` consists of has changed.
+    fn changed(&mut self, device: &Device) {
+        let Some(mut member) = self.member(device) else {
+            return;
+        };
+        member.as_mut().renew_frames();
+        match &member.node {
+            Some(node) => node.changed(),
+            None => *member.project().changed = true,
+        }
     }
 }
 
@@ -354,7 +448,7 @@ impl Member {
             Ok(frames) => *this.frames = frames,
             Err(error) => pr_warn!(
                 "rdax{}: memory errors will not be told to who maps them: {error:?}\n",
-                this.node.minor()
+                this.device.0.number()
             ),
         }
     }

@@ -300,6 +300,13 @@ pub(crate) struct Minor<T: Operations> {
     number: usize,
 }
 
+impl<T: Operations> Minor<T> {
+    /// The number, which is also that in the node's name.
+    pub(crate) fn number(&self) -> usize {
+        self.number
+    }
+}
+
 impl<T: Operations> Drop for Minor<T> {
     fn drop(&mut self) {
         self.class.set(self.number, Slot::Free);
@@ -366,7 +373,7 @@ impl<T: Operations> Node<T> {
     /// Makes a link to the node's directory in sysfs, by the node's name. To be dropped before `self`.
     /// Sleeps. Errors: `ENOMEM`.
     pub(crate) fn link_from(&self, directory: Arc<Directory>) -> Result<Link> {
-        let name = CString::try_from_fmt(fmt!("{}{}", self.minor.class.name, self.minor()))?;
+        let name = CString::try_from_fmt(fmt!("{}{}", self.minor.class.name, self.minor.number))?;
         // SAFETY: Registered by the type invariants.
         unsafe { Link::new(directory, &raw mut (*self.dev.as_ptr()).kobj, name) }
     }
@@ -380,11 +387,6 @@ impl<T: Operations> Node<T> {
                 bindings::kobject_action_KOBJ_CHANGE,
             )
         };
-    }
-
-    /// The minor number, which is also the number in the node's name.
-    pub(crate) fn minor(&self) -> usize {
-        self.minor.number
     }
 }
 

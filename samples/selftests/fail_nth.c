@@ -17,6 +17,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
@@ -731,6 +732,88 @@ TEST_F_TIMEOUT(fail_nth, first, 120)
 		SKIP(return, "also what tells them to fail needs memory");
 	each_try(_metadata, &self->try, variant, &means, variant->fault ? 9 : 4 * MOST,
 		 variant->oom_by_few);
+}
+
+/* What a try in another process found. */
+#define TRY_REFUSED	1
+#define TRY_FAILED	2	/* some allocation has */
+#define TRY_WRONG	4
+
+/* One that does not come back must not hold us up. */
+static int try_to_create(void *arg)
+{
+	struct try t = { .n = *(uint64_t *)arg };
+	bool failed = true;
+	int ret;
+
+	t.nth = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	if (t.nth < 0 || !arm(&t, t.n))
+		return TRY_WRONG;
+	ret = do_create(&t);
+	if (!disarm(&t, &failed))
+		return TRY_WRONG;
+	if (!ret && region_delete(t.minor))
+		return TRY_WRONG;
+	if (ret && ret != -ENOMEM)
+		return TRY_WRONG;
+	return (ret ? TRY_REFUSED : 0) | (failed ? TRY_FAILED : 0);
+}
+
+/* Changes the size of the device as soon as there is a file for that, and for as long. */
+static void write_sizes(void)
+{
+	static const char * const sizes[] = { "2M", "0", "4M" };
+
+	for (unsigned int i = 0;; i++)
+		write_here("/sys/class/dax/rdax1/size", sizes[i % ARRAY_SIZE(sizes)]);
+}
+
+/*
+ * A node that can't be made after its attributes were: they are removed, which
+ * waits for those that are being written.
+ */
+FIXTURE(written)
+{
+	pid_t writer;
+};
+
+FIXTURE_SETUP(written)
+{
+	ASSERT_EQ(0, rdax_fresh("4K"));
+	ASSERT_EQ(0, half(NULL));
+	ASSERT_EQ(0, only_the_module(true));
+	self->writer = fork();
+	if (!self->writer)
+		write_sizes();
+}
+
+FIXTURE_TEARDOWN(written)
+{
+	kill(self->writer, SIGKILL);
+	waitpid(self->writer, NULL, 0);
+	only_the_module(false);
+}
+
+TEST_F_TIMEOUT(written, create, 120)
+{
+	unsigned int refused = 0;
+	uint64_t available = region_number(rdax_ns(), "available_size"), n;
+	int ret = TRY_FAILED;
+
+	for (n = 1; ret & TRY_FAILED && n < 6 * MOST; n++) {
+		for (int i = 0; i < 4; i++) {
+			ret = rdax_bounded(try_to_create, &n, RDAX_PATIENCE);
+			ASSERT_LE(0, ret) TH_LOG("at place %" PRIu64, n);
+			ASSERT_EQ(0, ret & TRY_WRONG) TH_LOG("at place %" PRIu64, n);
+			refused += ret & TRY_REFUSED;
+			/* Whatever size it has had. */
+			ASSERT_EQ(available, region_number(rdax_ns(), "available_size"))
+				TH_LOG("at place %" PRIu64, n);
+		}
+	}
+	TH_LOG("%" PRIu64 " places, %u refused", n, refused);
+	EXPECT_EQ(0, ret & TRY_FAILED);
+	EXPECT_LT(20, refused);
 }
 
 /* Where a function of the kernel begins, and where the next one does. */
