@@ -64,13 +64,6 @@ impl Extents {
         Ok(this)
     }
 
-    /// The same once more. Sleeps. Errors: `ENOMEM`.
-    pub(crate) fn try_clone(&self) -> Result<Self> {
-        let mut same = Self::new(self.base);
-        same.copy_from(self)?;
-        Ok(same)
-    }
-
     /// Takes over the extents of `other`, of the same region, in place of none. Needs no memory where
     /// there is room for them. Errors: `ENOMEM`.
     pub(crate) fn copy_from(&mut self, other: &Self) -> Result {

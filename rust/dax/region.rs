@@ -268,7 +268,7 @@ impl Region {
         if member.changed {
             // With no memory to note what it has now, that is only free after the next bind.
             let now = device.live().ok_or(ENXIO);
-            let now = now.and_then(|live| runs_behind(&live, 0)).and_then(|now| {
+            let now = now.and_then(|live| runs_after(device, &live, 0)).and_then(|now| {
                 state.space.promise(now.len())?;
                 Ok(now)
             });
@@ -297,7 +297,7 @@ impl Region {
             .ok_or(ENXIO)?;
         let member = state.members.get(index).ok_or(ENXIO)?;
         let device = member.device.0.clone();
-        let runs = runs_behind(&*device.live().ok_or(ENXIO)?, 0)?;
+        let runs = runs_after(&device, &*device.live().ok_or(ENXIO)?, 0)?;
         state.space.promise(runs.len())?;
         if let Err(error) = device.retire() {
             state.space.unpromise(runs.len());
@@ -457,7 +457,7 @@ impl Member {
 /// Registers the frames of a device, whose size does not change meanwhile.
 fn register(device: &Arc<Device>) -> Result<KVec<Pin<KBox<memory_failure::Registration<Device>>>>> {
     // Not with the layout held: to unregister may wait for a work that takes it.
-    let extents = device.live().ok_or(ENXIO)?.layout.read().try_clone()?;
+    let extents = copy_layout(device, &*device.live().ok_or(ENXIO)?, 0)?;
     let mut frames = KVec::new();
     for extent in extents.as_slice() {
         let (first, last) = extents.frames(extent);
@@ -469,10 +469,21 @@ fn register(device: &Arc<Device>) -> Result<KVec<Pin<KBox<memory_failure::Regist
     Ok(frames)
 }
 
-/// The pages of the region that a device has behind its first `pages` pages. Errors: `ENOMEM`.
-fn runs_behind(live: &Live, pages: usize) -> Result<KVec<Run>> {
+/// The layout of a device, whose size does not change meanwhile, with room for `more` extents.
+///
+/// No memory is allocated while the layout is held, because faults wait for it. Sleeps. Errors: `ENOMEM`.
+fn copy_layout(device: &Device, live: &Live, more: usize) -> Result<Extents> {
+    let base = device.region().geometry.range.first();
+    let extents = live.layout.read().as_slice().len();
+    let mut copy = Extents::with_room(base, extents + more)?;
+    copy.copy_from(&live.layout.read())?;
+    Ok(copy)
+}
+
+/// The pages of the region that a device has after its first `pages` pages. Errors: `ENOMEM`.
+fn runs_after(device: &Device, live: &Live, pages: usize) -> Result<KVec<Run>> {
     let mut runs = KVec::new();
-    for run in live.layout.read().tail(pages) {
+    for run in copy_layout(device, live, 0)?.tail(pages) {
         runs.push(run, GFP_KERNEL)?;
     }
     Ok(runs)
@@ -494,20 +505,17 @@ fn grow(
 /// Errors: `ENOMEM`, `ENXIO` when the device is gone; it is as it was then.
 fn extend(device: &Device, runs: &[Run]) -> Result {
     let live = device.live().ok_or(ENXIO)?;
-    // Faults wait for the layout, so no memory is allocated or freed while it is held.
-    let extents = live.layout.read().as_slice().len();
-    let base = device.region().geometry.range.first();
-    let mut longer = Extents::with_room(base, extents + runs.len())?;
-    longer.copy_from(&live.layout.read())?;
+    let mut longer = copy_layout(device, &live, runs.len())?;
     for run in runs {
         longer.push(*run)?;
     }
+    // Freed when the layout is no longer held.
     let _old = core::mem::replace(&mut *live.layout.write(), longer);
     Ok(())
 }
 
 fn shrink(space: &mut Space, device: &Device, pages: usize) -> Result {
-    let runs = runs_behind(&*device.live().ok_or(ENXIO)?, pages)?;
+    let runs = runs_after(device, &*device.live().ok_or(ENXIO)?, pages)?;
     space.promise(runs.len())?;
     let cut = punch::cut(device, pages);
     // Who looked before the end moved, and still copies there, is done after this.
