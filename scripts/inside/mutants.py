@@ -7,9 +7,9 @@ Each patch in scripts/mutants says in a line `Test: host NAME`, `Test: guest PRO
 in a guest, or in the special guest, whose console counts too. `Test: debug PROGRAM` or
 `Test: kasan PROGRAM` is one in a guest whose kernel has the checks for it; it is tried with
 `scripts/lab --kernel NAME mutants`, and there no other unless it is named. A PROGRAM
-`torture:PHASE` is a phase of the torture. `Test: build CODE` is one that the compiler refuses with
-that error, `Test: unit MODULE` one for a unit test in scripts/tests. A bug that isn't caught, a patch that doesn't apply,
-and a mutant that doesn't build are failures.
+`torture:PHASE` is a phase of the torture. `Test: build CODE` is a bug that the compiler refuses
+with that error, `Test: unit MODULE` one for a unit test in scripts/tests. A bug that isn't caught,
+a patch that doesn't apply, and a mutant that doesn't build are failures.
 """
 
 import os
