@@ -15,10 +15,15 @@ use super::{
         Order, //
     },
     params,
-    poison, //
+    poison,
+    region::{
+        log,
+        Region, //
+    }, //
 };
 use crate::kernel_ext::{
-    badblocks, log,
+    badblocks,
+    log::ratelimit,
     sysfs::{
         Attribute,
         Attributes,
@@ -78,11 +83,52 @@ fn event(device: &Device, counter: impl FnOnce(&Events) -> &Counter) -> Result<u
     live(device, |live| counter(&live.mapping.events).get())
 }
 
+/// What an attribute belongs to, for the log.
+trait Owner {
+    fn region(&self) -> &Region;
+    /// The device, if it is not the namespace.
+    fn device(&self) -> Option<&Device>;
+}
+
+impl Owner for Device {
+    fn region(&self) -> &Region {
+        self.region()
+    }
+
+    fn device(&self) -> Option<&Device> {
+        Some(self)
+    }
+}
+
+impl Owner for Bound {
+    fn region(&self) -> &Region {
+        self.region()
+    }
+
+    fn device(&self) -> Option<&Device> {
+        None
+    }
+}
+
 /// Why a write to an attribute was refused, for who reads the log.
-fn refused(what: &str, text: &[u8], reason: &str, error: Error) -> Error {
-    if log::ratelimit() {
+fn refused(owner: &impl Owner, what: &str, text: &[u8], reason: &str, error: Error) -> Error {
+    if ratelimit() {
         let text = BStr::from_bytes(text);
-        pr_info!("{what} {text} refused: {reason}\n");
+        let region = owner.region();
+        match owner.device() {
+            Some(device) => log!(
+                dev_info,
+                pr_info,
+                region,
+                "{device}: {what} {text} refused: {reason}\n"
+            ),
+            None => log!(
+                dev_info,
+                pr_info,
+                region,
+                "{what} {text} refused: {reason}\n"
+            ),
+        }
     }
     error
 }
@@ -95,7 +141,7 @@ struct Size;
 impl Store<Device> for Size {
     fn store(device: &Device, text: &[u8]) -> Result {
         let size = params::number(text)
-            .ok_or_else(|| refused("size", text, "not a number of bytes", EINVAL))?;
+            .ok_or_else(|| refused(device, "size", text, "not a number of bytes", EINVAL))?;
         device.region().resize(device, size).inspect_err(|&error| {
             let reason = match error {
                 EINVAL => "not a multiple of align",
@@ -103,7 +149,7 @@ impl Store<Device> for Size {
                 ENXIO => "the device is gone",
                 _ => return,
             };
-            refused("size", text, reason, error);
+            refused(device, "size", text, reason, error);
         })
     }
 }
@@ -113,7 +159,7 @@ struct Align;
 impl Store<Device> for Align {
     fn store(device: &Device, text: &[u8]) -> Result {
         let align = params::align(text)
-            .ok_or_else(|| refused("align", text, "it must be 4K, 2M or 1G", EINVAL))?;
+            .ok_or_else(|| refused(device, "align", text, "it must be 4K, 2M or 1G", EINVAL))?;
         device
             .region()
             .set_align(device, align)
@@ -123,7 +169,7 @@ impl Store<Device> for Align {
                     EBUSY => "the device is in use",
                     _ => return,
                 };
-                refused("align", text, reason, error);
+                refused(device, "align", text, reason, error);
             })
     }
 }
@@ -148,8 +194,15 @@ impl Show<Device> for Extents {
 
 impl Store<Device> for Extents {
     fn store(device: &Device, text: &[u8]) -> Result {
-        let (offset, len) = params::extent(text)
-            .ok_or_else(|| refused("extents", text, "not an offset and a length", EINVAL))?;
+        let (offset, len) = params::extent(text).ok_or_else(|| {
+            refused(
+                device,
+                "extents",
+                text,
+                "not an offset and a length",
+                EINVAL,
+            )
+        })?;
         device
             .region()
             .append(device, offset, len)
@@ -160,7 +213,7 @@ impl Store<Device> for Extents {
                     ENXIO => "the device is gone",
                     _ => return,
                 };
-                refused("extents", text, reason, error);
+                refused(device, "extents", text, reason, error);
             })
     }
 }
@@ -286,7 +339,7 @@ impl Store<Bound> for Create {
             b"1" => None,
             name => Some(params::minor(name).ok_or_else(|| {
                 let reason = "only 1 or the name of a device may be written";
-                refused("create", text, reason, EINVAL)
+                refused(bound, "create", text, reason, EINVAL)
             })?),
         };
         let created = bound.region().create(0, number).inspect_err(|&error| {
@@ -295,7 +348,7 @@ impl Store<Bound> for Create {
                 ENOSPC => "there is no such number, or none is left",
                 _ => return,
             };
-            refused("create", text, reason, error);
+            refused(bound, "create", text, reason, error);
         });
         created.map(|_| ())
     }
@@ -314,7 +367,7 @@ impl Store<Bound> for Delete {
                     EBUSY => "the device is in use",
                     _ => return,
                 };
-                refused("delete", text, reason, error);
+                refused(bound, "delete", text, reason, error);
             })
     }
 }

@@ -6,7 +6,10 @@ use super::{
     extents::Extents,
     mapping::Mapping,
     order::Order,
-    region::Region,
+    region::{
+        log,
+        Region, //
+    },
     stats::Faults,
     sync, //
 };
@@ -20,6 +23,7 @@ use crate::kernel_ext::{
     },
 };
 use kernel::{
+    fmt,
     new_mutex,
     new_spinlock,
     new_work,
@@ -198,6 +202,13 @@ impl Device {
     }
 }
 
+/// The name of its node.
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rdax{}", self.number())
+    }
+}
+
 /// A device whose media is there. When this is dropped nobody reaches the media any more: not by a
 /// call, not by a fault, and not by a mapping.
 pub(crate) struct Attached(pub(crate) Arc<Device>);
@@ -209,7 +220,13 @@ impl Drop for Attached {
         // nothing is mapped, nothing is written after the write-back; then no entry is needed.
         self.0.live.revoke(|live| {
             if let Err(error) = sync::sync_unmapped(live) {
-                pr_err!("what was written last may be lost: {error:?}\n");
+                log!(
+                    dev_err,
+                    pr_err,
+                    self.0.region,
+                    "{}: what was written last may be lost: {error:?}\n",
+                    self.0
+                );
             }
             live.mapping.clear();
         });

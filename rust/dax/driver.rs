@@ -17,6 +17,7 @@ use super::{
         Range, //
     },
     region::{
+        log,
         Geometry,
         Region, //
     },
@@ -154,7 +155,12 @@ impl nd::Driver for Driver {
     fn shutdown(bound: &Bound) {
         bound.region.for_each(|device| {
             if let Err(error) = sync::sync_all(device) {
-                pr_err!("what was written last may be lost: {error:?}\n");
+                log!(
+                    dev_err,
+                    pr_err,
+                    bound.region,
+                    "{device}: what was written last may be lost: {error:?}\n"
+                );
             }
         });
     }

@@ -11,6 +11,7 @@ use super::{
     prefault,
     punch,
     range::best_order,
+    region::log,
     sync, //
 };
 use crate::kernel_ext::{
@@ -19,9 +20,10 @@ use crate::kernel_ext::{
     error,
     fs::AnonInode,
     kiocb::Kiocb,
-    log,
+    log::ratelimit,
     mm::VmaDesc,
     sysfs::GroupList,
+    task,
     uapi, //
 };
 use kernel::{
@@ -54,12 +56,17 @@ impl cdev::Operations for Device {
             Ok(()) => return Ok(()),
             Err(refusal) => refusal,
         };
-        if log::ratelimit() {
+        if ratelimit() {
             let (start, end) = vma.range();
-            pr_info!(
-                "mmap of {:#x} bytes at page offset {:#x} refused: {}\n",
+            log!(
+                dev_info,
+                pr_info,
+                self.region(),
+                "{self}: mmap of {:#x} bytes at page offset {:#x} by {} ({}) refused: {}\n",
                 end - start,
                 vma.pgoff(),
+                task::Name::current(),
+                current!().pid(),
                 reason
             );
         }

@@ -13,6 +13,7 @@ use super::{
     },
     extents::Extents,
     order::PAGE_SIZE,
+    region::log,
     unmap::unmap, //
 };
 use crate::kernel_ext::memory_failure;
@@ -49,7 +50,13 @@ impl memory_failure::Operations for Device {
         let offset = this.region().geometry.range.offset_of(pfn).ok_or(ENOENT)?;
         // From now on no fault maps it; what is mapped goes in the work.
         if !live.media().bad().note(offset..offset + PAGE_SIZE) {
-            pr_warn!("no room for another bad block: {offset:#x} will be used\n");
+            log!(
+                dev_warn,
+                pr_warn,
+                this.region(),
+                "{}: no room for another bad block: byte {offset:#x} of the region will be used\n",
+                &*this
+            );
         }
         // When it is queued already it will see this one, too.
         let _ = workqueue::system_long().enqueue::<Arc<Self>, 0>(this.into());

@@ -39,7 +39,10 @@ use crate::kernel_ext::{
     },
     debugfs::Dir,
     memory_failure, nd,
-    srcu::Revocable,
+    srcu::{
+        Revocable,
+        RevocableGuard, //
+    },
     sysfs::{
         Directory,
         Link, //
@@ -53,6 +56,18 @@ use kernel::{
         Mutex, //
     }, //
 };
+
+/// Logs about a region, or one of its devices: as `dev_info!` and so on with the namespace, or as
+/// `pr_info!` when that is not bound any more.
+macro_rules! log {
+    ($dev:ident, $pr:ident, $region:expr, $($text:tt)*) => {
+        match $region.live() {
+            Some(live) => ::kernel::$dev!(live.device(), $($text)*),
+            None => ::kernel::$pr!($($text)*),
+        }
+    };
+}
+pub(crate) use log;
 
 /// What a region is made of.
 pub(crate) struct Geometry {
@@ -133,6 +148,11 @@ impl Region {
             }),
             GFP_KERNEL,
         )
+    }
+
+    /// The namespace, which stays bound while the guard exists; `None` when it is not.
+    pub(crate) fn live(&self) -> Option<RevocableGuard<'_, nd::Live<()>>> {
+        self.live.try_access()
     }
 
     /// The bytes that no device has.
@@ -446,9 +466,12 @@ impl Member {
         this.frames.clear();
         match register(&this.device.0) {
             Ok(frames) => *this.frames = frames,
-            Err(error) => pr_warn!(
-                "rdax{}: memory errors will not be told to who maps them: {error:?}\n",
-                this.device.0.number()
+            Err(error) => log!(
+                dev_warn,
+                pr_warn,
+                this.device.0.region(),
+                "{}: memory errors will not be told to who maps them: {error:?}\n",
+                this.device.0
             ),
         }
     }

@@ -5,6 +5,33 @@
 //! C header: [`include/linux/sched/signal.h`](srctree/include/linux/sched/signal.h)
 
 use super::bindings;
+use kernel::{
+    fmt,
+    str::BStr, //
+};
+
+/// The name of a task, as it was at one moment.
+pub(crate) struct Name([u8; bindings::TASK_COMM_LEN as usize]);
+
+impl Name {
+    /// That of the current task. Any context.
+    pub(crate) fn current() -> Self {
+        // SAFETY: The current task is valid. Others may change its name meanwhile, and a mixture of two
+        // names is one: each byte is some byte that was stored there.
+        Self(unsafe {
+            (&raw const (*bindings::get_current()).comm)
+                .cast::<[u8; _]>()
+                .read_volatile()
+        })
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.0.split(|&byte| byte == 0).next().unwrap_or_default();
+        fmt::Display::fmt(BStr::from_bytes(name), f)
+    }
+}
 
 /// Whether the current task is being killed. Any context.
 pub(crate) fn fatal_signal_pending() -> bool {

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -47,26 +48,43 @@ static uint64_t available(void)
 	return region_number(rdax_ns(), "available_size");
 }
 
-/* First: later on the log's rate limit might keep them back. */
+/* Was it logged, of the namespace? */
+static bool said(const char *text)
+{
+	char line[256];
+
+	snprintf(line, sizeof(line), "rdax %s: %s", rdax_ns(), text);
+	return logged(line);
+}
+
+/* First: later on the log's rate limit might keep them back. Each names the device. */
 TEST_F(one, reasons)
 {
 	int fd = rdax_open();
+	char text[128];
 
 	log_from_here();
 	EXPECT_EQ(-EINVAL, dev_write(0, "size", "4097"));
-	EXPECT_TRUE(logged("size 4097 refused: not a multiple of align"));
+	EXPECT_TRUE(said("rdax0: size 4097 refused: not a multiple of align"));
 	EXPECT_EQ(-EINVAL, dev_write(0, "size", "many"));
-	EXPECT_TRUE(logged("size many refused: not a number of bytes"));
+	EXPECT_TRUE(said("rdax0: size many refused: not a number of bytes"));
 	EXPECT_EQ(-ENOSPC, dev_write(0, "size", "1T"));
-	EXPECT_TRUE(logged("size 1T refused: the region has not so much left"));
+	EXPECT_TRUE(said("rdax0: size 1T refused: the region has not so much left"));
 	EXPECT_EQ(-EBUSY, dev_write(0, "align", "2M"));
-	EXPECT_TRUE(logged("align 2M refused: the device is in use"));
+	EXPECT_TRUE(said("rdax0: align 2M refused: the device is in use"));
 	EXPECT_EQ(-EBUSY, region_delete(0));
-	EXPECT_TRUE(logged("delete rdax0 refused: the device is in use"));
+	EXPECT_TRUE(said("delete rdax0 refused: the device is in use"));
 	EXPECT_EQ(-ENXIO, region_delete(1));
-	EXPECT_TRUE(logged("delete rdax1 refused: no device of this region"));
+	EXPECT_TRUE(said("delete rdax1 refused: no device of this region"));
 	EXPECT_EQ(-EINVAL, region_write(rdax_ns(), "create", "2"));
-	EXPECT_TRUE(logged("create 2 refused: only 1 or the name of a device may be written"));
+	EXPECT_TRUE(said("create 2 refused: only 1 or the name of a device may be written"));
+
+	/* And the task. */
+	ASSERT_EQ(0, prctl(PR_SET_NAME, "a name"));
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, SZ_4K, PROT_READ, MAP_PRIVATE, fd, 0));
+	snprintf(text, sizeof(text), "%s by a name (%d) refused: a private mapping (MAP_PRIVATE)",
+		 "rdax0: mmap of 0x1000 bytes at page offset 0x0", getpid());
+	EXPECT_TRUE(said(text)) TH_LOG("%s", text);
 	close(fd);
 }
 
