@@ -4,7 +4,7 @@
 //!
 //! Loading the module takes no namespace: what the bus offers by itself is refused, unless the
 //! parameter `bind` names it. A write to `/sys/bus/nd/drivers/rdax/bind` asks for one. Before a
-//! namespace is taken, its head is read; nothing is ever written by binding.
+//! namespace is taken, its head and tail are read; nothing is ever written by binding.
 
 use super::{
     attrs,
@@ -212,7 +212,7 @@ fn examine(namespace: &Namespace<'_>) -> Result<Geometry> {
         Value::read(Param::Force).as_bytes(),
         namespace.name().to_bytes(),
     );
-    match signature::find(|offset, buf| namespace.read(offset, buf)) {
+    match signature::find(namespace.size(), |offset, buf| namespace.read(offset, buf)) {
         Ok(None) => (),
         Ok(Some(found)) if forced => {
             dev_notice!(dev, "rdax: bound by force over: {}\n", found.name);
@@ -229,13 +229,13 @@ fn examine(namespace: &Namespace<'_>) -> Result<Geometry> {
         Err(_) if forced => {
             dev_notice!(
                 dev,
-                "rdax: bound by force, although its head can't be read\n"
+                "rdax: bound by force, although its head or tail can't be read\n"
             );
         }
         Err(error) => {
             dev_err!(
                 dev,
-                "rdax: refused, its head can't be read (parameter force overrides)\n"
+                "rdax: refused, its head or tail can't be read (parameter force overrides)\n"
             );
             return Err(error);
         }

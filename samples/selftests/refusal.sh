@@ -3,8 +3,8 @@
 #
 # A namespace that is somebody's must not be taken, and no byte of it changed:
 # one that a btt, pfn or dax device has claimed, those child devices themselves
-# (the bus offers them to a namespace driver: type confusion), one whose head
-# has a known signature, one too small for the alignment. Each refusal with its
+# (the bus offers them to a namespace driver: type confusion), one whose head or
+# tail has a known signature, one too small for the alignment. Each refusal with its
 # errno; `force` overrides a signature and nothing else.
 
 # shellcheck source=lib.sh
@@ -12,7 +12,7 @@
 [ -e "$DEVICES/$NS2" ] || skip_all "there is no $NS2"
 modprobe -q nd_pmem || skip_all "no nd_pmem to write signatures with"
 
-# name, offset, bytes as of printf
+# name, offset (negative: from the end), bytes as of printf
 SIGNATURES=(
 	'btt 0 BTT_ARENA_INFO\0\0'
 	'btt-4K 4096 BTT_ARENA_INFO\0\0'
@@ -29,8 +29,26 @@ SIGNATURES=(
 	'f2fs 1024 \x10\x20\xf5\xf2'
 	'gpt 512 EFI\x20PART'
 	'mbr 510 \x55\xaa'
+	'gpt-backup -512 EFI\x20PART'
+	'gpt-backup-4K -4096 EFI\x20PART'
+	'md-0.90 -65536 \xfc\x4e\x2b\xa9\0\0\0\0\x5a'
+	'md-1.0 -8192 \xfc\x4e\x2b\xa9\x01'
+	'zfs-label-0 16404 \0\0\0\x07version'
+	'zfs-label-3 -245740 \0\0\0\x07version'
+	'zfs-uberblock-2 -388096 \x0c\xb1\xba'
+	'drbd -4036 \x83\x74\x02\x6d'
+	'nilfs2-copy -4096 \x02\0\0\0\0\0\x34\x34'
+	'hfs+ 1024 H+\0\x04'
+	'hfs+-copy -1024 H+\0\x04'
+	'ocfs2 4096 OCFSV2'
+	'udf 32769 BEA01'
+	'btrfs-copy 67108928 _BHRfS_M'
+	'lvm2-odd 512 LABELONE'
+	'apfs 32 NXSB'
+	'exfat 3 EXFAT\x20\x20\x20'
+	'vmfs 1048576 \x0d\xd0\x01\xc0'
 )
-TOOLS=(mkfs.ext4 mkswap sfdisk)
+TOOLS=(mkfs.ext4 mkswap sfdisk sfdisk-tail)
 MODES=(sector fsdax devdax)
 ktap_set_plan $(((${#SIGNATURES[@]} + ${#TOOLS[@]}) * 2 + ${#MODES[@]} * 5 + 9))
 
@@ -45,13 +63,23 @@ with_pmem() {
 	return $ret
 }
 
-put_bytes() {
-	# shellcheck disable=SC2059
-	printf "$2" | dd of="$disk" bs=1 seek="$1" conv=notrunc,fsync status=none
+size() {
+	blockdev --getsize64 "$disk"
 }
 
+put_bytes() {
+	local at=$1
+	((at >= 0)) || at=$(($(size) + at))
+	# shellcheck disable=SC2059
+	printf "$2" | dd of="$disk" bs=1 seek="$at" conv=notrunc,fsync status=none
+}
+
+# Where signatures are: the head, a copy of Btrfs' at 64 MiB, the tail.
 wipe() {
-	dd if=/dev/zero of="$disk" bs=1M count=1 conv=fsync status=none
+	local at
+	for at in 0 1 64 $(($(size) / 1048576 - 1)); do
+		dd if=/dev/zero of="$disk" bs=1M count=1 seek="$at" conv=fsync status=none
+	done
 }
 
 # Data of our own where no signature is: a wiped head would be noticed, too.
@@ -65,10 +93,15 @@ run_tool() {
 	mkfs.ext4) mkfs.ext4 -q -F "$disk" 64M ;;
 	mkswap) mkswap -q "$disk" ;;
 	sfdisk) echo ',,L' | sfdisk -q -X gpt "$disk" ;;
+	# The head is overwritten, by something that has no name.
+	sfdisk-tail)
+		echo ',,L' | sfdisk -q -X gpt "$disk"
+		dd if=/dev/zero of="$disk" bs=1M count=1 conv=fsync
+		;;
 	esac >/dev/null 2>&1
 }
 
-# The head, where all signatures are, and the tail.
+# The head and the tail, where signatures are.
 sum() {
 	{
 		head -c 1M "$disk"
@@ -133,7 +166,7 @@ for signature in "${SIGNATURES[@]}"; do
 	refused_untouched "$name" put_bytes "$offset" "$bytes"
 done
 for tool in "${TOOLS[@]}"; do
-	if ! command -v "$tool" >/dev/null; then
+	if ! command -v "${tool%-tail}" >/dev/null; then
 		ktap_test_skip "$tool isn't there"
 		ktap_test_skip "$tool isn't there"
 		continue
