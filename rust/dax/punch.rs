@@ -33,6 +33,9 @@ use kernel::prelude::*;
 /// The bytes of one step, between which the call can be interrupted and faults are let in.
 const STEP: u64 = Order::PMD.bytes() as u64;
 
+/// The most bytes that one step of [`cut`] writes back, with the layout held alone: some 10 ms.
+const CUT_STEP: usize = 16 * Order::PMD.bytes();
+
 /// Makes holes of the whole pages of `range`, and zeroes of the rest (`RDAX_IOC_PUNCH`).
 ///
 /// Process context; sleeps. Errors: those in `rust/uapi/rdax.h`.
@@ -110,18 +113,39 @@ pub(crate) fn cut(device: &Device, pages: usize) -> Result {
         from = next;
     }
     let mut result = Ok(());
+    // The entry of which the steps before have written back so many bytes. In between, a sync may have
+    // taken it.
+    let mut begun = (pages, 0);
     loop {
         let live = device.live().ok_or(ENXIO)?;
         let layout = live.layout.write();
-        // Some at a time: neither an unbind nor a fault waits for the whole.
+        let mut left = CUT_STEP;
+        // Some at a time, and so many bytes: neither an unbind nor a fault waits for the whole.
         for _ in 0..Order::PMD.pages() {
             let Some(entry) = live.mapping.lock_next(pages, usize::MAX) else {
                 return result;
             };
             // As a whole, also one that begins before: see `unmap()`.
             unmap_entry(device.inode(), &entry);
-            result = result.and(sync::write_back_dirty(&live, &layout, &entry));
+            if entry.is_dirty() {
+                let done = if begun.0 == entry.start() { begun.1 } else { 0 };
+                let mut part = entry.order().bytes().saturating_sub(done);
+                // What begins before the end may be written to again when it is unlocked. There is at most
+                // one such entry.
+                if entry.start() >= pages {
+                    part = part.min(left);
+                }
+                result = result.and(sync::write_back_part(&live, &layout, &entry, done, part));
+                begun = (entry.start(), done + part);
+                left = left.saturating_sub(part);
+                if begun.1 < entry.order().bytes() {
+                    break;
+                }
+            }
             entry.delete();
+            if left == 0 {
+                break;
+            }
         }
     }
 }

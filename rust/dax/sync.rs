@@ -102,10 +102,21 @@ pub(crate) fn flush(device: &Device, live: &Live) -> Result {
 /// Writes back what was written through an entry, if it was. It stays dirty: for an entry that is about
 /// to go. Nothing is mapped under it.
 pub(crate) fn write_back_dirty(live: &Live, layout: &Extents, entry: &LockedEntry<'_>) -> Result {
+    write_back_part(live, layout, entry, 0, entry.order().bytes())
+}
+
+/// As [`write_back_dirty`], but only `len` bytes from byte `from` of the entry on.
+pub(crate) fn write_back_part(
+    live: &Live,
+    layout: &Extents,
+    entry: &LockedEntry<'_>,
+    from: usize,
+    len: usize,
+) -> Result {
     match entry.pfn() {
         Some(pfn) if entry.is_dirty() => live
             .media()
-            .write_back(layout.offset_of(pfn), entry.order().bytes()),
+            .write_back(layout.offset_of(pfn) + from as u64, len),
         _ => Ok(()),
     }
 }

@@ -123,6 +123,51 @@ TEST_F(trace, cut_holes)
 	EXPECT_STREQ("flushed", recorded());
 }
 
+/* How many bytes were written back, if each was once. */
+static uint64_t written_once(uint64_t first, uint64_t behind)
+{
+	const struct trace_call *calls;
+	size_t count = trace_stop(&calls);
+	uint64_t bytes = 0, last = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (calls[i].what != TRACE_WB)
+			continue;
+		if (calls[i].first < first || calls[i].behind > behind || calls[i].first < last)
+			return 0;
+		last = calls[i].behind;
+		bytes += last - calls[i].first;
+	}
+	return bytes;
+}
+
+/* More than one step of a cut writes back: a leaf of 1 GiB in parts, then others. */
+TEST(cut_in_steps)
+{
+	uint64_t size = 2 * SZ_1G + 40 * SZ_2M, at;
+	char *map;
+	int fd;
+
+	ASSERT_EQ(0, rdax_fresh("4K"));
+	if (!rdax_fits(SZ_1G) || rdax_size() < size || !rdax_has_cache())
+		SKIP(return, "namespace too small or not aligned, or no cache to write back");
+	fd = rdax_open();
+	trace_find_media(fd);
+	ASSERT_EQ(0, dev_resize(0, size));
+	map = rdax_map(fd, 0, size);
+	ASSERT_NE(MAP_FAILED, map);
+	for (at = SZ_1G; at < 2 * SZ_1G; at += SZ_2M)
+		ASSERT_EQ(0, rdax_store(map + at + at / SZ_2M % 512 * SZ_4K));
+	for (; at < size; at += SZ_2M)
+		ASSERT_EQ(0, rdax_store(map + at));
+	trace_start();
+	ASSERT_EQ(0, dev_resize(0, SZ_1G));
+	EXPECT_EQ(size - SZ_1G, written_once(SZ_1G, size));
+	EXPECT_EQ(NULL, strstr(rdax_entries(), "dirty"));
+	close(fd);
+	ASSERT_EQ(0, rdax_unbind());
+}
+
 TEST_F(trace, deleted)
 {
 	dirty(self->small, 0x2);
