@@ -288,10 +288,12 @@ impl Region {
         if member.changed {
             // With no memory to note what it has now, that is only free after the next bind.
             let now = device.live().ok_or(ENXIO);
-            let now = now.and_then(|live| runs_after(device, &live, 0)).and_then(|now| {
-                state.space.promise(now.len())?;
-                Ok(now)
-            });
+            let now = now
+                .and_then(|live| runs_after(device, &live, 0))
+                .and_then(|now| {
+                    state.space.promise(now.len())?;
+                    Ok(now)
+                });
             state.space.unpromise(runs.len());
             runs = now.unwrap_or_default();
         }

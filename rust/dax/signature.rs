@@ -90,7 +90,7 @@ impl Signature {
     fn place(&self, size: u64, offset: u64, len: usize) -> Option<u64> {
         let place = match self.anchor {
             Anchor::Start => offset,
-            Anchor::End(align) => (size - size % align).checked_sub(offset)?,
+            Anchor::End(align) => (size - size.checked_rem(align)?).checked_sub(offset)?,
         };
         (place.checked_add(len as u64)? <= size).then_some(place)
     }
