@@ -75,7 +75,7 @@ impl Signature {
     }
 
     /// At the tail: the offset is counted backwards from the last multiple of `align`.
-    const fn at_end(mut self, align: u64) -> Self {
+    const fn counted_back(mut self, align: u64) -> Self {
         self.anchor = Anchor::End(align);
         self
     }
@@ -138,8 +138,8 @@ pub(crate) const SIGNATURES: &[Signature] = &[
     at(510, "MBR, FAT, NTFS or exFAT", b"\x55\xaa"),
     at(512, "GPT", b"EFI PART"),
     at(4096, "GPT", b"EFI PART"),
-    at(512, "GPT (backup)", b"EFI PART").at_end(1),
-    at(4096, "GPT (backup)", b"EFI PART").at_end(1),
+    at(512, "GPT (backup)", b"EFI PART").counted_back(1),
+    at(4096, "GPT (backup)", b"EFI PART").counted_back(1),
     at(512, "Mac partition table", b"PM\0\0").and((0, b"ER")),
     at(64, "BSD disklabel", b"\x57\x45\x56\x82"),
     at(512, "BSD disklabel", b"\x57\x45\x56\x82"),
@@ -156,7 +156,7 @@ pub(crate) const SIGNATURES: &[Signature] = &[
     at(0x400, "EROFS", b"\xe2\xe1\xf5\xe0"),
     // with the revision, 2.0, before it
     at(0x400, "NILFS2", b"\x02\0\0\0\0\0\x34\x34"),
-    at(4096, "NILFS2 (copy)", b"\x02\0\0\0\0\0\x34\x34").at_end(4096),
+    at(4096, "NILFS2 (copy)", b"\x02\0\0\0\0\0\x34\x34").counted_back(4096),
     at(
         0x1018,
         "bcachefs or bcache",
@@ -173,7 +173,7 @@ pub(crate) const SIGNATURES: &[Signature] = &[
         "bcachefs (copy)",
         b"\xc6\x85\x73\xf6\x66\xce\x90\xa9",
     )
-    .at_end(1),
+    .counted_back(1),
     at(0, "SquashFS", b"hsqs"),
     at(0, "SquashFS", b"sqsh"),
     at(0, "cramfs", b"\x45\x3d\xcd\x28"),
@@ -198,26 +198,26 @@ pub(crate) const SIGNATURES: &[Signature] = &[
     at(32, "Oracle ASM", b"ORCLDISK"),
     zfs_list(0),
     zfs_list(ZFS_LABEL),
-    at(2 * ZFS_LABEL - ZFS_LIST, "ZFS", ZFS_NAME).at_end(ZFS_LABEL),
-    at(ZFS_LABEL - ZFS_LIST, "ZFS", ZFS_NAME).at_end(ZFS_LABEL),
+    at(2 * ZFS_LABEL - ZFS_LIST, "ZFS", ZFS_NAME).counted_back(ZFS_LABEL),
+    at(ZFS_LABEL - ZFS_LIST, "ZFS", ZFS_NAME).counted_back(ZFS_LABEL),
     zfs_uberblocks(0, ZFS_MAGIC),
     zfs_uberblocks(0, ZFS_MAGIC_BE),
     zfs_uberblocks(ZFS_LABEL, ZFS_MAGIC),
     zfs_uberblocks(ZFS_LABEL, ZFS_MAGIC_BE),
     at(2 * ZFS_LABEL - ZFS_UBERBLOCKS.0, "ZFS", ZFS_MAGIC)
-        .at_end(ZFS_LABEL)
+        .counted_back(ZFS_LABEL)
         .repeated(ZFS_UBERBLOCKS.1, ZFS_UBERBLOCKS.2),
     at(ZFS_LABEL - ZFS_UBERBLOCKS.0, "ZFS", ZFS_MAGIC)
-        .at_end(ZFS_LABEL)
+        .counted_back(ZFS_LABEL)
         .repeated(ZFS_UBERBLOCKS.1, ZFS_UBERBLOCKS.2),
     at(0x400, "HFS+", b"H+\0\x04"),
     at(0x400, "HFSX", b"HX\0\x05"),
-    at(0x400, "HFS+ (copy)", b"H+\0\x04").at_end(512),
-    at(0x400, "HFSX (copy)", b"HX\0\x05").at_end(512),
+    at(0x400, "HFS+ (copy)", b"H+\0\x04").counted_back(512),
+    at(0x400, "HFSX (copy)", b"HX\0\x05").counted_back(512),
     // with the first block of its bitmap
     at(0x400, "HFS", b"BD").and((0x40e, b"\0\x03")),
     at(3, "NTFS", b"NTFS    "),
-    at(512 - 3, "NTFS (copy)", b"NTFS    ").at_end(512),
+    at(512 - 3, "NTFS (copy)", b"NTFS    ").counted_back(512),
     at(3, "exFAT", b"EXFAT   "),
     at(0x52, "FAT", b"FAT32   "),
     at(0x36, "FAT", b"FAT16   "),
@@ -279,23 +279,23 @@ pub(crate) const SIGNATURES: &[Signature] = &[
     at(0x1204, "Stratis", b"!Stra0tis\x86\xff\x02^\x41rh"),
     at(0, "MD RAID 1.1", b"\xfc\x4e\x2b\xa9"),
     at(4096, "MD RAID 1.2", b"\xfc\x4e\x2b\xa9"),
-    at(8 * KIB, "MD RAID 1.0", b"\xfc\x4e\x2b\xa9").at_end(4096),
-    at(64 * KIB, "MD RAID 0.90", b"\xfc\x4e\x2b\xa9").at_end(64 * KIB),
-    at(64 * KIB, "MD RAID 0.90", b"\xa9\x2b\x4e\xfc").at_end(64 * KIB),
-    at(4096 - 60, "DRBD", b"\x83\x74\x02\x6b").at_end(4096),
-    at(4096 - 60, "DRBD", b"\x83\x74\x02\x6c").at_end(4096),
-    at(4096 - 60, "DRBD", b"\x83\x74\x02\x6d").at_end(4096),
+    at(8 * KIB, "MD RAID 1.0", b"\xfc\x4e\x2b\xa9").counted_back(4096),
+    at(64 * KIB, "MD RAID 0.90", b"\xfc\x4e\x2b\xa9").counted_back(64 * KIB),
+    at(64 * KIB, "MD RAID 0.90", b"\xa9\x2b\x4e\xfc").counted_back(64 * KIB),
+    at(4096 - 60, "DRBD", b"\x83\x74\x02\x6b").counted_back(4096),
+    at(4096 - 60, "DRBD", b"\x83\x74\x02\x6c").counted_back(4096),
+    at(4096 - 60, "DRBD", b"\x83\x74\x02\x6d").counted_back(4096),
     at(0, "drbdmanage", b"$DRBDmgr=q"),
     at(0, "DRBD proxy", b"DRBDdlh*"),
-    at(512, "DDF RAID", b"\xde\x11\xde\x11").at_end(512),
-    at(257 * 512, "DDF RAID", b"\xde\x11\xde\x11").at_end(512),
-    at(2 * 512, "Intel RAID", b"Intel Raid ISM C").at_end(512),
-    at(2 * 512, "NVIDIA RAID", b"NVIDIA  ").at_end(512),
-    at(512, "LSI RAID", b"$XIDE$").at_end(512),
-    at(512, "Adaptec RAID", b"\x37\xfc\x4d\x1e").at_end(512),
-    at(11 * 512, "HighPoint RAID", b"\xf3\x16\x78\x5a").at_end(512),
+    at(512, "DDF RAID", b"\xde\x11\xde\x11").counted_back(512),
+    at(257 * 512, "DDF RAID", b"\xde\x11\xde\x11").counted_back(512),
+    at(2 * 512, "Intel RAID", b"Intel Raid ISM C").counted_back(512),
+    at(2 * 512, "NVIDIA RAID", b"NVIDIA  ").counted_back(512),
+    at(512, "LSI RAID", b"$XIDE$").counted_back(512),
+    at(512, "Adaptec RAID", b"\x37\xfc\x4d\x1e").counted_back(512),
+    at(11 * 512, "HighPoint RAID", b"\xf3\x16\x78\x5a").counted_back(512),
     at(4640, "HighPoint RAID", b"\xf0\x16\x78\x5a"),
-    at(63 * 512, "Promise RAID", b"Promise Technolo").at_end(512),
+    at(63 * 512, "Promise RAID", b"Promise Technolo").counted_back(512),
     // swap and hibernation, by the size of a page
     at(4096 - 10, "swap", b"SWAPSPACE2"),
     at(4096 - 10, "swap", b"SWAP-SPACE"),
