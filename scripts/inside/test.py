@@ -39,7 +39,7 @@ PROGRAM_TIMEOUT = 600
 # What needs QEMU's monitor, or caches that survive a power failure: in the special guest only.
 SPECIAL = ("poison_mce", "eadr", "flush_unknown.sh")
 # What needs several NUMA nodes.
-NODES = ("lock_comparison.sh",)
+NODES = ("lock_comparison.sh", "walkers_nodes.sh")
 
 
 class Fold:
