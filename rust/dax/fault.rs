@@ -90,6 +90,13 @@ fn serve(device: &Device, vmf: &mut VmFault<'_>) -> FaultResult {
             // No lock is held here: the task may be made to wait for memory as long as it takes.
             Err(Stop::NoNode) if spare.fill().is_err() => return FaultResult::Oom,
             Err(Stop::NoNode) => (),
+            Err(Stop::NoZeroes) => {
+                // Not charged to the task, so that it is not throttled with the guard held.
+                let made = device.live().is_some_and(|live| live.make_huge_zero());
+                if !made {
+                    return FaultResult::Fallback;
+                }
+            }
         }
     }
 }
@@ -100,6 +107,8 @@ enum Stop {
     Result(FaultResult),
     /// The index needs a node.
     NoNode,
+    /// There is no huge page of zeroes yet.
+    NoZeroes,
 }
 
 impl From<FaultResult> for Stop {
@@ -240,7 +249,7 @@ impl<'a> Run<'a> {
                 }
                 Kind::Mapped { .. } => break,
                 // A page of a larger hole is read under the hole's lock: nothing need be split.
-                Kind::Zero if !write => return Ok(insert_zero(live, vmf)),
+                Kind::Zero if !write => return insert_zero(live, vmf),
                 Kind::Zero | Kind::Empty if larger => {
                     unmap_zero(inode, &entry);
                     // Another may have come first, with an entry of any order.
@@ -320,14 +329,11 @@ fn unmap_zero(inode: &AnonInode, entry: &LockedEntry<'_>) {
 }
 
 /// Maps zeroes for a hole, read-only.
-fn insert_zero(live: &Live, vmf: &mut VmFault<'_>) -> FaultResult {
-    match vmf.level() {
+fn insert_zero(live: &Live, vmf: &mut VmFault<'_>) -> Result<FaultResult, Stop> {
+    Ok(match vmf.level() {
         Level::Pte => vmf.insert_zero_page(),
-        Level::Pmd => match live.huge_zero() {
-            Some(zeroes) => vmf.insert_zeroes(zeroes),
-            None => FaultResult::Fallback,
-        },
+        Level::Pmd => vmf.insert_zeroes(live.huge_zero().ok_or(Stop::NoZeroes)?),
         // There is no hole of this order.
         Level::Pud => FaultResult::Fallback,
-    }
+    })
 }

@@ -187,7 +187,7 @@ pub(crate) fn write(
 fn transfer(device: &Device, kiocb: &mut Kiocb<'_>, mut copy: impl Transfer) -> Result<usize> {
     let mut done = 0;
     loop {
-        match step(device, kiocb, &mut copy) {
+        match step(device, kiocb, &mut copy, done != 0) {
             Ok(0) => return Ok(done),
             Ok(copied) => done += copied,
             // The next call will say why.
@@ -201,7 +201,16 @@ fn transfer(device: &Device, kiocb: &mut Kiocb<'_>, mut copy: impl Transfer) -> 
 }
 
 /// Copies some bytes, and returns how many; none at the end of the device, or when none are left.
-fn step(device: &Device, kiocb: &mut Kiocb<'_>, copy: &mut impl Transfer) -> Result<usize> {
+///
+/// A call that must not wait (`IOCB_NOWAIT`) does not fault in its first bytes: io_uring then repeats it
+/// where it may wait. Once some were copied (`progress`) it faults in the rest, as `filemap_read()` does.
+/// Otherwise NUMA balancing, which makes present pages fault, would have io_uring return short counts.
+fn step(
+    device: &Device,
+    kiocb: &mut Kiocb<'_>,
+    copy: &mut impl Transfer,
+    progress: bool,
+) -> Result<usize> {
     let mut most = STEP;
     let mut faulted_in = false;
     loop {
@@ -220,7 +229,7 @@ fn step(device: &Device, kiocb: &mut Kiocb<'_>, copy: &mut impl Transfer) -> Res
         }
         drop(live);
         if copied == 0 {
-            if kiocb.is_nowait() {
+            if kiocb.is_nowait() && (buffered || !progress) {
                 return Err(EAGAIN);
             }
             if task::fatal_signal_pending() {

@@ -167,10 +167,6 @@ fn steps(
     if end > size {
         return Err(EFBIG);
     }
-    if let Some(live) = device.live().filter(|_| end - offset >= STEP) {
-        // For readers of 2 MiB holes. Their faults allocate nothing under the entry's lock.
-        live.make_huge_zero();
-    }
     let mut done = Ok(());
     while offset < end && done.is_ok() {
         let next = (offset / STEP + 1) * STEP;

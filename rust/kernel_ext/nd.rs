@@ -466,14 +466,15 @@ impl<T> Live<T> {
         unsafe { self.media.frames(pfn, pages, inode) }
     }
 
-    /// Allocates what [`Live::huge_zero`] gives, unless that was done or there is no memory. Sleeps.
-    pub(crate) fn make_huge_zero(&self) {
+    /// Allocates what [`Live::huge_zero`] gives, unless that was done; whether it is there now. Sleeps.
+    pub(crate) fn make_huge_zero(&self) -> bool {
         if self.huge_zero.as_ref().is_none() {
             if let Ok(zero) = HugeZeroPage::new() {
                 // If another was faster, this one is dropped.
                 self.huge_zero.populate(zero);
             }
         }
+        self.huge_zero.as_ref().is_some()
     }
 
     /// Zeroes of the size of a PMD leaf, to be mapped by mappings of the inode, if

@@ -173,7 +173,7 @@ ends "map, dirty" 0 "^M 2M dirty: 2M$" map rdax1 --ascii
 says "the rest" "^\. not mapped: 46M$"
 says "where it lies" "^extent: 48M at 0, from 64M of the region on$"
 ends "sync" 0 "^rdax1: durable, 1 entries written back$" sync rdax1
-ends "map, clean" 0 "^m 2M: 2M$" map rdax1 --ascii
+ends "map, synced" 0 "^\. not mapped: 48M$" map rdax1 --ascii
 let_go
 yes | dd of=/dev/rdax1 bs=4K count=4 conv=notrunc status=none
 ends "punch, not confirmed" 1 "--yes is needed" punch rdax1 --offset 4K --length 8K

@@ -208,35 +208,63 @@ static uint64_t at_most(void)
 }
 
 /* So that the daemons look at everything, often. Not all are in every kernel. */
+static const char * const daemons[][2] = {
+	{ "/proc/sys/kernel/core_pattern", "/tmp/walkers.core" },
+	{ "/proc/sys/kernel/numa_balancing", "1" },
+	{ "/sys/kernel/debug/sched/numa_balancing/scan_delay_ms", "1" },
+	{ "/sys/kernel/debug/sched/numa_balancing/scan_period_min_ms", "10" },
+	{ "/sys/kernel/mm/transparent_hugepage/enabled", "always" },
+	{ "/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs", "0" },
+	{ "/sys/kernel/mm/transparent_hugepage/khugepaged/alloc_sleep_millisecs", "0" },
+	{ "/sys/kernel/mm/ksm/sleep_millisecs", "0" },
+	{ "/sys/kernel/mm/ksm/pages_to_scan", "10000" },
+	{ "/sys/kernel/mm/ksm/run", "1" },
+	/* It would keep others from DAMON. */
+	{ "/sys/module/damon_stat/parameters/enabled", "N" },
+};
+
+/* What they were set to, as this process has found it. Empty: not in this kernel. */
+static char before[ARRAY_SIZE(daemons)][256];
+static pid_t runner;
+
+static void note_daemons(void)
+{
+	runner = getpid();
+	for (size_t i = 0; i < ARRAY_SIZE(daemons); i++)
+		if (!access(daemons[i][0], W_OK))
+			snprintf(before[i], sizeof(before[i]), "%s", rdax_text(daemons[i][0]));
+}
+
 static void wake_daemons(void)
 {
-	static const char * const settings[][2] = {
-		{ "/proc/sys/kernel/core_pattern", "/tmp/walkers.core" },
-		{ "/proc/sys/kernel/numa_balancing", "1" },
-		{ "/sys/kernel/debug/sched/numa_balancing/scan_delay_ms", "1" },
-		{ "/sys/kernel/debug/sched/numa_balancing/scan_period_min_ms", "10" },
-		{ "/sys/kernel/mm/transparent_hugepage/enabled", "always" },
-		{ "/sys/kernel/mm/transparent_hugepage/khugepaged/scan_sleep_millisecs", "0" },
-		{ "/sys/kernel/mm/transparent_hugepage/khugepaged/alloc_sleep_millisecs", "0" },
-		{ "/sys/kernel/mm/ksm/sleep_millisecs", "0" },
-		{ "/sys/kernel/mm/ksm/pages_to_scan", "10000" },
-		{ "/sys/kernel/mm/ksm/run", "1" },
-		/* It would keep others from DAMON. */
-		{ "/sys/module/damon_stat/parameters/enabled", "N" },
-	};
+	for (size_t i = 0; i < ARRAY_SIZE(daemons); i++)
+		rdax_write_file(daemons[i][0], daemons[i][1]);
+}
 
-	for (size_t i = 0; i < ARRAY_SIZE(settings); i++)
-		rdax_write_file(settings[i][0], settings[i][1]);
+/* Other tests are not to live with what wake_daemons() has set. */
+static void rest_daemons(void)
+{
+	char *chosen;
+
+	for (size_t i = 0; getpid() == runner && i < ARRAY_SIZE(daemons); i++) {
+		if (!*before[i])
+			continue;
+		/* Of several values, the one in brackets. */
+		chosen = strchr(before[i], '[');
+		if (chosen)
+			chosen[strcspn(chosen, "]")] = '\0';
+		rdax_write_file(daemons[i][0], chosen ? chosen + 1 : before[i]);
+	}
 }
 
 FIXTURE_SETUP(walkers)
 {
 	ASSERT_EQ(0, rdax_fresh("4K"));
+	wake_daemons();
 	if (!rdax_fits(variant->bytes) || rdax_size() < variant->offset + variant->len)
 		SKIP(return, "namespace too small or not aligned for this size");
 	self->leaf = variant->bytes < at_most() ? variant->bytes : at_most();
 	self->attempt = rdax_shared(sizeof(*self->attempt));
-	wake_daemons();
 	if (access("/dev/ram0", F_OK))
 		(void)!system("modprobe -q brd rd_nr=1 rd_size=4096");
 	self->direct = open("/dev/ram0", O_RDWR | O_DIRECT);
@@ -323,5 +351,7 @@ TEST_F_TIMEOUT(walkers, daemons, 300)
 int main(int argc, char **argv)
 {
 	rdax_begin();
+	note_daemons();
+	atexit(rest_daemons);
 	return test_harness_run(argc, argv);
 }
