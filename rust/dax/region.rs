@@ -472,7 +472,7 @@ impl Member {
                 dev_warn,
                 pr_warn,
                 this.device.0.region(),
-                "{}: memory errors will not be told to who maps them: {error:?}\n",
+                "{}: processes that map it will not be told of memory errors: {error:?}\n",
                 this.device.0
             ),
         }

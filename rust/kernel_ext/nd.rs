@@ -125,7 +125,7 @@ unsafe impl<T: Driver> Sync for Registration<T> {}
 /// A write to `bind` that is under way: the task that writes, and the device that it named.
 ///
 /// Only in that task, and for that device, a probe is what the user has asked for. The context alone
-/// does not tell: the driver core probes a new device in the context of whoever made it appear where
+/// does not tell: the driver core probes a new device in the context of the task that made it appear where
 /// `async_schedule()` has no memory, or too much to do.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Asked {
@@ -197,7 +197,7 @@ impl<T: Driver> Registration<T> {
         }
     }
 
-    /// Who asks for `dev`, which is being probed in this context.
+    /// Where the request for `dev`, which is being probed in this context, came from.
     fn origin(&self, dev: *mut bindings::device) -> Origin {
         match self.asked.lock().contains(&Asked::here(dev)) {
             true => Origin::User,

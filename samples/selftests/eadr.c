@@ -118,7 +118,7 @@ TEST_F(eadr, no_entries)
 {
 	EXPECT_STREQ(variant->bytes == SZ_1G ? "0x0 2 order 18 mapped\n" : "",
 		     rdax_entries());
-	/* A hole that is written to is none any more. */
+	/* A hole that is written to becomes media. */
 	ASSERT_EQ(0, rdax_punch(self->fd, 0, SZ_4K));
 	EXPECT_EQ(0, rdax_load(self->map));
 	rdax_fill(self->map, 0, SZ_4K, SZ_4K, 3);
