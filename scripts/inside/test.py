@@ -161,7 +161,7 @@ def in_boot(tap: Tap) -> None:
     runner = [str(KSELFTEST / "run_kselftest.sh"), "-o", str(PROGRAM_TIMEOUT * guest.slower())]
     say("guest: the kselftests")
     in_guest(tap, "kselftest", [*runner, *options("-S", SPECIAL + NODES)], Kselftest(tap),
-             timeout=1800)
+             timeout=3000)
     say("guest: those that need the special guest")
     in_guest(tap, "special", [*runner, *options("-t", SPECIAL)], Kselftest(tap), timeout=300,
              special=True)
