@@ -146,7 +146,7 @@ impl nd::Driver for Driver {
         if !leaf_is_safe(max_leaf()) {
             dev_warn!(
                 dev,
-                "rdax: on this kernel, mbind() of a user who maps 2 MiB or 1 GiB pages can crash the machine: parameter max_leaf=4K prevents it\n"
+                "rdax: on this kernel, mbind() on a mapping with 2 MiB pages can crash the machine: parameter max_leaf=4K prevents it\n"
             );
         }
         Ok(KBox::pin(bound, GFP_KERNEL)?)

@@ -841,7 +841,7 @@ static bool function_at(const char *name, unsigned long *start, unsigned long *e
 }
 
 /*
- * libnvdimm registers a namespace asynchronously, and in the context of whoever
+ * libnvdimm registers a namespace asynchronously, and in the context of the task that
  * makes it appear if there is no memory for that. A user who binds a region has
  * not asked for its namespaces.
  */

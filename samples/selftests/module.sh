@@ -31,7 +31,7 @@ check "loading makes no node" no_nodes
 expect "loading takes no $NS" "" driver_of "$NS"
 # A driver that accepts libnvdimm's seed devices gets new ones without end.
 expect "loading makes no seed devices" "$before" devices
-# As where libnvdimm registers a namespace in the context of whoever makes it
+# As where libnvdimm registers a namespace in the context of the task that makes it
 # appear: a probe by the bus, in a user's context. Another driver may take it.
 offered=$(poke write /sys/bus/nd/drivers_probe "$NS")
 check "what the bus offers in a user's context is not taken ($offered)" not bound "$NS"
