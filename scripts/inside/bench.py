@@ -70,7 +70,7 @@ def boot(arguments: Sequence[str], machine: guest.Machine, take: Line,
 
 
 def counting(size: int) -> guest.Machine:
-    return guest.Machine(cpus=1, nvdimms={"nv0": f"{size}G"}, virtio_pmems={},
+    return guest.Machine(cpus=1, nvdimms={"nv0": guest.Nvdimm(f"{size}G")}, virtio_pmems={},
                          count_instructions=True, keep=False)
 
 
@@ -154,7 +154,7 @@ def parallel() -> Figures:
 
     counts = thread_counts()
     machine = guest.Machine(cpus=max(counts), memory=4 << 10, virtio_pmems={}, keep=False,
-                            nvdimms=dict.fromkeys(("nv0", "nv1", "nv2"), "3G"))
+                            nvdimms=dict.fromkeys(("nv0", "nv1", "nv2"), guest.Nvdimm("3G")))
     boot(["parallel", str(PARALLEL_ROUNDS), " ".join(map(str, counts))], machine, take,
          progress=False)
     for operation in PARALLEL:

@@ -3,13 +3,13 @@
 """Boot the lab's kernel on its root with two NVDIMMs and a virtio-pmem, and run a
 command in it.
 
-    guest.py [--timeout SECONDS] [--interactive] [--special] -- COMMAND...
+    guest.py [--timeout SECONDS] [--interactive] [--machine NAME] -- COMMAND...
 
 The NVDIMMs are /work/nv0 and /work/nv1, the virtio-pmem is /work/vp0 (made if they are
-not there, kept if they are). The special guest has caches that survive a power failure,
-and QEMU's monitor on a serial port, which can raise machine checks; $RDAX_MONITOR is
-its name there. The exit status is the command's; 124 after a time-out, 125 when the
-guest ended by itself, 126 when the console tells of trouble in the kernel.
+not there, kept if they are). Other machines are in MACHINES. One with QEMU's monitor has
+it on a serial port; $RDAX_MONITOR is its name there. The exit status is the command's; 124
+after a time-out, 125 when the guest ended by itself, 126 when the console tells of
+trouble in the kernel.
 """
 
 import argparse
@@ -36,11 +36,8 @@ INFO = Path("/kernel/info")
 PLACE = Path(os.environ.get("RDAX_PLACE", "/rdax"))
 MODULE = PLACE / "rdax.ko"
 WORK = Path("/work")
-NVDIMMS = {"nv0": "4G", "nv1": "512M"}
 VIRTIO_PMEMS = {"vp0": "256M"}
 MONITOR = "/dev/ttyS2"
-# Memory that the e820 map calls pmem: a region of which libnvdimm knows no DIMMs.
-LEGACY_PMEM = "32M!1G"
 VIRTIOFSD = "/usr/libexec/virtiofsd"
 SIZES = {"M": 1 << 20, "G": 1 << 30}
 # How much more time a kernel with its checks is given than Debian's own.
@@ -49,6 +46,24 @@ LAST_LINES = 40
 FEW_LINES = 8
 
 Sink = Callable[[bytes], None]
+
+
+@dataclass(frozen=True)
+class Nvdimm:
+    size: str
+    labels: bool = False
+    read_only: bool = False
+    # Where it is to lie, if not where QEMU likes.
+    address: int | None = None
+
+    def options(self, name: str) -> str:
+        """Of QEMU's device."""
+        return (f"{',label-size=128K' if self.labels else ''}"
+                f"{',unarmed=on' if self.read_only else ''}"
+                f"{f',addr={self.address:#x}' if self.address is not None else ''}")
+
+
+NVDIMMS = {"nv0": Nvdimm("4G"), "nv1": Nvdimm("512M")}
 
 
 @dataclass(frozen=True)
@@ -61,18 +76,24 @@ class Machine:
 
     cpus: int = 2
     memory: int = 3 << 10  # MiB
-    nvdimms: Mapping[str, str] = field(default_factory=lambda: NVDIMMS)
+    nvdimms: Mapping[str, Nvdimm] = field(default_factory=lambda: NVDIMMS)
     virtio_pmems: Mapping[str, str] = field(default_factory=lambda: VIRTIO_PMEMS)
     nodes: int = 1
     count_instructions: bool = False
     keep: bool = True  # what is on the NVDIMMs, in files in /work
+    # What the e820 map calls pmem: a region of which libnvdimm knows no DIMMs.
+    legacy_pmem: str = ""
+    caches_survive: bool = False  # a power failure
+    monitor: bool = False
+    # QEMU's usual vendor is AMD, of whose CPUs its machine checks would not mean memory.
+    intel: bool = False
 
     @property
     def slots(self) -> list[str]:
         """Its memory, and room for the NVDIMMs."""
-        sizes = (*self.nvdimms.values(), *self.virtio_pmems.values())
+        sizes = (*(nvdimm.size for nvdimm in self.nvdimms.values()), *self.virtio_pmems.values())
         most = 2 * sum(map(size_of, sizes)) // SIZES["M"] + (32 << 10)
-        return ["-m", f"{self.memory}M,slots=4,maxmem={most}M"]
+        return ["-m", f"{self.memory}M,slots=8,maxmem={most}M"]
 
     def memories(self) -> list[str]:
         options = []
@@ -84,20 +105,35 @@ class Machine:
                 each = self.cpus // self.nodes
                 options += ["-numa", f"node,nodeid={i},memdev={name},"
                                      f"cpus={i * each}-{(i + 1) * each - 1}"]
-        for i, (name, size) in enumerate(self.nvdimms.items()):
-            options += ["-object", backend(name, size, self.keep),
-                        "-device", f"nvdimm,id=nvdimm-{name},memdev={name},node={i % self.nodes}"]
+        for i, (name, nvdimm) in enumerate(self.nvdimms.items()):
+            options += ["-object", backend(name, nvdimm.size, self.keep, nvdimm.read_only),
+                        "-device", f"nvdimm,id=nvdimm-{name},memdev={name},node={i % self.nodes}"
+                                   f"{nvdimm.options(name)}"]
         for name, size in self.virtio_pmems.items():
             options += ["-object", backend(name, size, self.keep),
                         "-device", f"virtio-pmem-pci,id=virtio-{name},memdev={name}"]
         return options
 
-    def accelerator(self, special: bool) -> list[str]:
+    def accelerator(self) -> list[str]:
         if self.count_instructions:
             return ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"]
-        if kvm_is_real() and not special:
+        if kvm_is_real() and not self.intel:
             return ["-accel", "kvm"]
         return ["-accel", "tcg,thread=multi"]
+
+
+PLAIN = "plain"
+SPECIAL = "special"
+ODD = "odd"
+MACHINES = {
+    PLAIN: Machine(),
+    SPECIAL: Machine(caches_survive=True, legacy_pmem="32M!1G", monitor=True, intel=True),
+    # As operators have them: with labels, read-only, not aligned, of the e820 map, to be added to.
+    ODD: Machine(nvdimms={"nv2": Nvdimm("1G", labels=True),
+                          "nv3": Nvdimm("256M", read_only=True),
+                          "nv4": Nvdimm("64G", address=(32 << 30) + (64 << 10))},
+                 legacy_pmem="64M!1G", monitor=True),
+}
 
 
 class GuestError(Exception):
@@ -159,14 +195,15 @@ def size_of(size: str) -> int:
     return int(size[:-1]) * SIZES[size[-1]]
 
 
-def backend(name: str, size: str, keep: bool) -> str:
+def backend(name: str, size: str, keep: bool, read_only: bool = False) -> str:
     if not keep:
         return f"memory-backend-memfd,id={name},share=on,size={size}"
     path = WORK / name
     if not path.exists():
         with path.open("wb") as image:
             image.truncate(size_of(size))
-    return f"memory-backend-file,id={name},share=on,mem-path={path},size={size}"
+    return (f"memory-backend-file,id={name},share=on,mem-path={path},size={size}"
+            f"{',readonly=on,rom=on' if read_only else ''}")
 
 
 def monitor(base: Path) -> list[str]:
@@ -184,8 +221,7 @@ def monitor(base: Path) -> list[str]:
             "-serial", f"file:{commands}"]
 
 
-def qemu(name: str, interactive: bool, special: bool, parameters: str,
-         machine: Machine) -> list[str]:
+def qemu(name: str, interactive: bool, parameters: str, machine: Machine) -> list[str]:
     board, cpu = "q35,nvdimm=on", "max"
     if machine.nodes == 1:
         board += ",memory-backend=ram0"
@@ -197,12 +233,15 @@ def qemu(name: str, interactive: bool, special: bool, parameters: str,
     append = ("console=ttyS0 panic=-1 no_timer_check init_on_alloc=1 "
               "rootfstype=virtiofs root=root ro "
               f"init=/rdax/scripts/guest/init RDAX_KO={MODULE} {parameters}")
-    if special:
+    if machine.caches_survive:
         board += ",nvdimm-persistence=cpu"
-        # QEMU's usual vendor is AMD, of whose CPUs these machine checks would not mean memory.
+    if machine.intel:
         cpu += ",vendor=GenuineIntel"
-        append += f" RDAX_MONITOR={MONITOR} memmap={LEGACY_PMEM}"
-    accelerator = machine.accelerator(special)
+    if machine.legacy_pmem:
+        append += f" memmap={machine.legacy_pmem}"
+    if machine.monitor:
+        append += f" RDAX_MONITOR={MONITOR}"
+    accelerator = machine.accelerator()
     if "kvm" in accelerator:
         cpu = "host"
     if machine.count_instructions:
@@ -218,7 +257,7 @@ def qemu(name: str, interactive: bool, special: bool, parameters: str,
         "-kernel", str(KERNEL), "-append", append,
         "-serial", f"file:{console_of(name)}",
         "-chardev", f"stdio,id=io,signal={'off' if interactive else 'on'}", "-serial", "chardev:io",
-        *(monitor(WORK / f"{name}.monitor") if special else []),
+        *(monitor(WORK / f"{name}.monitor") if machine.monitor else []),
     ]
 
 
@@ -264,7 +303,7 @@ def to_stdout(data: bytes) -> None:
 
 
 def boot(command: Sequence[str], *, timeout: float, name: str = "guest",
-         interactive: bool = False, special: bool = False, parameters: str = "",
+         interactive: bool = False, parameters: str = "",
          machine: Machine = Machine(), sink: Sink = to_stdout) -> Result:
     """Run COMMAND in a guest; its console is kept in /work/NAME.console.
 
@@ -282,7 +321,7 @@ def boot(command: Sequence[str], *, timeout: float, name: str = "guest",
     in_time = True
     with virtiofs(socket, WORK / f"{name}.virtiofsd"):
         process = subprocess.Popen(
-            qemu(name, interactive, special, parameters, machine),
+            qemu(name, interactive, parameters, machine),
             stdin=None if interactive else subprocess.DEVNULL,
             stdout=None if interactive else subprocess.PIPE)
         try:
@@ -300,19 +339,19 @@ def boot(command: Sequence[str], *, timeout: float, name: str = "guest",
         text = status.read_text().strip() if status.exists() else ""
         code = int(text) if text.isdigit() else NO_STATUS
     return Result(code, time.monotonic() - begun, [line for line in lines if line],
-                  console.trouble(lines, console.PROVOKED if special else None))
+                  console.trouble(lines, console.PROVOKED if machine.intel else None))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--timeout", type=float, default=600)
     parser.add_argument("--interactive", action="store_true")
-    parser.add_argument("--special", action="store_true")
+    parser.add_argument("--machine", choices=MACHINES, default=PLAIN)
     parser.add_argument("command", nargs="+")
     args = parser.parse_args()
     try:
         result = boot(args.command, timeout=args.timeout, interactive=args.interactive,
-                      special=args.special)
+                      machine=MACHINES[args.machine])
     except GuestError as error:
         print(f"guest: {error}", file=sys.stderr)
         return NO_STATUS

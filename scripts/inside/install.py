@@ -198,7 +198,7 @@ def boot(kernel: Kernel, verb: str, initrd: bool, timeout: float,
     append = ("root=root rootfstype=virtiofs rw console=ttyS0 panic=-1 no_timer_check "
               "init_on_alloc=1 systemd.wants=install-test.service systemd.firstboot=off "
               f"VERB={verb}")
-    accelerator = machine.accelerator(False)
+    accelerator = machine.accelerator()
     command = [
         "qemu-system-x86_64", "-nodefaults", "-no-reboot", "-display", "none",
         "-machine", "q35,nvdimm=on,memory-backend=ram0", *accelerator,

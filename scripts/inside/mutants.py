@@ -4,8 +4,8 @@
 
 Each patch in scripts/mutants says in a line `Test: host NAME`, `Test: guest PROGRAM` or
 `Test: special PROGRAM` which test is to fail: one of rust/host under loom, or a kselftest
-in a guest, or in the special guest, whose console counts too. `Test: debug PROGRAM` or
-`Test: kasan PROGRAM` is one in a guest whose kernel has the checks for it; it is tried with
+in a guest, or in another of guest.MACHINES (special, odd), whose console counts too.
+`Test: debug PROGRAM` or `Test: kasan PROGRAM` is one in a guest whose kernel has the checks for it; it is tried with
 `scripts/lab --kernel NAME mutants`, and there no other unless it is named. A PROGRAM
 `torture:PHASE` is a phase of the torture. `Test: build CODE` is a bug that the compiler refuses
 with that error, `Test: unit MODULE` one for a unit test in scripts/tests. A bug that isn't caught,
@@ -90,7 +90,7 @@ def caught_by_unit(module: str) -> bool:
     return done.returncode != 0
 
 
-def caught_in_guest(program: str, *, special: bool) -> bool:
+def caught_in_guest(program: str, machine: str) -> bool:
     """Does the kselftest (or a phase of the torture) fail, or the kernel complain?"""
     run(make(), "it doesn't build")
     if program.startswith(TORTURE):
@@ -104,9 +104,9 @@ def caught_in_guest(program: str, *, special: bool) -> bool:
         result = guest.boot(
             ["env", f"RDAX_KO={COPY}/rdax.ko", "/build/kselftest/run_kselftest.sh",
              "-t", f"rdax:{program}"],
-            timeout=TIMEOUT, name="mutant", special=special,
+            timeout=TIMEOUT, name="mutant", machine=guest.MACHINES[machine],
             # The machine checks there provoke a warning.
-            parameters="" if special else AT_ONCE, sink=by_lines(reader.line))
+            parameters="" if machine == guest.SPECIAL else AT_ONCE, sink=by_lines(reader.line))
         reader.end(result.status)
     if not results.passed + results.failed:
         raise MutantError(f"the kselftest {program} did not run")
@@ -143,7 +143,7 @@ def main() -> int:
             elif home == "unit":
                 caught = caught_by_unit(name)
             else:
-                caught = caught_in_guest(name, special=home == "special")
+                caught = caught_in_guest(name, home if home in guest.MACHINES else guest.PLAIN)
         except (MutantError, guest.GuestError) as error:
             tap.comment(str(error).replace("\n", "\n# "))
             caught = False

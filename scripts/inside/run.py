@@ -15,8 +15,9 @@ BOOTS = (
 
 
 def main() -> int:
+    sizes = (nvdimm.size for nvdimm in guest.NVDIMMS.values())
     accelerator = "KVM" if guest.kvm_is_real() else "software emulation (TCG)"
-    print(f"The guest: 2 CPUs, {accelerator}, NVDIMMs of {' and '.join(guest.NVDIMMS.values())}",
+    print(f"The guest: 2 CPUs, {accelerator}, NVDIMMs of {' and '.join(sizes)}",
           flush=True)
     for name, text in BOOTS:
         print(f"\n== {text}", flush=True)

@@ -6,7 +6,7 @@ persist.
 host      the checks of scripts/inside/check, Rust's and Python's unit tests, and that a
           warning on a guest's console is found
 guest     the kselftests of samples/selftests in a guest, by Linux's own runner; those of
-          SPECIAL in the special guest, those of NODES in one with two NUMA nodes
+          SPECIAL and ODD in these guests, those of NODES in one with two NUMA nodes
 torture   the short form of scripts/inside/torture.py
 persist   a pattern written in one boot and verified in the next; a page that is dirty when
           the machine shuts down
@@ -38,6 +38,8 @@ SHUTDOWN = KSELFTEST / "rdax/shutdown.sh"
 PROGRAM_TIMEOUT = 600
 # What needs QEMU's monitor, or caches that survive a power failure: in the special guest only.
 SPECIAL = ("poison_mce", "eadr", "flush_unknown.sh")
+# What needs memory with labels, read-only, not aligned, or of the e820 map.
+ODD = ("read_only_dimm.sh",)
 # What needs several NUMA nodes.
 NODES = ("lock_comparison.sh", "walkers_nodes.sh")
 
@@ -77,13 +79,12 @@ def host_verdicts(tap: Tap, suite: str, command: Sequence[str | Path], **env: st
 
 
 def in_guest(tap: Tap, name: str, command: Sequence[str], reader: Reader | None,
-             timeout: float, *, special: bool = False, parameters: str = "",
+             timeout: float, *, parameters: str = "",
              machine: guest.Machine | None = None) -> guest.Result:
     """Run COMMAND in a guest; two results: did it end as it should, is its console clean?"""
     fold = Fold()
     result = guest.boot(command, timeout=timeout, name=name.replace(" ", "-"),
-                        special=special, parameters=parameters,
-                        machine=machine or guest.Machine(),
+                        parameters=parameters, machine=machine or guest.Machine(),
                         sink=by_lines(reader.line if reader else fold.line))
     if reader:
         reader.end(result.status)
@@ -160,11 +161,14 @@ def in_boot(tap: Tap) -> None:
         return
     runner = [str(KSELFTEST / "run_kselftest.sh"), "-o", str(PROGRAM_TIMEOUT * guest.slower())]
     say("guest: the kselftests")
-    in_guest(tap, "kselftest", [*runner, *options("-S", SPECIAL + NODES)], Kselftest(tap),
+    in_guest(tap, "kselftest", [*runner, *options("-S", SPECIAL + ODD + NODES)], Kselftest(tap),
              timeout=3000)
     say("guest: those that need the special guest")
     in_guest(tap, "special", [*runner, *options("-t", SPECIAL)], Kselftest(tap), timeout=300,
-             special=True)
+             machine=guest.MACHINES[guest.SPECIAL])
+    say("guest: those that need odd memory")
+    in_guest(tap, "odd", [*runner, *options("-t", ODD)], Kselftest(tap), timeout=600,
+             machine=guest.MACHINES[guest.ODD])
     say("guest: those that need several NUMA nodes")
     in_guest(tap, "nodes", [*runner, *options("-t", NODES)], Kselftest(tap), timeout=300,
              machine=guest.Machine(cpus=4, nodes=2))
