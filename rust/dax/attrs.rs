@@ -228,10 +228,11 @@ attribute!(ALIGN, c"align", 0o644, "{}", Align, |dev| dev
     .align()
     .bytes());
 attribute!(AVAILABLE, c"available_size", |dev| dev.region().available());
-// A physical address: for root only.
+// A physical address: for root only. That of a device that is nowhere is all ones, as in
+// `dev_dax_resource()`.
 attribute!(RESOURCE, c"resource", 0o400, "{:#x}", |dev| live(
     dev,
-    |live| live.layout.read().start()
+    |live| live.layout.read().start().unwrap_or(u64::MAX)
 )?);
 attribute!(NUMA_NODE, c"numa_node", |dev| dev
     .region()

@@ -136,6 +136,16 @@ impl Device {
         region.forget(&self.live);
     }
 
+    /// Like [`Device::live`], to write: while the guard exists, writes need not stop. Errors: `ENXIO` when
+    /// the device is gone, `EROFS` when its region is read-only.
+    pub(crate) fn live_to_write(&self) -> Result<RevocableGuard<'_, Live>> {
+        let live = self.live().ok_or(ENXIO)?;
+        if self.region.is_read_only() {
+            return Err(EROFS);
+        }
+        Ok(live)
+    }
+
     /// Waits for every guard of [`Device::live`] that exists now. Sleeps; none may be held by this task.
     pub(crate) fn synchronize(&self) {
         self.live.synchronize();

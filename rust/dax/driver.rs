@@ -123,6 +123,9 @@ impl nd::Driver for Driver {
             region: Region::new(namespace, geometry, class, debugfs)?,
         };
         let dev = namespace.device();
+        if bound.region.is_read_only() {
+            dev_notice!(dev, "rdax: the region is read-only: writes are refused\n");
+        }
         if namespace.is_flush_unknown() {
             dev_warn!(dev, "rdax: unable to guarantee persistence of writes\n");
         }
@@ -163,6 +166,23 @@ impl nd::Driver for Driver {
                 );
             }
         });
+    }
+
+    fn set_read_only(bound: &Bound, read_only: bool) {
+        if bound.region.is_read_only() == read_only {
+            return;
+        }
+        bound.region.set_read_only(read_only);
+        let what = match read_only {
+            true => "read-only now: writes are refused",
+            false => "not read-only any more",
+        };
+        log!(
+            dev_notice,
+            pr_notice,
+            bound.region,
+            "rdax: the region is {what}\n"
+        );
     }
 
     fn poisoned(bound: &Bound) {

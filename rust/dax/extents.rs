@@ -88,10 +88,10 @@ impl Extents {
         bytes(self.pages())
     }
 
-    /// The physical address of the first byte; of a device without pages, that of the region.
-    pub(crate) fn start(&self) -> u64 {
-        let first = self.list.first().map_or(0, |extent| extent.first);
-        bytes(self.base + first)
+    /// The physical address of the first byte; `None` of a device without pages.
+    pub(crate) fn start(&self) -> Option<u64> {
+        let first = self.list.first()?.first;
+        Some(bytes(self.base + first))
     }
 
     /// Whether `pages` pages from page offset `pgoff` on are all there.

@@ -138,6 +138,9 @@ fn attempt(device: &Device, vmf: &mut VmFault<'_>, spare: &mut Spare) -> Result<
     }
 
     let live = device.live().ok_or(FaultResult::Sigbus)?;
+    if vmf.is_write() && device.region().is_read_only() {
+        return Err(FaultResult::Sigbus.into());
+    }
     // Shared: excludes a punch, which changes what is behind several entries, and a change of the size.
     let layout = live.layout.read();
     loop {

@@ -51,7 +51,7 @@ impl cdev::Operations for Device {
         self.size()
     }
 
-    fn mmap_prepare(&self, vma: &VmaDesc<'_>) -> Result {
+    fn mmap_prepare(&self, vma: &mut VmaDesc<'_>) -> Result {
         let (reason, errno) = match refuse(self, vma) {
             Ok(()) => return Ok(()),
             Err(refusal) => refusal,
@@ -114,7 +114,7 @@ impl cdev::Operations for Device {
 }
 
 /// Why a mapping may not be made. Its faults look again: the device may go at any time.
-fn refuse(device: &Device, vma: &VmaDesc<'_>) -> Result<(), (&'static str, Error)> {
+fn refuse(device: &Device, vma: &mut VmaDesc<'_>) -> Result<(), (&'static str, Error)> {
     let (start, end) = vma.range();
     let pages = (end - start) >> PAGE_SHIFT;
     let Some(live) = device.live() else {
@@ -138,6 +138,12 @@ fn refuse(device: &Device, vma: &VmaDesc<'_>) -> Result<(), (&'static str, Error
             "MAP_SYNC on a region that is not synchronous",
             error::eopnotsupp(),
         ));
+    }
+    if device.region().is_read_only() {
+        if vma.is_writable() {
+            return Err(("the region is read-only", EROFS));
+        }
+        vma.keep_read_only();
     }
     Ok(())
 }

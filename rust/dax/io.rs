@@ -27,6 +27,7 @@ use crate::kernel_ext::{
     badblocks::BLOCK,
     iov,
     kiocb::Kiocb,
+    srcu::RevocableGuard,
     task, //
 };
 use core::mem::MaybeUninit;
@@ -46,6 +47,9 @@ const BUFFER: usize = Order::PTE.bytes();
 
 /// A copy between the media and the user's memory.
 trait Transfer {
+    /// The way to the media. Errors: `ENXIO` when the device is gone, `EROFS` when it may not be written.
+    fn live<'d>(&self, device: &'d Device) -> Result<RevocableGuard<'d, Live>>;
+
     /// How many bytes are left to copy.
     fn left(&self) -> usize;
 
@@ -73,6 +77,10 @@ trait Transfer {
 struct Read<'a, 'data>(&'a mut IovIterDest<'data>);
 
 impl Transfer for Read<'_, '_> {
+    fn live<'d>(&self, device: &'d Device) -> Result<RevocableGuard<'d, Live>> {
+        device.live().ok_or(ENXIO)
+    }
+
     fn left(&self) -> usize {
         self.0.len()
     }
@@ -107,6 +115,10 @@ impl Transfer for Read<'_, '_> {
 struct Write<'a, 'data>(&'a mut IovIterSource<'data>);
 
 impl Transfer for Write<'_, '_> {
+    fn live<'d>(&self, device: &'d Device) -> Result<RevocableGuard<'d, Live>> {
+        device.live_to_write()
+    }
+
     fn left(&self) -> usize {
         self.0.len()
     }
@@ -163,12 +175,14 @@ pub(crate) fn read(
 
 /// Writes at the position of `kiocb`, and moves it.
 ///
-/// As [`read`]. Errors besides: `ENOSPC` at the end of the device, where `O_APPEND` always is.
+/// As [`read`]. Errors besides: `ENOSPC` at the end of the device, where `O_APPEND` always is; `EROFS` when
+/// the region is read-only.
 pub(crate) fn write(
     device: &Device,
     kiocb: &mut Kiocb<'_>,
     from: &mut IovIterSource<'_>,
 ) -> Result<usize> {
+    drop(device.live_to_write()?);
     let size = device.size()?;
     if !from.is_empty() && (kiocb.is_append() || kiocb.pos() >= size) {
         return Err(ENOSPC);
@@ -214,7 +228,7 @@ fn step(
     let mut most = STEP;
     let mut faulted_in = false;
     loop {
-        let live = device.live().ok_or(ENXIO)?;
+        let live = copy.live(device)?;
         let offset = kiocb.pos();
         // Not held over the copy: whoever moves the end waits for the guard before others get the pages.
         let located = live.layout.read().locate(offset, most.min(copy.left()));
@@ -289,10 +303,10 @@ fn read_to_kernel<'a>(
 /// Writes the first bytes of `from` at `offset` bytes, and returns how many: none at the end of the
 /// device.
 ///
-/// Process context; sleeps. Errors: `ENXIO` when the device is gone, `EIO` at a bad block that can't be
-/// cleared, or of which `from` has only a part. Nothing is written then.
+/// Process context; sleeps. Errors: `ENXIO` when the device is gone, `EROFS` when its region is read-only,
+/// `EIO` at a bad block that can't be cleared, or of which `from` has only a part. Nothing is written then.
 fn write_from_kernel(device: &Device, offset: u64, from: &[u8]) -> Result<usize> {
-    let live = device.live().ok_or(ENXIO)?;
+    let live = device.live_to_write()?;
     let located = live.layout.read().locate(offset, from.len());
     let Some((at, len)) = located else {
         return Ok(0);

@@ -25,8 +25,9 @@ pub(crate) fn prefault(device: &Device, arg: usize) -> Result {
         return Err(EINVAL);
     }
     // Only to say so: the faults look for themselves.
-    if device.live().is_none() {
-        return Err(ENXIO);
+    match call.is_write() {
+        true => drop(device.live_to_write()?),
+        false => drop(device.live().ok_or(ENXIO)?),
     }
     let (done, result) = populate(device.inode(), address, len, call.is_write());
     Prefault::write_done(arg, done as u64)?;

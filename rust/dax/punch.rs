@@ -183,7 +183,7 @@ fn one_step(device: &Device, step: impl FnOnce(&Live, &Extents) -> Result) -> Re
     if task::fatal_signal_pending() {
         return Err(EINTR);
     }
-    let live = device.live().ok_or(ENXIO)?;
+    let live = device.live_to_write()?;
     // Exclusive, above the entry locks: the truncate of thread 001 "higher up the stack".
     let layout = live.layout.write_killable()?;
     step(&live, &layout)

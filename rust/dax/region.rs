@@ -51,7 +51,12 @@ use crate::kernel_ext::{
 use kernel::{
     new_mutex,
     prelude::*,
+    str::CString,
     sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         Mutex, //
     }, //
@@ -85,7 +90,6 @@ pub(crate) struct Geometry {
 #[pin_data]
 struct Member {
     // Dropped in this order: no new opens and no attributes, no news of errors, then no media.
-    link: Option<Link>,
     /// `None` while it is being made.
     node: Option<Node<Device>>,
     frames: KVec<Pin<KBox<memory_failure::Registration<Device>>>>,
@@ -99,9 +103,38 @@ struct State {
     members: KVec<Pin<KBox<Member>>>,
     /// The minor number of the device that was made last.
     youngest: Option<usize>,
-    /// Where `ndctl` looks for the node of a namespace that it is to disable, and gives up if there is
-    /// none. (It takes it for that of a block device.)
-    block: Option<Arc<Directory>>,
+    /// `None` when the namespace is being unbound.
+    block: Option<Block>,
+}
+
+/// The directory in which `ndctl` looks for the block device of a namespace that it is to disable. It
+/// opens the node of that name, and gives up unless there is exactly one.
+struct Block {
+    // Dropped first.
+    link: Option<Link>,
+    directory: Arc<Directory>,
+    /// The minor number of the device that the link names; it names `null` when there is none.
+    named: Option<usize>,
+}
+
+impl Block {
+    /// Names the device whose node is `first`; or `null`, which can always be opened.
+    fn name(&mut self, namespace: &kernel::device::Device, first: Option<&Node<Device>>) {
+        let number = first.map(Node::number);
+        if self.link.is_some() && self.named == number {
+            return;
+        }
+        self.link = None;
+        let directory = self.directory.clone();
+        // A help for ndctl; without it, unbinding is still there.
+        self.link = match first {
+            Some(node) => node.link_from(directory).ok(),
+            None => CString::try_from_fmt(format_args!("null"))
+                .and_then(|name| Link::new(directory, namespace, name))
+                .ok(),
+        };
+        self.named = number;
+    }
 }
 
 /// A region.
@@ -111,6 +144,7 @@ pub(crate) struct Region {
     class: Arc<Class<Device>>,
     debugfs: Arc<Dir>,
     live: Arc<Revocable<nd::Live<()>>>,
+    read_only: Atomic<bool>,
     /// Devices are made and deleted one by one.
     #[pin]
     nodes: Mutex<()>,
@@ -128,20 +162,26 @@ impl Region {
     ) -> Result<Arc<Self>> {
         let range = geometry.range;
         let space = Space::new(range.first(), range.pages())?;
-        let block = Directory::new(namespace.device(), c"block")?;
+        let mut block = Block {
+            link: None,
+            directory: Arc::new(Directory::new(namespace.device(), c"block")?, GFP_KERNEL)?,
+            named: None,
+        };
+        block.name(namespace.device(), None);
         Arc::pin_init(
             try_pin_init!(Self {
                 geometry,
                 class,
                 debugfs,
                 live: namespace.publish(Ok(()))?,
+                read_only: Atomic::new(namespace.is_read_only()),
                 nodes <- new_mutex!((), "rdax_nodes"),
                 state <- new_mutex!(
                     State {
                         space,
                         members: KVec::new(),
                         youngest: None,
-                        block: Some(Arc::new(block, GFP_KERNEL)?),
+                        block: Some(block),
                     },
                     "rdax_region"
                 ),
@@ -153,6 +193,26 @@ impl Region {
     /// The namespace, which stays bound while the guard exists; `None` when it is not.
     pub(crate) fn live(&self) -> Option<RevocableGuard<'_, nd::Live<()>>> {
         self.live.try_access()
+    }
+
+    /// Whether writes are refused.
+    ///
+    /// To be asked with a guard of [`Device::live`], which pairs with the wait in
+    /// [`Region::set_read_only`]: what begins after that has seen it.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.read_only.load(Relaxed)
+    }
+
+    /// Refuses writes from now on, or allows them again. When this returns, no write is under way that
+    /// would be refused now, and no mapping is writable. Process context; sleeps.
+    pub(crate) fn set_read_only(&self, read_only: bool) {
+        self.read_only.store(read_only, Relaxed);
+        if read_only {
+            self.for_each(|device| {
+                device.synchronize();
+                device.inode().unmap_all();
+            });
+        }
     }
 
     /// The bytes that no device has.
@@ -247,7 +307,6 @@ impl Region {
             try_pin_init!(Member {
                 device: attached,
                 frames,
-                link: None,
                 node: None,
                 changed: false,
             }),
@@ -261,7 +320,6 @@ impl Region {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         state.space.unpromise(promised);
-        let block = state.block.clone();
         // `nodes` is held: it is there.
         let Some(member) = state.member(device) else {
             return;
@@ -270,10 +328,18 @@ impl Region {
         if *member.changed {
             node.changed();
         }
-        // A help for ndctl; without it, unbinding is still there.
-        *member.link = block.and_then(|block| node.link_from(block).ok());
         *member.node = Some(node);
         state.youngest = Some(device.number());
+        self.name_block(state);
+    }
+
+    /// Has ndctl's directory name the device that is the oldest now. To be called before the node that it
+    /// names goes.
+    fn name_block(&self, state: &mut State) {
+        if let (Some(live), Some(block)) = (self.live.try_access(), &mut state.block) {
+            let first = state.members.iter().find_map(|member| member.node.as_ref());
+            block.name(live.device(), first);
+        }
     }
 
     /// The node of `device` could not be made: takes the device away. What it had, `runs` to begin with,
@@ -329,6 +395,7 @@ impl Region {
         if state.youngest == Some(minor) {
             state.youngest = None;
         }
+        self.name_block(&mut state);
         drop(state);
 
         drop(member);
@@ -431,8 +498,8 @@ impl Region {
             (core::mem::take(&mut state.members), state.block.take())
         };
         // Without the lock: attributes of the nodes may wait for it.
-        drop(members);
         drop(block);
+        drop(members);
     }
 }
 

@@ -83,8 +83,8 @@ pub(crate) trait Operations: mm::Operations + Send + Sync + 'static {
     /// files. Process context; may sleep.
     fn fsync(&self, first: u64, last: u64) -> Result;
 
-    /// Whether `vma` may be made; nothing is made yet. Called with the mmap lock held for write.
-    fn mmap_prepare(&self, vma: &mm::VmaDesc<'_>) -> Result;
+    /// Whether `vma` may be made, and how; nothing is made yet. Called with the mmap lock held for write.
+    fn mmap_prepare(&self, vma: &mut mm::VmaDesc<'_>) -> Result;
 
     /// Serves an ioctl of a file that is open for writing if `writable`. Process context; may fault.
     ///
@@ -370,12 +370,18 @@ impl<T: Operations> Node<T> {
         })
     }
 
+    /// Its minor number.
+    pub(crate) fn number(&self) -> usize {
+        self.minor.number
+    }
+
     /// Makes a link to the node's directory in sysfs, by the node's name. To be dropped before `self`.
     /// Sleeps. Errors: `ENOMEM`.
     pub(crate) fn link_from(&self, directory: Arc<Directory>) -> Result<Link> {
         let name = CString::try_from_fmt(fmt!("{}{}", self.minor.class.name, self.minor.number))?;
         // SAFETY: Registered by the type invariants.
-        unsafe { Link::new(directory, &raw mut (*self.dev.as_ptr()).kobj, name) }
+        let dev: &Device = unsafe { Device::from_raw(self.dev.as_ptr()) };
+        Link::new(directory, dev, name)
     }
 
     /// Tells user space that something about the device has changed (a uevent). Sleeps.
@@ -561,7 +567,7 @@ impl<T: Operations> FileOperations<T> {
         // SAFETY: By the requirements of this function, for both.
         let (data, mut vma) = unsafe { (Self::data((*desc).file), mm::VmaDesc::from_raw(desc)) };
         from_result(|| {
-            data.mmap_prepare(&vma)?;
+            data.mmap_prepare(&mut vma)?;
             vma.set_pfnmap::<T>()?;
             Ok(0)
         })

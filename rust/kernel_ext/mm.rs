@@ -484,6 +484,18 @@ impl VmaDesc<'_> {
         self.has_flag(bindings::VMA_MAYSHARE_BIT)
     }
 
+    /// Whether it may be written from the start (`PROT_WRITE`).
+    pub(crate) fn is_writable(&self) -> bool {
+        self.has_flag(bindings::VMA_WRITE_BIT)
+    }
+
+    /// Makes sure that it can't be made writable later (`mprotect()` then fails with `EACCES`).
+    pub(crate) fn keep_read_only(&mut self) {
+        // SAFETY: `raw` is valid by the type invariants, and this is what `->mmap_prepare()` may
+        // change.
+        unsafe { (*self.raw).vma_flags.__vma_flags[0] &= !(1 << bindings::VMA_MAYWRITE_BIT) };
+    }
+
     /// Whether `MAP_SYNC` was asked for.
     pub(crate) fn is_sync(&self) -> bool {
         self.has_flag(bindings::VMA_SYNC_BIT)

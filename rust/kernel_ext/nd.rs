@@ -62,6 +62,59 @@ fn name(device: &Device) -> &CStr {
     unsafe { CStr::from_char_ptr(bindings::dev_name(ptr::from_ref(device).cast())) }
 }
 
+/// Whether a region is read-only: a DIMM of it is not armed (its writes would be lost when power fails),
+/// or somebody has said so in its attribute `read_only`. May sleep.
+///
+/// `nd_region` is known to libnvdimm alone, and no function tells (`nvdimm_check_and_set_ro()` is for a
+/// gendisk). So the attribute is asked, as a reader of the file would. If it can't be, the answer is
+/// yes: nothing is lost by that.
+///
+/// # Safety
+///
+/// `region` is the valid device of a region.
+unsafe fn is_read_only(region: *mut bindings::device) -> bool {
+    // SAFETY: By the requirements of this function; a device on the bus has a type. Lists of groups and of
+    // attributes end in a null, and the attributes of a device are `struct device_attribute`s.
+    unsafe {
+        let mut groups = (*(*region).type_).groups;
+        while !groups.is_null() && !(*groups).is_null() {
+            let mut attrs = (**groups).__bindgen_anon_2.attrs;
+            while !attrs.is_null() && !(*attrs).is_null() {
+                if CStr::from_char_ptr((**attrs).name) == c"read_only" {
+                    let attr = container_of!(*attrs, bindings::rdax_device_attribute, attr);
+                    return show(region, attr) != Ok(*b"0\n");
+                }
+                attrs = attrs.add(1);
+            }
+            groups = groups.add(1);
+        }
+    }
+    true
+}
+
+/// The first two bytes that an attribute shows. May sleep. Errors: `ENOMEM`, those of the attribute.
+///
+/// # Safety
+///
+/// `attr` is an attribute of the valid device `dev`.
+unsafe fn show(
+    dev: *mut bindings::device,
+    attr: *mut bindings::rdax_device_attribute,
+) -> Result<[u8; 2]> {
+    // A page, aligned as one: kmalloc() aligns what is as large as a power of two to that.
+    let mut page = KVec::from_elem(0u8, bindings::PAGE_SIZE, GFP_KERNEL)?;
+    // SAFETY: By the requirements of this function; what shows an attribute is given a page (CAST: as
+    // `compat.h` has it, the one struct is the other).
+    let shown = unsafe {
+        let show = (*attr).show.ok_or(EIO)?;
+        show(dev, attr.cast(), page.as_mut_ptr().cast())
+    };
+    match page.first_chunk() {
+        Some(text) if shown >= 0 => Ok(*text),
+        _ => Err(EIO),
+    }
+}
+
 /// Who asked for a namespace to be bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -99,6 +152,10 @@ pub(crate) trait Driver: Send + Sync + Sized + 'static {
     /// libnvdimm has learnt of bad blocks in the region. Process context, may sleep; the device lock
     /// is held.
     fn poisoned(data: &Self::Data);
+
+    /// Whether the region is read-only was set anew (its attribute `read_only`). Process context, may
+    /// sleep; the device lock is held.
+    fn set_read_only(data: &Self::Data, read_only: bool);
 }
 
 /// A driver, registered on the bus while this exists.
@@ -287,9 +344,18 @@ impl<T: Driver> Registration<T> {
         dev: *mut bindings::device,
         event: bindings::nvdimm_event,
     ) {
-        if event == bindings::nvdimm_event_NVDIMM_REVALIDATE_POISON {
-            // SAFETY: By the requirements of this function.
-            unsafe { Self::with_data(dev, T::poisoned) };
+        // SAFETY: By the requirements of this function. The parent of a namespace is its region.
+        unsafe {
+            match event {
+                bindings::nvdimm_event_NVDIMM_REVALIDATE_POISON => {
+                    Self::with_data(dev, T::poisoned);
+                }
+                bindings::nvdimm_event_NVDIMM_REVALIDATE_REGION => {
+                    let read_only = is_read_only((*dev).parent);
+                    Self::with_data(dev, |data| T::set_read_only(data, read_only));
+                }
+                _ => (),
+            }
         }
     }
 }
@@ -749,6 +815,14 @@ impl Namespace<'_> {
             let region = bindings::to_nd_region((*self.common).dev.parent);
             bindings::is_nvdimm_sync(region)
         }
+    }
+
+    /// Whether its region is read-only now. Sleeps.
+    ///
+    /// When that changes later, [`Driver::set_read_only`] is called.
+    pub(crate) fn is_read_only(&self) -> bool {
+        // SAFETY: The parent of a namespace is its region.
+        unsafe { is_read_only((*self.common).dev.parent) }
     }
 
     /// Whether it is unknown what makes writes durable: libnvdimm knows no DIMMs of the region

@@ -299,23 +299,19 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Makes a link `name` to the directory of the device whose kobject is `target`, to be dropped before
-    /// that goes. Sleeps.
+    /// Makes a link `name` to the directory of `target`, to be dropped before that goes. Sleeps.
     ///
-    /// Errors: `ENOMEM`, `EEXIST`.
-    ///
-    /// # Safety
-    ///
-    /// `target` is the valid kobject of a registered device.
-    pub(super) unsafe fn new(
-        directory: Arc<Directory>,
-        target: *mut bindings::kobject,
-        name: CString,
-    ) -> Result<Self> {
-        // SAFETY: The directory is valid by its invariants, the target by the requirements of this
-        // function.
+    /// Errors: `ENOMEM`, `EEXIST`; `ENOENT` when the device is not registered.
+    pub(crate) fn new(directory: Arc<Directory>, target: &Device, name: CString) -> Result<Self> {
+        // SAFETY: The directory is valid by its invariants, and so is the device (CAST: `Device` is
+        // transparent). The link keeps what it needs of both directories.
         to_result(unsafe {
-            bindings::sysfs_create_link(directory.kobj.as_ptr(), target, name.as_char_ptr())
+            let target: *mut bindings::device = ptr::from_ref(target).cast_mut().cast();
+            bindings::sysfs_create_link(
+                directory.kobj.as_ptr(),
+                &raw mut (*target).kobj,
+                name.as_char_ptr(),
+            )
         })?;
         Ok(Self { directory, name })
     }

@@ -57,9 +57,10 @@ struct rdax_prefault {
  * call returns. Mappings stay.
  *
  * Errors: EINVAL (length 0, overflow, flags, size), E2BIG (see above), EFBIG
- * (beyond the end of the device), EBADF (not open for writing), ENXIO (the
- * device is gone), EIO (a bad block that could not be cleared, or a part of one),
- * EINTR (by a fatal signal). What was done so far is done.
+ * (beyond the end of the device), EBADF (not open for writing), EROFS (the region
+ * is read-only), ENXIO (the device is gone), EIO (a bad block that could not be
+ * cleared, or a part of one), EINTR (by a fatal signal). What was done so far is
+ * done.
  */
 #define RDAX_IOC_PUNCH	_IOW(RDAX_IOC_MAGIC, 1, struct rdax_range)
 #define RDAX_IOC_ZERO	_IOW(RDAX_IOC_MAGIC, 2, struct rdax_range)
@@ -73,7 +74,7 @@ struct rdax_prefault {
  * memory), EACCES (its protection forbids the access), EFAULT (the access would
  * raise SIGBUS), EINTR (by a fatal signal). Without it: EINVAL (length 0,
  * overflow, alignment, flags, size), E2BIG (see above), ENXIO (the device is
- * gone).
+ * gone), EROFS (for writing, and the region is read-only).
  */
 #define RDAX_IOC_PREFAULT	_IOWR(RDAX_IOC_MAGIC, 3, struct rdax_prefault)
 
