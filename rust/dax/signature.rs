@@ -149,6 +149,8 @@ pub(crate) const SIGNATURES: &[Signature] = &[
     // file systems
     at(0x438, "ext2, ext3 or ext4", b"\x53\xef"),
     at(0, "XFS", b"XFSB"),
+    // the head of a record, in some sector of the first 256 KiB
+    at(0, "XFS log", b"\xfe\xed\xba\xbe").repeated(512, 512),
     at(0x10040, "Btrfs", b"_BHRfS_M"),
     at(64 * MIB + 64, "Btrfs (copy)", b"_BHRfS_M"),
     at(256 * GIB + 64, "Btrfs (copy)", b"_BHRfS_M"),
@@ -228,6 +230,16 @@ pub(crate) const SIGNATURES: &[Signature] = &[
     at(0x20, "BeFS", b"BFS1").repeated(2, 512),
     at(0x20, "BeFS", b"1SFB").repeated(2, 512),
     at(0, "BFS", b"\xce\xfa\xad\x1b"),
+    at(0x3f8, "System V", b"\x20\x7e\x18\xfd"),
+    at(0x3f8, "System V", b"\xfd\x18\x7e\x20"),
+    at(9 * KIB + 0x3f8, "System V", b"\x20\x7e\x18\xfd"),
+    at(9 * KIB + 0x3f8, "System V", b"\xfd\x18\x7e\x20"),
+    at(15 * KIB + 0x3f8, "System V", b"\x20\x7e\x18\xfd"),
+    at(15 * KIB + 0x3f8, "System V", b"\xfd\x18\x7e\x20"),
+    at(18 * KIB + 0x3f8, "System V", b"\x20\x7e\x18\xfd"),
+    at(18 * KIB + 0x3f8, "System V", b"\xfd\x18\x7e\x20"),
+    at(2 * KIB, "Xenix", b"\x2b\x55\x44"),
+    at(2 * KIB, "Xenix", b"\x44\x55\x2b"),
     // with the largest size of a file before it
     at(0x40c, "Minix", b"\0\x1c\x08\x10\x7f\x13"),
     at(0x40c, "Minix", b"\0\x1c\x08\x10\x8f\x13"),
