@@ -129,6 +129,12 @@ impl nd::Driver for Driver {
         if namespace.is_flush_unknown() {
             dev_warn!(dev, "rdax: unable to guarantee persistence of writes\n");
         }
+        if namespace.shares_section() {
+            dev_warn!(
+                dev,
+                "rdax: memory errors near its start or end are not handled: it shares a section with ordinary memory\n"
+            );
+        }
         let divided = Value::read(Param::Divided);
         if params::names(divided.as_bytes(), namespace.name().to_bytes()) {
             dev_info!(

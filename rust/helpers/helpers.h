@@ -74,8 +74,7 @@ bool rust_helper_vmf_set_pmd(struct vm_fault *vmf, unsigned long pfn, enum rdax_
 bool rust_helper_vmf_follows(const struct vm_fault *vmf);
 
 /* nd.c */
-int rust_helper_nvdimm_read_bytes(struct nd_namespace_common *ndns,
-				  resource_size_t offset, void *buf, size_t size);
+bool rust_helper_pfn_valid(unsigned long pfn);
 int rust_helper_dev_to_node(const struct device *dev);
 bool rust_helper_nd_driver_matches(const struct device_driver *drv, struct device *dev);
 

@@ -2,12 +2,12 @@
 
 #include <linux/device.h>
 #include <linux/device/bus.h>
+#include <linux/mmzone.h>
 #include <linux/nd.h>
 
-int rust_helper_nvdimm_read_bytes(struct nd_namespace_common *ndns,
-				  resource_size_t offset, void *buf, size_t size)
+bool rust_helper_pfn_valid(unsigned long pfn)
 {
-	return nvdimm_read_bytes(ndns, offset, buf, size, 0);
+	return pfn_valid(pfn);
 }
 
 int rust_helper_dev_to_node(const struct device *dev)

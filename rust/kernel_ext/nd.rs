@@ -13,7 +13,10 @@ use super::{
         ZeroFrames, //
     },
     page::HugeZeroPage,
-    pmem::Media,
+    pmem::{
+        Media,
+        Windows, //
+    },
     srcu::{
         Classes,
         Revocable,
@@ -23,6 +26,7 @@ use super::{
 };
 use core::{
     marker::PhantomData,
+    mem::MaybeUninit,
     num::NonZero,
     ops::Deref,
     ptr::{
@@ -54,6 +58,9 @@ use kernel::{
     },
     ThisModule, //
 };
+
+/// The bytes of the leaves that the kernel maps a namespace with.
+const LEAF: u64 = (bindings::PAGE_SIZE << bindings::PMD_ORDER) as u64;
 
 /// The name of a device, as in sysfs (`dev_name()`). Any context.
 fn name(device: &Device) -> &CStr {
@@ -566,6 +573,7 @@ impl<T> Live<T> {
         unsafe {
             publish(
                 self.media.namespace(),
+                self.media.windows(),
                 Some(inode),
                 value,
                 Classes {
@@ -607,9 +615,11 @@ impl<T> Deref for Live<T> {
 ///
 /// # Safety
 ///
-/// `nsio` is a namespace that is enabled, and bound or being bound to this driver.
+/// `nsio` is a namespace that is enabled, and bound or being bound to this driver; `windows` are its
+/// mappings.
 unsafe fn publish<T: Send + Sync + 'static>(
     nsio: *mut bindings::nd_namespace_io,
+    windows: Windows,
     inode: Option<Arc<AnonInode>>,
     value: impl PinInit<T, Error>,
     classes: Classes,
@@ -619,8 +629,8 @@ unsafe fn publish<T: Send + Sync + 'static>(
     // has revoked `live`.
     let media = unsafe {
         let region = bindings::to_nd_region((*nsio).common.dev.parent);
-        Media::new(nsio, region)
-    }?;
+        Media::new(nsio, windows, region)
+    };
     let live = Arc::pin_init(
         Revocable::new(
             try_pin_init!(Live {
@@ -714,9 +724,11 @@ unsafe fn revoke<T>(live: *mut c_void) {
 ///
 /// - `common` is a namespace (not a btt, pfn or dax device), whose device lock is held and which no
 ///   other personality has claimed.
-/// - It is enabled: its memory is reserved and mapped (write-back) until the driver is unbound.
+/// - It is enabled: its memory is reserved and mapped (write-back) by `windows` until the driver is
+///   unbound.
 pub(crate) struct Namespace<'a> {
     common: *mut bindings::nd_namespace_common,
+    windows: Windows,
     _bound: PhantomData<&'a bindings::nd_namespace_common>,
 }
 
@@ -754,15 +766,61 @@ impl Namespace<'_> {
         }
         // SAFETY: `dev` is a device on the bus being bound.
         let common = from_err_ptr(unsafe { bindings::nvdimm_namespace_common_probe(dev) })?;
-        // INVARIANT: Enabled below; until then only `resource()` is used, which does not need it.
-        let this = Self {
+        // SAFETY: `common` is what the common probe returned.
+        let windows = unsafe { Self::enable(common) }?;
+        // INVARIANT: Enabled just above.
+        Ok(Self {
             common,
+            windows,
             _bound: PhantomData,
-        };
-        let (_, size) = this.resource();
-        // SAFETY: `common` is what the common probe returned; the size is that of its resource.
-        to_result(unsafe { bindings::devm_namespace_enable(dev, common, size) })?;
-        Ok(this)
+        })
+    }
+
+    /// Reserves the memory of a namespace and maps it, until the driver is unbound.
+    ///
+    /// Errors: those of `devm_nsio_enable()` and `devm_memremap()`, `EBUSY`.
+    ///
+    /// # Safety
+    ///
+    /// `common` is a namespace being bound, not enabled yet.
+    unsafe fn enable(common: *mut bindings::nd_namespace_common) -> Result<Windows> {
+        // SAFETY: As in `io()`. The resource does not change while the device lock is held.
+        unsafe {
+            let dev = &raw mut (*common).dev;
+            let nsio: *mut bindings::nd_namespace_io =
+                container_of!(common, bindings::nd_namespace_io, common);
+            let (start, end) = ((*nsio).res.start, (*nsio).res.end);
+            let size = usize::try_from(end - start + 1)?;
+            let first = (start.next_multiple_of(LEAF) - start) as usize;
+            let seam = match first {
+                0 => size,
+                first => first.min(size),
+            };
+            to_result(bindings::devm_namespace_enable(dev, common, seam as u64))?;
+            let rest = match size - seam {
+                0 => ptr::null_mut(),
+                rest => Self::map(dev, start + seam as u64, rest)?,
+            };
+            Ok(Windows::new((*nsio).addr.cast(), seam, rest, size))
+        }
+    }
+
+    /// As `devm_nsio_enable()` does for what it is told of.
+    ///
+    /// # Safety
+    ///
+    /// `dev` is a namespace being bound, which has these `len` bytes from the physical address `start` on.
+    unsafe fn map(dev: *mut bindings::device, start: u64, len: usize) -> Result<*mut u8> {
+        // SAFETY: By the requirements of this function.
+        unsafe {
+            let name = bindings::dev_name(dev);
+            let iomem = &raw mut bindings::iomem_resource;
+            if bindings::__devm_request_region(dev, iomem, start, len as u64, name).is_null() {
+                return Err(EBUSY);
+            }
+            let mapped = bindings::devm_memremap(dev, start, len, bindings::MEMREMAP_WB as usize);
+            Ok(from_err_ptr(mapped)?.cast())
+        }
     }
 
     fn io(&self) -> *mut bindings::nd_namespace_io {
@@ -837,6 +895,18 @@ impl Namespace<'_> {
         has_flush < 0 && self.is_synchronous()
     }
 
+    /// Whether memory errors in a part of it are not told to us: `memory_failure()` does not ask whose
+    /// frames they are where a section of the memory map (128 MiB) has ordinary memory, too.
+    pub(crate) fn shares_section(&self) -> bool {
+        let (start, size) = self.resource();
+        // A section that begins and ends in the namespace has nothing else.
+        [start, start + (size - 1)].iter().any(|address| {
+            let pfn = (address >> bindings::PAGE_SHIFT) as usize;
+            // SAFETY: The C function takes any number. The media itself has no pages.
+            unsafe { bindings::pfn_valid(pfn) }
+        })
+    }
+
     /// Makes a value that can be used until the driver is unbound, together with the media.
     ///
     /// When the bus releases the namespace's memory, the value has been revoked, whatever the driver
@@ -851,6 +921,7 @@ impl Namespace<'_> {
         unsafe {
             publish(
                 self.io(),
+                self.windows,
                 None,
                 value,
                 Classes {
@@ -863,12 +934,19 @@ impl Namespace<'_> {
 
     /// Reads from the media at `offset` bytes into `buf`.
     ///
-    /// Sleeps. Errors: `EIO` at a bad block, `EFAULT` beyond the end.
+    /// Errors: `EIO` at a bad block, `EFBIG` beyond the end.
     pub(crate) fn read(&self, offset: u64, buf: &mut [u8]) -> Result {
-        // SAFETY: The namespace is enabled by the type invariants, so that it can be read, and
-        // `buf` is valid for writes of its length.
-        to_result(unsafe {
-            bindings::nvdimm_read_bytes(self.common, offset, buf.as_mut_ptr().cast(), buf.len())
-        })
+        // SAFETY: The namespace is enabled and mapped so by the type invariants; its parent is its region.
+        let media = unsafe {
+            let region = bindings::to_nd_region((*self.common).dev.parent);
+            Media::new(self.io(), self.windows, region)
+        };
+        if media.is_bad(offset, buf.len()) {
+            return Err(EIO);
+        }
+        // SAFETY: `read()` only writes what is initialised (CAST: `MaybeUninit<u8>` is transparent).
+        let buf = unsafe { &mut *(ptr::from_mut(buf) as *mut [MaybeUninit<u8>]) };
+        media.read(offset, buf)?;
+        Ok(())
     }
 }

@@ -38,12 +38,12 @@ const STEP: usize = bindings::PAGE_SIZE << bindings::PMD_ORDER;
 ///
 /// # Invariants
 ///
-/// While anybody can have a reference to it, `nsio` is the namespace's, enabled: its `addr` is a
-/// write-back mapping of `size` bytes, and its `bb` is initialised. `region` is its enabled region.
+/// While anybody can have a reference to it, `nsio` is the namespace's, enabled, and its `bb` is
+/// initialised; `windows` are write-back mappings of all its bytes, one behind the other. `region` is its
+/// enabled region.
 pub(crate) struct Media {
     nsio: *mut bindings::nd_namespace_io,
-    addr: *mut u8,
-    size: usize,
+    windows: Windows,
     region: *mut bindings::nd_region,
     has_cache: bool,
 }
@@ -54,44 +54,86 @@ unsafe impl Send for Media {}
 // what is in it.
 unsafe impl Sync for Media {}
 
+/// The kernel's mappings of a namespace.
+///
+/// `memremap()` maps with leaves of 2 MiB only where the physical address is a multiple of that from the
+/// start; otherwise with 4 KiB, whose page tables have 2 GiB a TiB, and are never given back. So what is
+/// before the first such multiple is a window of its own.
+#[derive(Clone, Copy)]
+pub(super) struct Windows {
+    first: *mut u8,
+    /// How many bytes `first` has.
+    seam: usize,
+    /// The bytes behind it.
+    rest: *mut u8,
+    /// How many bytes both have.
+    size: usize,
+}
+
+impl Windows {
+    /// `first` maps `seam` bytes of `size`, and `rest` the others, if there are any.
+    pub(super) fn new(first: *mut u8, seam: usize, rest: *mut u8, size: usize) -> Self {
+        Self {
+            first,
+            seam,
+            rest,
+            size,
+        }
+    }
+
+    /// Whether all of `len` bytes at `offset` are there.
+    fn contain(&self, offset: u64, len: usize) -> bool {
+        offset
+            .checked_add(len as u64)
+            .is_some_and(|behind| behind <= self.size as u64)
+    }
+
+    /// The address of `len` bytes at `offset`, or of the first of them, and how many lie together there:
+    /// more than 0, unless `len` is.
+    ///
+    /// Errors: `EFBIG` when they are not all there.
+    fn at(&self, offset: u64, len: usize) -> Result<(*mut u8, usize)> {
+        if !self.contain(offset, len) {
+            return Err(EFBIG);
+        }
+        let offset = usize::try_from(offset)?;
+        Ok(match offset.checked_sub(self.seam) {
+            Some(offset) => (self.rest.wrapping_add(offset), len),
+            None => (
+                self.first.wrapping_add(offset),
+                len.min(self.seam.saturating_sub(offset)),
+            ),
+        })
+    }
+}
+
 impl Media {
     /// # Safety
     ///
     /// The invariants of the type must hold.
     pub(super) unsafe fn new(
         nsio: *mut bindings::nd_namespace_io,
+        windows: Windows,
         region: *mut bindings::nd_region,
-    ) -> Result<Self> {
-        // SAFETY: `nsio` is valid and enabled by the requirements of this function.
-        let (addr, res) = unsafe { ((*nsio).addr, &raw const (*nsio).res) };
-        // SAFETY: As above.
-        let size = unsafe { (*res).end - (*res).start + 1 };
+    ) -> Self {
         // INVARIANT: By the requirements of this function.
-        Ok(Self {
+        Self {
             nsio,
-            addr: addr.cast(),
-            size: usize::try_from(size)?,
+            windows,
             region,
             // SAFETY: `region` is valid by the requirements of this function.
             has_cache: unsafe { bindings::nvdimm_has_cache(region) } != 0,
-        })
+        }
+    }
+
+    /// Where it is mapped.
+    pub(super) fn windows(&self) -> Windows {
+        self.windows
     }
 
     /// The namespace, enabled as long as there is a reference to `self`.
     pub(super) fn namespace(&self) -> *mut bindings::nd_namespace_io {
         self.nsio
-    }
-
-    /// The address of `len` bytes at `offset`.
-    ///
-    /// Errors: `EFBIG` when they are not all there.
-    fn at(&self, offset: u64, len: usize) -> Result<*mut u8> {
-        let offset = usize::try_from(offset).map_err(|_| EFBIG)?;
-        let behind = offset.checked_add(len).ok_or(EFBIG)?;
-        if behind > self.size {
-            return Err(EFBIG);
-        }
-        Ok(self.addr.wrapping_add(offset))
     }
 
     /// `pages` page frames from `pfn` on, to be mapped by mappings of `inode` while there is a reference to
@@ -112,8 +154,10 @@ impl Media {
         let offset = (pfn as u64)
             .checked_mul(bindings::PAGE_SIZE as u64)?
             .checked_sub(start)?;
-        self.at(offset, pages.get().checked_mul(bindings::PAGE_SIZE)?)
-            .ok()?;
+        let len = pages.get().checked_mul(bindings::PAGE_SIZE)?;
+        if !self.windows.contain(offset, len) {
+            return None;
+        }
         // SAFETY: Checked just above, and by the requirements of this function. libnvdimm maps the media
         // write-back as long as it is enabled.
         Some(unsafe { Frames::new(pfn, pages, inode) })
@@ -149,12 +193,16 @@ impl Media {
     ///
     /// Errors: `EFBIG` beyond the end.
     pub(crate) fn write_back(&self, offset: u64, len: usize) -> Result {
-        let addr = self.at(offset, len)?;
+        if !self.windows.contain(offset, len) {
+            return Err(EFBIG);
+        }
         let mut done = 0;
         while self.has_cache && done < len {
-            let part = STEP.min(len - done);
+            let (addr, part) = self
+                .windows
+                .at(offset + done as u64, STEP.min(len - done))?;
             // SAFETY: `at()` has checked that the bytes are in the mapping.
-            unsafe { bindings::arch_wb_cache_pmem(addr.wrapping_add(done).cast(), part) };
+            unsafe { bindings::arch_wb_cache_pmem(addr.cast(), part) };
             task::cond_resched();
             done += part;
         }
@@ -172,7 +220,7 @@ impl Media {
         len: usize,
         to: &mut IovIterDest<'_>,
     ) -> Result<usize> {
-        let addr = self.at(offset, len)?;
+        let (addr, len) = self.windows.at(offset, len)?;
         // SAFETY: `at()` has checked that the bytes are in the mapping. What user space writes to
         // them meanwhile is copied as it is. `to` is a valid destination.
         Ok(unsafe { bindings::copy_mc_to_iter_nofault(addr.cast(), len, to.as_raw()) })
@@ -189,7 +237,7 @@ impl Media {
         len: usize,
         from: &mut IovIterSource<'_>,
     ) -> Result<usize> {
-        let addr = self.at(offset, len)?;
+        let (addr, len) = self.windows.at(offset, len)?;
         // SAFETY: As above, and the mapping is writable. `from` is a valid source.
         Ok(unsafe { bindings::copy_from_iter_flushcache_nofault(addr.cast(), len, from.as_raw()) })
     }
@@ -202,14 +250,19 @@ impl Media {
         offset: u64,
         to: &'a mut [MaybeUninit<u8>],
     ) -> Result<&'a mut [u8]> {
-        let addr = self.at(offset, to.len())?;
-        let len = c_uint::try_from(to.len())?;
-        // SAFETY: `at()` has checked that the bytes are in the mapping; `to` is valid for writes.
-        let left = unsafe { bindings::copy_mc_to_kernel(to.as_mut_ptr().cast(), addr.cast(), len) };
-        if left != 0 {
-            return Err(EIO);
+        let mut done = 0;
+        while let Some(to) = to.get_mut(done..).filter(|to| !to.is_empty()) {
+            let (addr, part) = self.windows.at(offset + done as u64, to.len())?;
+            let len = c_uint::try_from(part)?;
+            // SAFETY: `at()` has checked that the bytes are in the mapping; `to` is valid for writes.
+            let left =
+                unsafe { bindings::copy_mc_to_kernel(to.as_mut_ptr().cast(), addr.cast(), len) };
+            if left != 0 {
+                return Err(EIO);
+            }
+            done += part;
         }
-        // SAFETY: Every byte of `to` was written just above (CAST: `MaybeUninit<u8>` is transparent).
+        // SAFETY: Every byte of `to` was written by the loop (CAST: `MaybeUninit<u8>` is transparent).
         Ok(unsafe { &mut *(ptr::from_mut(to) as *mut [u8]) })
     }
 
@@ -292,7 +345,7 @@ impl Media {
         len: usize,
         write: impl FnOnce(*mut u8, usize),
     ) -> Result<usize> {
-        let addr = self.at(offset, len)?;
+        let (addr, len) = self.windows.at(offset, len)?;
         let good = self.good(offset, len);
         if good != 0 || len == 0 {
             write(addr, good);
@@ -318,7 +371,7 @@ impl Media {
     ///
     /// Errors: `EFBIG` beyond the end; `EIO` when not even the first block was cleared.
     fn clear(&self, offset: u64, len: usize) -> Result<usize> {
-        let addr = self.at(offset, len)?;
+        let (addr, len) = self.windows.at(offset, len)?;
         // SAFETY: `nsio` is valid by the type invariants.
         let cleared = unsafe {
             let start = (*self.nsio).res.start + offset;
