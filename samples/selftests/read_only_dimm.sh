@@ -13,7 +13,8 @@
 read_only_namespace() {
 	local ns
 	for ns in "$DEVICES"/namespace*; do
-		[ "$(cat "$ns/size")" != 0 ] && [ "$(cat "$ns/../read_only")" = 1 ] || continue
+		[ "$(cat "$ns/size")" != 0 ] || continue
+		[ "$(cat "$ns/../read_only")" = 1 ] || continue
 		echo "${ns##*/}"
 		return
 	done
