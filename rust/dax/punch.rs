@@ -40,9 +40,15 @@ const CUT_STEP: usize = 16 * Order::PMD.bytes();
 ///
 /// Process context; sleeps. Errors: those in `rust/uapi/rdax.h`.
 pub(crate) fn punch(device: &Device, range: &Range) -> Result {
-    steps(device, range, |live, layout, offset, len| {
-        let first = offset.next_multiple_of(PAGE_SIZE);
-        let last = (offset + len) / PAGE_SIZE * PAGE_SIZE;
+    let before = |offset, len| {
+        let (first, last) = whole_pages(offset, len);
+        match first < last {
+            true => sync::sync_larger(device, first, Order::PMD),
+            false => Ok(()),
+        }
+    };
+    steps(device, range, before, |live, layout, offset, len| {
+        let (first, last) = whole_pages(offset, len);
         let mut zeroed = Ok(());
         if first < last {
             zeroed = delete(live, layout, device.inode(), first, last);
@@ -68,11 +74,19 @@ pub(crate) fn punch(device: &Device, range: &Range) -> Result {
     })
 }
 
+/// The first and the last byte of the whole pages in `len` bytes at `offset` bytes; the last is not one of
+/// them. There are none unless the first is less than the last.
+fn whole_pages(offset: u64, len: u64) -> (u64, u64) {
+    let first = offset.next_multiple_of(PAGE_SIZE);
+    let last = (offset + len) / PAGE_SIZE * PAGE_SIZE;
+    (first, last)
+}
+
 /// Zeroes `range` (`RDAX_IOC_ZERO`).
 ///
 /// Process context; sleeps. Errors: those in `rust/uapi/rdax.h`.
 pub(crate) fn zero(device: &Device, range: &Range) -> Result {
-    steps(device, range, zero_media)
+    steps(device, range, |_, _| Ok(()), zero_media)
 }
 
 fn zero_media(live: &Live, layout: &Extents, offset: u64, len: u64) -> Result {
@@ -150,12 +164,14 @@ pub(crate) fn cut(device: &Device, pages: usize) -> Result {
     }
 }
 
-/// Calls `step` for each part of `range` that lies in one aligned [`STEP`], without faults.
+/// Calls `step` for each part of `range` that lies in one aligned [`STEP`], without faults; and `before`
+/// of the same part, when faults may still come.
 ///
 /// The device is held for one step at a time: neither an unbind nor a fault waits for the whole.
 fn steps(
     device: &Device,
     range: &Range,
+    before: impl Fn(u64, u64) -> Result,
     step: impl Fn(&Live, &Extents, u64, u64) -> Result,
 ) -> Result {
     let size = device.size()?;
@@ -171,7 +187,8 @@ fn steps(
     while offset < end && done.is_ok() {
         let next = (offset / STEP + 1) * STEP;
         let len = next.min(end) - offset;
-        done = one_step(device, |live, layout| step(live, layout, offset, len));
+        done = before(offset, len)
+            .and_then(|()| one_step(device, |live, layout| step(live, layout, offset, len)));
         offset += len;
     }
     // What was done is durable, also when not all was.

@@ -45,6 +45,21 @@ pub(crate) fn sync(device: &Device, first: u64, last: u64) -> Result {
     Ok(())
 }
 
+/// As [`sync`], of the entry at byte `offset` if that is larger than `order`.
+///
+/// For a caller that is to take it apart with the layout held alone, and would have to write all of it
+/// back then: some 0.2 s of a 1 GiB entry in which no fault could be served. Who makes it dirty again
+/// in between has only itself to thank.
+pub(crate) fn sync_larger(device: &Device, offset: u64, order: Order) -> Result {
+    let live = device.live().ok_or(ENXIO)?;
+    let found = live.mapping.peek((offset >> PAGE_SHIFT) as usize);
+    drop(live);
+    match found {
+        Some((_, entry, true)) if entry.order() > order => sync(device, offset, offset),
+        _ => Ok(()),
+    }
+}
+
 /// As [`sync`], of all there is, whatever happens to the task: for a shutdown.
 pub(crate) fn sync_all(device: &Device) -> Result {
     let mut from = 0;
