@@ -5,6 +5,12 @@
 
 # LINUX=VERSION: with that kernel of scripts/kernel.lock instead of the first. KERNEL=debug or kasan:
 # with that kernel, built from the source of the other.
+# A misspelt variable would silently mean nothing. (With KDIR=, Kbuild's own are allowed.)
+variables := LINUX KERNEL KDIR SUITES BENCH MUTANTS TORTURE PARTS RDAX_CACHE RDAX_MIRROR
+given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+unknown := $(if $(KDIR),,$(filter-out $(variables),$(filter-out -%,$(given))))
+$(if $(unknown),$(error there is no variable $(firstword $(unknown)); there are: $(variables)))
+
 LAB := scripts/lab$(if $(LINUX), --linux $(LINUX))$(if $(KERNEL), --kernel $(KERNEL))
 
 all: modules
@@ -54,26 +60,33 @@ check:
 	@$(LAB) check all
 
 help:
-	@echo 'make             build rdax.ko, against KDIR= if given, else for the kernel of the lab'
-	@echo 'make run         boot a guest, map its persistent memory, boot again, show that the data is there'
-	@echo 'make test        every test, on the host and in the guest; the last line counts them'
-	@echo 'make test-mutants  put known bugs back one by one, and see that a test catches each'
-	@echo 'make bench       what operations cost, beside device_dax, ext4 -o dax and anonymous memory'
-	@echo 'make bench-check  fail if one of them costs more than it did, by the same comparison'
-	@echo 'make bench-locks  measure the locks of samples/lock-comparison beside each other'
-	@echo 'make torture     random load from many processes for long, an oracle, a fuzzer'
-	@echo 'make shell       a guest with the module loaded, and a prompt'
-	@echo 'make check       all of: clippy fmtcheck checkpatch shellcheck mutants (each patch applies)'
-	@echo 'make deb         the Debian packages rdax-dkms and rdax-tools, in deb/'
-	@echo 'make test-install  install them in a fresh Debian, boot it, update its kernel, remove them'
-	@echo 'make setup       only get what is missing'
-	@echo 'make clean       remove what was built'
-	@echo 'make distclean   that, and the cache'
+	@echo 'make               build rdax.ko for the lab'"'"'s kernel'
+	@echo 'make KDIR=DIR      build it for this kernel tree, without the lab'
+	@echo 'make run           the demonstration: write, boot again, find the data'
+	@echo 'make test          the tests; the last line counts them (SUITES=)'
+	@echo 'make test-mutants  put known bugs back; a test must catch each (MUTANTS=)'
+	@echo 'make test-install  install the packages in a fresh Debian, and boot it'
+	@echo 'make torture       random load for hours: an oracle, a fuzzer (TORTURE=)'
+	@echo 'make bench         what operations cost, beside others (BENCH=)'
+	@echo 'make bench-check   fail if one costs more than it did (BENCH=)'
+	@echo 'make bench-locks   measure the locks of samples/lock-comparison (PARTS=)'
+	@echo 'make shell         a guest with the module loaded, and a prompt'
+	@echo 'make check         all static checks; each can be run by its name:'
+	@echo '                   clippy fmtcheck checkpatch shellcheck mutants'
+	@echo 'make deb           the Debian packages rdax-dkms and rdax-tools, in deb/'
+	@echo 'make setup         only get what is missing'
+	@echo 'make clean         remove what was built'
+	@echo 'make distclean     remove that and the cache'
 	@echo
-	@echo 'LINUX=VERSION    with any of these: another kernel of scripts/kernel.lock'
-	@echo 'KERNEL=NAME      with any of these: the kernel debug or kasan instead of Debian'"'"'s own'
-	@echo 'RDAX_CACHE=DIR   where the lab is kept (default ~/.cache/rdax)'
-	@echo 'RDAX_MIRROR=URL  the Debian mirror (default: the one of this machine)'
+	@echo 'LINUX=VERSION      use another kernel of scripts/kernel.lock'
+	@echo 'KERNEL=NAME        use the kernel debug or kasan, built from its source'
+	@echo 'SUITES="NAME..."   host guest torture persist (default: all)'
+	@echo 'BENCH="NAME..."    instructions bind parallel, or operations'
+	@echo 'MUTANTS="NN..."    the numbers of the patches in scripts/mutants'
+	@echo 'TORTURE="ARG..."   --short --time SECONDS --seed N ... PHASE...'
+	@echo 'PARTS="NAME..."    instructions memory throughput mixed fairness exclusion'
+	@echo 'RDAX_CACHE=DIR     where the lab is kept (default ~/.cache/rdax)'
+	@echo 'RDAX_MIRROR=URL    the Debian mirror (default: this machine'"'"'s)'
 
 .PHONY: all modules run shell setup deb test-install test torture test-mutants bench bench-check bench-locks clippy \
 	fmtcheck checkpatch shellcheck mutants check clean distclean help

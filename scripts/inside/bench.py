@@ -203,8 +203,12 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--publish", action="store_true")
     parser.add_argument("--baseline", action="store_true")
+    parser.add_argument("--only-parse", action="store_true", help="the arguments, and do nothing")
     parser.add_argument("what", nargs="*", metavar="PART|OPERATION")
     args = parser.parse_args()
+    if args.only_parse:
+        chosen_runs([name for name in args.what if name not in PARTS])
+        return 0
     if args.publish or args.baseline:
         if args.publish:
             report.publish()

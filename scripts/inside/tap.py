@@ -24,6 +24,7 @@ class Tap:
     def __init__(self, out: TextIO = sys.stdout) -> None:
         self.out = out
         self.passed = self.failed = self.skipped = 0
+        self.failures: list[str] = []
         self.print("TAP version 13")
 
     def print(self, line: str) -> None:
@@ -36,6 +37,7 @@ class Tap:
     def result(self, ok: bool, name: str, skip: str | None = None) -> None:
         if not ok:
             self.failed += 1
+            self.failures.append(name)
         elif skip is not None:
             self.skipped += 1
         else:
@@ -46,8 +48,10 @@ class Tap:
         self.print(f"{'ok' if ok else 'not ok'} {number} - {name}{tail}")
 
     def end(self) -> int:
-        """The plan and the last line; the exit status."""
+        """The plan, what failed, and the last line; the exit status."""
         self.print(f"1..{self.passed + self.failed + self.skipped}")
+        for name in self.failures:
+            self.comment(f"failed: {name}")
         skipped = f", {self.skipped} skipped" if self.skipped else ""
         self.print(f"{self.passed} passed, {self.failed} failed{skipped}")
         return 0 if self.passed and not self.failed else 1

@@ -124,10 +124,13 @@ def main() -> int:
     parser.add_argument("--ops", type=int, help="of the oracle, instead of a time")
     parser.add_argument("--cycles", type=int, default=10_000, help="of the lifecycle")
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--only-parse", action="store_true", help="the arguments, and do nothing")
     parser.add_argument("phases", nargs="*", metavar="PHASE")
     args = parser.parse_args()
     if unknown := set(args.phases) - set(PHASES):
         parser.error(f"no phase {unknown.pop()}; there are: {', '.join(PHASES)}")
+    if args.only_parse:
+        return 0
     amount = SHORT if args.short else long(args.time, args.ops, args.cycles)
     tap = Tap()
     if trouble := build():
