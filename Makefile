@@ -26,7 +26,7 @@ modules:
 	@$(LAB) build
 endif
 
-run shell setup deb test-install distclean clean:
+run shell setup deb test-install htmldocs pictures distclean clean:
 	@$(LAB) $@
 
 # make test SUITES="host guest persist"
@@ -53,7 +53,7 @@ test-mutants:
 bench-locks:
 	@$(LAB) bench-locks $(PARTS)
 
-clippy fmtcheck checkpatch shellcheck mutants:
+clippy fmtcheck checkpatch shellcheck mutants docs:
 	@$(LAB) check $@
 
 check:
@@ -72,7 +72,9 @@ help:
 	@echo 'make bench-locks   measure the locks of samples/lock-comparison (PARTS=)'
 	@echo 'make shell         a guest with the module loaded, and a prompt'
 	@echo 'make check         all static checks; each can be run by its name:'
-	@echo '                   clippy fmtcheck checkpatch shellcheck mutants'
+	@echo '                   clippy fmtcheck checkpatch shellcheck mutants docs'
+	@echo 'make htmldocs      render the documentation into Documentation/output'
+	@echo 'make pictures      draw Documentation/images/*.svg from the .dot files'
 	@echo 'make deb           the Debian packages rdax-dkms and rdax-tools, in deb/'
 	@echo 'make setup         only get what is missing'
 	@echo 'make clean         remove what was built'
@@ -89,4 +91,4 @@ help:
 	@echo 'RDAX_MIRROR=URL    the Debian mirror (default: this machine'"'"'s)'
 
 .PHONY: all modules run shell setup deb test-install test torture test-mutants bench bench-check bench-locks clippy \
-	fmtcheck checkpatch shellcheck mutants check clean distclean help
+	fmtcheck checkpatch shellcheck mutants docs check htmldocs pictures clean distclean help
