@@ -33,10 +33,11 @@ use crate::kernel_ext::{
         Origin, //
     },
     params::{
+        self as parameter,
         leaf_is_safe,
         max_leaf,
-        Param,
-        Value, //
+        List,
+        Param, //
     },
     sysfs::GroupList, //
 };
@@ -111,7 +112,7 @@ impl nd::Driver for Driver {
     fn wants(&self, name: &CStr, origin: Origin) -> bool {
         match origin {
             Origin::User => true,
-            Origin::Bus => params::names(Value::read(Param::Bind).as_bytes(), name.to_bytes()),
+            Origin::Bus => params::names(List::read(Param::Bind).as_bytes(), name.to_bytes()),
         }
     }
 
@@ -135,8 +136,10 @@ impl nd::Driver for Driver {
                 "rdax: memory errors near its start or end are not handled: it shares a section with ordinary memory\n"
             );
         }
-        let divided = Value::read(Param::Divided);
-        if params::names(divided.as_bytes(), namespace.name().to_bytes()) {
+        if params::names(
+            List::read(Param::Divided).as_bytes(),
+            namespace.name().to_bytes(),
+        ) {
             dev_info!(
                 dev,
                 "rdax: {} bytes, align {}, to be divided: no device yet\n",
@@ -200,10 +203,7 @@ impl nd::Driver for Driver {
 /// What region a namespace would be, if it may be one. Only reads.
 fn examine(namespace: &Namespace<'_>) -> Result<Geometry> {
     let dev = namespace.device();
-    let Some(align) = params::align(Value::read(Param::Align).as_bytes()) else {
-        dev_err!(dev, "rdax: parameter align must be 4K, 2M or 1G\n");
-        return Err(EINVAL);
-    };
+    let align = Order::new(parameter::align()).unwrap_or(Order::PTE);
     if namespace.size() < MIN_SIZE {
         dev_err!(
             dev,
@@ -235,7 +235,7 @@ fn examine(namespace: &Namespace<'_>) -> Result<Geometry> {
     };
 
     let forced = params::names(
-        Value::read(Param::Force).as_bytes(),
+        List::read(Param::Force).as_bytes(),
         namespace.name().to_bytes(),
     );
     match signature::find(namespace.size(), |offset, buf| namespace.read(offset, buf)) {

@@ -79,12 +79,13 @@ int rust_helper_dev_to_node(const struct device *dev);
 bool rust_helper_nd_driver_matches(const struct device_driver *drv, struct device *dev);
 
 /* params.c */
-bool rust_helper_param_upgrade(void);
-unsigned int rust_helper_param_fault_around(void);
+enum rdax_param { RDAX_PARAM_BIND, RDAX_PARAM_FORCE, RDAX_PARAM_DIVIDED, RDAX_PARAM_LISTS };
+const char *rust_helper_params_lock(enum rdax_param param, size_t *len);
+void rust_helper_params_unlock(void);
+unsigned int rust_helper_param_align(void);
 unsigned int rust_helper_param_max_leaf(void);
-enum rdax_param { RDAX_PARAM_BIND, RDAX_PARAM_FORCE, RDAX_PARAM_ALIGN, RDAX_PARAM_DIVIDED };
-#define RDAX_PARAM_LEN 256
-size_t rust_helper_param_read(enum rdax_param param, char *buf, size_t len);
+unsigned int rust_helper_param_fault_around(void);
+bool rust_helper_param_upgrade(void);
 
 /* ratelimit.c */
 bool rust_helper_log_ratelimit(void);

@@ -1,159 +1,298 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Module parameters that are strings and can be seen in sysfs: the kernel
- * crate's module! macro knows integers only, and gives them no sysfs file. A
- * value that can't be meant is refused when it is written.
+ * Module parameters that can be seen in sysfs: the kernel crate's module! macro
+ * knows integers only, and gives them no sysfs file.
+ *
+ * A bad value that is written to sysfs is refused. A bad value at load is ignored,
+ * and the others hold: if the module did not load, nd_pmem would take every namespace.
  */
 
 #include <linux/ctype.h>
 #include <linux/kernel.h>
+#include <linux/kstrtox.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
 #include <linux/pgtable.h>
 #include <linux/sizes.h>
+#include <linux/slab.h>
 #include <linux/string.h>
+#include <linux/uuid.h>
 
-/* Is it "namespace", a number, a dot and another number, of this length? */
-static bool is_namespace(const char *name, size_t len)
+/* How many bytes of a bad value are logged. */
+#define RDAX_PARAM_SHOWN 128
+
+/* The files in sysfs are made after the parameters that the module was loaded with are set. */
+static bool at_load(const struct kernel_param *kp)
+{
+	return !kp->mod->mkobj.mp;
+}
+
+/* Logs a bad value, or a bad item of a list. Returns what the set operation is to return. */
+static int bad_value(const struct kernel_param *kp, const char *val, const char *why)
+{
+	bool ignored = at_load(kp);
+	int len = 0;
+
+	/* Without "=" there is no value. */
+	if (val)
+		len = min_t(size_t, strcspn(val, "\n"), RDAX_PARAM_SHOWN);
+	pr_err("rdax: parameter %s: '%*pE' %s: %s\n", kp->name, len, val ?: "",
+	       ignored ? "ignored" : "refused", why);
+	return ignored ? 0 : -EINVAL;
+}
+
+/* A number of bytes, decimal, with or without a suffix, or 0 if the text is none. */
+static u64 bytes_of(const char *text)
+{
+	static const char units[] = "KMGT";
+	size_t digits = strspn(text, "0123456789");
+	const char *unit;
+	char *end;
+	u64 bytes;
+
+	/* memparse() takes numbers that begin with 0 as octal or hexadecimal. */
+	if (!digits || *text == '0')
+		return 0;
+	/* Below 10^16, nothing overflows. */
+	unit = isalpha(text[digits]) ? strchr(units, toupper(text[digits])) : NULL;
+	if (digits + (unit ? 3 * (unit - units + 1) : 0) > 16)
+		return 0;
+	bytes = memparse(text, &end);
+	if (end != text + digits + !!unit || *skip_spaces(end))
+		return 0;
+	return bytes;
+}
+
+/*
+ * Lists of namespaces
+ */
+
+/* NULL is the empty list. Protected by the lock of the module's parameters. */
+static char *rdax_lists[RDAX_PARAM_LISTS];
+
+/* A UUID, or namespaceX.Y, or namespaceX.Y:SIZE. */
+static bool is_namespace(const char *item)
 {
 	static const char digits[] = "0123456789";
-	size_t prefix, first, second;
+	size_t len;
 
-	prefix = str_has_prefix(name, "namespace");
-	first = strspn(name + prefix, digits);
-	if (!prefix || !first || name[prefix + first] != '.')
+	if (strlen(item) == UUID_STRING_LEN && uuid_is_valid(item))
+		return true;
+
+	len = str_has_prefix(item, "namespace");
+	if (!len)
 		return false;
-	second = strspn(name + prefix + first + 1, digits);
-	return second && prefix + first + 1 + second == len;
+	item += len;
+	len = strspn(item, digits);
+	if (!len || item[len] != '.')
+		return false;
+	item += len + 1;
+	len = strspn(item, digits);
+	if (!len)
+		return false;
+	return !item[len] || (item[len] == ':' && bytes_of(item + len + 1));
 }
 
-/* Names of namespaces, separated by commas, or nothing. */
-static int set_names(const char *val, const struct kernel_param *kp)
+/* Items that are separated by commas; spaces around them are left out. */
+static int set_list(const char *val, const struct kernel_param *kp)
 {
-	const char *item = skip_spaces(val);
+	char **list = kp->arg;
+	char *kept, *end, *rest, *item;
+	size_t len;
+	int ret;
 
-	while (*item) {
-		const char *comma = strchrnul(item, ',');
-		size_t len = comma - item;
+	if (!val)
+		return bad_value(kp, val, "a list is missing");
+	len = strlen(val);
+	/* kernfs cuts what is longer than a page into several writes. */
+	if (!at_load(kp) && len >= PAGE_SIZE)
+		return bad_value(kp, val, "longer than a page");
 
-		while (len && isspace(item[len - 1]))
-			len--;
-		if (!is_namespace(item, len)) {
-			pr_err("rdax: parameter %s: no name of a namespace: '%.*s'\n", kp->name,
-			       (int)strcspn(item, ",\n"), item);
-			return -EINVAL;
+	kept = kvmalloc(len + 1, GFP_KERNEL);
+	if (!kept)
+		return -ENOMEM;
+	memcpy(kept, val, len + 1);
+
+	/* What is kept moves to the front, over what has been looked at. */
+	end = kept;
+	rest = strim(kept);
+	if (!*rest)
+		rest = NULL;
+	while ((item = strsep(&rest, ","))) {
+		item = strim(item);
+		if (!is_namespace(item)) {
+			ret = bad_value(kp, item, "not namespaceX.Y, namespaceX.Y:SIZE or a UUID");
+			if (ret) {
+				kvfree(kept);
+				return ret;
+			}
+			continue;
 		}
-		if (!*comma)
-			break;
-		item = skip_spaces(comma + 1);
-		/* Nothing after a comma is no name, either. */
-		if (!*item)
-			return -EINVAL;
+		if (end != kept)
+			*end++ = ',';
+		len = strlen(item);
+		memmove(end, item, len);
+		end += len;
 	}
-	return param_set_copystring(val, kp);
-}
+	*end = '\0';
 
-static const struct kernel_param_ops names_ops = {
-	.set = set_names,
-	.get = param_get_string,
-};
-
-/* As align() of rust/dax/params.rs has it: 4K, 2M or 1G, or as many bytes in other units. */
-static int set_align(const char *val, const struct kernel_param *kp)
-{
-	size_t digits = strspn(val, "0123456789");
-	unsigned long long bytes = 0;
-	const char *end = val;
-
-	/* A 0 in front would mean that they are octal; so many can't wrap around. */
-	if (digits && digits <= 10 && *val != '0')
-		bytes = memparse(val, (char **)&end);
-	if ((bytes != SZ_4K && bytes != SZ_2M && bytes != SZ_1G) || *skip_spaces(end)) {
-		pr_err("rdax: parameter %s: not 4K, 2M or 1G: '%.*s'\n", kp->name,
-		       (int)strcspn(val, "\n"), val);
-		return -EINVAL;
-	}
-	return param_set_copystring(val, kp);
-}
-
-static const struct kernel_param_ops align_ops = {
-	.set = set_align,
-	.get = param_get_string,
-};
-
-static int set_fault_around(const char *val, const struct kernel_param *kp)
-{
-	return param_set_uint_minmax(val, kp, 0, SZ_2M);
-}
-
-static const struct kernel_param_ops fault_around_ops = {
-	.set = set_fault_around,
-	.get = param_get_uint,
-};
-
-/* As module_param_string(), but with operations that look at the value. */
-#define string_param(name, ops, buf, perm)						\
-	static const struct kparam_string name##_string = { sizeof(buf), buf };		\
-	__module_param_call(MODULE_PARAM_PREFIX, name, ops, .str = &name##_string,	\
-			    perm, -1, 0);						\
-	__MODULE_PARM_TYPE(name, "string")
-
-static char rdax_bind[RDAX_PARAM_LEN];
-string_param(bind, &names_ops, rdax_bind, 0444);
-MODULE_PARM_DESC(bind, "namespaces to take at load or when they appear, by name, separated by commas (default: none)");
-
-static char rdax_force[RDAX_PARAM_LEN];
-string_param(force, &names_ops, rdax_force, 0600);
-MODULE_PARM_DESC(force, "namespaces to bind although something known lies at their head, by name, separated by commas (default: none)");
-
-static char rdax_align[RDAX_PARAM_LEN] = "4K";
-string_param(align, &align_ops, rdax_align, 0600);
-MODULE_PARM_DESC(align, "alignment of the devices bound from now on: 4K, 2M or 1G (default: 4K)");
-
-static char rdax_divided[RDAX_PARAM_LEN];
-string_param(divided, &names_ops, rdax_divided, 0600);
-MODULE_PARM_DESC(divided, "namespaces to bind without a first device, by name, separated by commas (default: none)");
-
-static bool rdax_upgrade = true;
-module_param_named(upgrade, rdax_upgrade, bool, 0644);
-MODULE_PARM_DESC(upgrade, "whether a 2 MiB fault replaces unlocked smaller entries in its range (default: yes)");
-
-static unsigned int rdax_fault_around = SZ_64K;
-module_param_cb(fault_around, &fault_around_ops, &rdax_fault_around, 0644);
-__MODULE_PARM_TYPE(fault_around, "uint");
-MODULE_PARM_DESC(fault_around, "bytes that a 4 KiB fault maps where memory is touched in order, at most 2 MiB; 0: one page (default: 65536)");
-
-static const char *const leaf_names[] = { "4K", "2M", "1G" };
-static const unsigned int leaf_orders[] = { 0, PMD_ORDER, PUD_ORDER };
-static unsigned int rdax_max_leaf = ARRAY_SIZE(leaf_names) - 1;
-
-static int max_leaf_set(const char *val, const struct kernel_param *kp)
-{
-	int found = sysfs_match_string(leaf_names, val);
-
-	if (found < 0)
-		return found;
-	WRITE_ONCE(rdax_max_leaf, found);
+	kvfree(*list);
+	*list = kept;
 	return 0;
 }
 
-static int max_leaf_get(char *buf, const struct kernel_param *kp)
+/* As many items as a page holds. */
+static int get_list(char *buf, const struct kernel_param *kp)
 {
-	return sysfs_emit(buf, "%s\n", leaf_names[READ_ONCE(rdax_max_leaf)]);
+	const char *list = *(char **)kp->arg ?: "";
+	size_t len = strlen(list);
+
+	if (len > PAGE_SIZE - 2)
+		for (len = PAGE_SIZE - 2; list[len] != ','; len--)
+			;
+	return sysfs_emit(buf, "%.*s\n", (int)len, list);
 }
 
-static const struct kernel_param_ops max_leaf_ops = {
-	.set = max_leaf_set,
-	.get = max_leaf_get,
+static void free_list(void *arg)
+{
+	char **list = arg;
+
+	kvfree(*list);
+	*list = NULL;
+}
+
+/* NOARG: the kernel itself would refuse to load the module for a parameter without "=". */
+static const struct kernel_param_ops list_ops = {
+	.flags = KERNEL_PARAM_OPS_FL_NOARG,
+	.set = set_list,
+	.get = get_list,
+	.free = free_list,
 };
-module_param_cb(max_leaf, &max_leaf_ops, NULL, 0644);
+
+module_param_cb(bind, &list_ops, &rdax_lists[RDAX_PARAM_BIND], 0444);
+__MODULE_PARM_TYPE(bind, "string");
+MODULE_PARM_DESC(bind, "namespaces to take at load or when they appear, separated by commas: UUID, or namespaceX.Y[:SIZE] where there is no UUID (default: none)");
+
+module_param_cb(force, &list_ops, &rdax_lists[RDAX_PARAM_FORCE], 0600);
+__MODULE_PARM_TYPE(force, "string");
+MODULE_PARM_DESC(force, "namespaces to bind although they hold something known, as in bind (default: none)");
+
+module_param_cb(divided, &list_ops, &rdax_lists[RDAX_PARAM_DIVIDED], 0600);
+__MODULE_PARM_TYPE(divided, "string");
+MODULE_PARM_DESC(divided, "namespaces to bind without a first device, as in bind (default: none)");
+
+/* The list is not changed until rust_helper_params_unlock(). */
+const char *rust_helper_params_lock(enum rdax_param param, size_t *len)
+{
+	const char *list;
+
+	kernel_param_lock(THIS_MODULE);
+	list = rdax_lists[param] ?: "";
+	*len = strlen(list);
+	return list;
+}
+
+void rust_helper_params_unlock(void)
+{
+	kernel_param_unlock(THIS_MODULE);
+}
+
+/*
+ * Sizes of leaves: an index into both arrays
+ */
+
+static const char *const leaf_names[] = { "4K", "2M", "1G" };
+static const unsigned int leaf_orders[] = { 0, PMD_ORDER, PUD_ORDER };
+
+static int set_leaf(const char *val, const struct kernel_param *kp)
+{
+	u64 bytes = val ? bytes_of(val) : 0;
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(leaf_orders); i++) {
+		if (bytes == PAGE_SIZE << leaf_orders[i]) {
+			WRITE_ONCE(*(unsigned int *)kp->arg, i);
+			return 0;
+		}
+	}
+	return bad_value(kp, val, "not 4K, 2M or 1G");
+}
+
+static int get_leaf(char *buf, const struct kernel_param *kp)
+{
+	return sysfs_emit(buf, "%s\n", leaf_names[READ_ONCE(*(unsigned int *)kp->arg)]);
+}
+
+static const struct kernel_param_ops leaf_ops = {
+	.flags = KERNEL_PARAM_OPS_FL_NOARG,
+	.set = set_leaf,
+	.get = get_leaf,
+};
+
+static unsigned int rdax_align;
+module_param_cb(align, &leaf_ops, &rdax_align, 0600);
+__MODULE_PARM_TYPE(align, "string");
+MODULE_PARM_DESC(align, "alignment of the devices bound from now on: 4K, 2M or 1G (default: 4K)");
+
+static unsigned int rdax_max_leaf = ARRAY_SIZE(leaf_names) - 1;
+module_param_cb(max_leaf, &leaf_ops, &rdax_max_leaf, 0644);
+__MODULE_PARM_TYPE(max_leaf, "string");
 MODULE_PARM_DESC(max_leaf, "the largest page-table leaf that faults map from now on: 4K, 2M or 1G (default: 1G)");
 
-/* The order of the largest leaf. */
+unsigned int rust_helper_param_align(void)
+{
+	return leaf_orders[READ_ONCE(rdax_align)];
+}
+
 unsigned int rust_helper_param_max_leaf(void)
 {
 	return leaf_orders[READ_ONCE(rdax_max_leaf)];
 }
+
+/*
+ * Others
+ */
+
+static int set_upgrade(const char *val, const struct kernel_param *kp)
+{
+	bool upgrade;
+
+	if (kstrtobool(val ?: "1", &upgrade))
+		return bad_value(kp, val, "neither Y nor N");
+	WRITE_ONCE(*(bool *)kp->arg, upgrade);
+	return 0;
+}
+
+static const struct kernel_param_ops upgrade_ops = {
+	.flags = KERNEL_PARAM_OPS_FL_NOARG,
+	.set = set_upgrade,
+	.get = param_get_bool,
+};
+
+static bool rdax_upgrade = true;
+module_param_cb(upgrade, &upgrade_ops, &rdax_upgrade, 0644);
+__MODULE_PARM_TYPE(upgrade, "bool");
+MODULE_PARM_DESC(upgrade, "whether a 2 MiB fault replaces unlocked smaller entries in its range (default: yes)");
+
+static int set_fault_around(const char *val, const struct kernel_param *kp)
+{
+	unsigned int bytes;
+
+	if (!val || kstrtouint(val, 0, &bytes) || bytes % PAGE_SIZE || bytes > SZ_2M)
+		return bad_value(kp, val, "not a multiple of 4096 up to 2097152");
+	WRITE_ONCE(*(unsigned int *)kp->arg, bytes);
+	return 0;
+}
+
+static const struct kernel_param_ops fault_around_ops = {
+	.flags = KERNEL_PARAM_OPS_FL_NOARG,
+	.set = set_fault_around,
+	.get = param_get_uint,
+};
+
+static unsigned int rdax_fault_around = SZ_64K;
+module_param_cb(fault_around, &fault_around_ops, &rdax_fault_around, 0644);
+__MODULE_PARM_TYPE(fault_around, "uint");
+MODULE_PARM_DESC(fault_around, "bytes that a 4 KiB fault maps where memory is touched in order, a multiple of 4096, at most 2 MiB; 0: one page (default: 65536)");
 
 unsigned int rust_helper_param_fault_around(void)
 {
@@ -163,21 +302,4 @@ unsigned int rust_helper_param_fault_around(void)
 bool rust_helper_param_upgrade(void)
 {
 	return READ_ONCE(rdax_upgrade);
-}
-
-size_t rust_helper_param_read(enum rdax_param param, char *buf, size_t len)
-{
-	static char *const params[] = {
-		[RDAX_PARAM_BIND] = rdax_bind,
-		[RDAX_PARAM_FORCE] = rdax_force,
-		[RDAX_PARAM_ALIGN] = rdax_align,
-		[RDAX_PARAM_DIVIDED] = rdax_divided,
-	};
-	ssize_t copied;
-
-	kernel_param_lock(THIS_MODULE);
-	copied = strscpy(buf, params[param], len);
-	kernel_param_unlock(THIS_MODULE);
-
-	return copied < 0 ? 0 : copied;
 }

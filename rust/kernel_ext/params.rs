@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Module parameters that are strings.
+//! Module parameters.
 //!
 //! C header: [`include/linux/moduleparam.h`](srctree/include/linux/moduleparam.h), by
 //! `rust/helpers/params.c`, which says what each is for.
 
 use super::bindings;
+use core::slice;
+use kernel::types::NotThreadSafe;
 
-/// A parameter of the module.
+/// A parameter that is a list of namespaces.
 #[derive(Clone, Copy)]
 pub(crate) enum Param {
     /// Namespaces to take at load or when they appear.
     Bind,
-    /// Namespaces to bind although something known lies at their head.
+    /// Namespaces to bind although something known lies on them.
     Force,
-    /// Alignment of the devices bound from now on.
-    Align,
     /// Namespaces to bind without a first device.
     Divided,
 }
@@ -40,40 +40,56 @@ pub(crate) const fn leaf_is_safe(order: u32) -> bool {
 
 /// How many bytes a 4 KiB fault maps where memory is touched in order. Any context.
 pub(crate) fn fault_around() -> usize {
-    // SAFETY: As above.
+    // SAFETY: The C function takes nothing and may be called in any context.
     unsafe { bindings::param_fault_around() as usize }
 }
 
-/// The value of a parameter at one moment.
+/// The order of the alignment of devices that are bound from now on. Any context.
+pub(crate) fn align() -> u32 {
+    // SAFETY: The C function takes nothing and may be called in any context.
+    unsafe { bindings::param_align() }
+}
+
+/// The value of a list, which does not change while this exists.
 ///
 /// # Invariants
 ///
-/// `len` is at most the length of `buf`.
-pub(crate) struct Value {
-    buf: [u8; bindings::RDAX_PARAM_LEN as usize],
-    len: usize,
+/// The lock of the module's parameters is held, by this task. `text` is what that lock protects.
+pub(crate) struct List {
+    text: *const [u8],
+    _not_send: NotThreadSafe,
 }
 
-impl Value {
-    /// Reads `param`. May sleep: takes the module's parameter lock.
+impl List {
+    /// Reads `param`. Process context; sleeps: takes the lock of the module's parameters, which no
+    /// other [`List`] of this task may hold.
     pub(crate) fn read(param: Param) -> Self {
-        let mut buf = [0; bindings::RDAX_PARAM_LEN as usize];
         let raw = match param {
             Param::Bind => bindings::rdax_param_RDAX_PARAM_BIND,
             Param::Force => bindings::rdax_param_RDAX_PARAM_FORCE,
-            Param::Align => bindings::rdax_param_RDAX_PARAM_ALIGN,
             Param::Divided => bindings::rdax_param_RDAX_PARAM_DIVIDED,
         };
-        // SAFETY: `buf` is valid for writes of its length, and `raw` is one of the parameters
-        // that the C side knows.
-        let len = unsafe { bindings::param_read(raw, buf.as_mut_ptr(), buf.len()) };
-        let len = len.min(buf.len());
-        // INVARIANT: Bounded just above.
-        Self { buf, len }
+        let mut len = 0;
+        // SAFETY: `len` is valid for writes, and `raw` is one of the lists that the C side knows.
+        let text = unsafe { bindings::params_lock(raw, &mut len) };
+        // INVARIANT: Locked just above; `drop()` unlocks.
+        Self {
+            text: core::ptr::slice_from_raw_parts(text.cast(), len),
+            _not_send: NotThreadSafe,
+        }
     }
 
-    /// The value, without the newline that `echo` leaves behind it.
+    /// The items, separated by commas.
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        self.buf.get(..self.len).unwrap_or_default().trim_ascii()
+        // SAFETY: `params_lock()` returned a string of that length, which stays as it is while the
+        // lock is held, by the type invariants.
+        unsafe { slice::from_raw_parts(self.text.cast(), self.text.len()) }
+    }
+}
+
+impl Drop for List {
+    fn drop(&mut self) {
+        // SAFETY: This task holds the lock by the type invariants.
+        unsafe { bindings::params_unlock() };
     }
 }

@@ -22,6 +22,7 @@
 #include "kselftest_harness.h"
 #include "bytes.h"
 #include "rdax.h"
+#include "regions.h"
 #include "uapi/rdax.h"
 
 /*
@@ -714,11 +715,21 @@ TEST_F(bad, others)
 	REFUSED(EINVAL, preadv2(self->fd, &iov, 1, INT64_MIN, 0));
 }
 
-/* A value that can't be meant is refused when it is written, and changes nothing. */
+/* A list of this UUID, `n` times. */
+static const char *uuids(unsigned int n)
+{
+	static const char uuid[] = "0f3a9c4e-1b2d-4e5f-8a9b-c0d1e2f30415,";
+	static char list[3 * 4096];
+
+	for (unsigned int i = 0; i < n; i++)
+		memcpy(list + i * (sizeof(uuid) - 1), uuid, sizeof(uuid));
+	list[n * (sizeof(uuid) - 1) - 1] = '\0';
+	return list;
+}
+
+/* A bad value is refused when it is written, changes nothing, and the log says so. */
 TEST_F(bad, parameters)
 {
-	/* Longer than a parameter may be. */
-	static char many[30 * 13];
 	static const struct {
 		const char *name, *text;
 		int ret;
@@ -731,6 +742,7 @@ TEST_F(bad, parameters)
 		{ "align", "0x1000", -EINVAL }, { "align", "010000", -EINVAL },
 		{ "align", "64G", -EINVAL }, { "align", "18446744073709555712", -EINVAL },
 		{ "align", "K", -EINVAL }, { "align", "huge", -EINVAL },
+		{ "align", "18014398509481988K", -EINVAL }, { "align", "4P", -EINVAL },
 		{ "force", "namespace0.0" }, { "force", "namespace0.0,namespace12.34\n" },
 		{ "force", " namespace0.0 , namespace1.0 " }, { "force", "\n" },
 		{ "force", "all", -EINVAL }, { "force", "namespace", -EINVAL },
@@ -738,33 +750,57 @@ TEST_F(bad, parameters)
 		{ "force", "namespace.0", -EINVAL }, { "force", "namespace0.0x", -EINVAL },
 		{ "force", "namespace0.0,", -EINVAL }, { "force", ",", -EINVAL },
 		{ "force", "namespace0.0,,namespace1.0", -EINVAL },
-		{ "force", "namespace0.0 namespace1.0", -EINVAL }, { "force", many, -ENOSPC },
-		{ "divided", "namespace0.0" }, { "divided", "\n" },
-		{ "divided", "pmem0", -EINVAL }, { "divided", many, -ENOSPC },
-		{ "fault_around", "0" }, { "fault_around", "2097152\n" },
+		{ "force", "namespace0.0 namespace1.0", -EINVAL },
+		{ "force", "namespace0.0:4G" }, { "force", "namespace0.0:4294967296,namespace0.1\n" },
+		{ "force", "namespace0.0:", -EINVAL }, { "force", "namespace0.0:0", -EINVAL },
+		{ "force", "namespace0.0:4X", -EINVAL }, { "force", "namespace0.0:-1", -EINVAL },
+		{ "force", "namespace0.0:4G:", -EINVAL }, { "force", "namespace0.0:4 G", -EINVAL },
+		{ "force", "namespace0.0:99999999999999999999", -EINVAL },
+		{ "force", "0f3a9c4e-1b2d-4e5f-8a9b-c0d1e2f30415" },
+		{ "force", "0F3A9C4E-1B2D-4E5F-8A9B-C0D1E2F30415 , namespace0.0" },
+		{ "force", "0f3a9c4e-1b2d-4e5f-8a9b-c0d1e2f3041", -EINVAL },
+		{ "force", "0f3a9c4e-1b2d-4e5f-8a9b-c0d1e2f304151", -EINVAL },
+		{ "force", "0f3a9c4e-1b2d-4e5f-8a9b-c0d1e2f3041g", -EINVAL },
+		{ "force", "0f3a9c4e-1b2d-4e5f-8a9b-c0d1e2f30415:4G", -EINVAL },
+		{ "force", "0f3a9c4e1b2d4e5f8a9bc0d1e2f30415", -EINVAL },
+		{ "divided", "namespace0.0" }, { "divided", "\n" }, { "divided", "pmem0", -EINVAL },
+		{ "fault_around", "0" }, { "fault_around", "2097152\n" }, { "fault_around", "4096" },
+		{ "fault_around", "3", -EINVAL }, { "fault_around", "4097", -EINVAL },
 		{ "fault_around", "2097153", -EINVAL }, { "fault_around", "4294967295", -EINVAL },
 		{ "fault_around", "-1", -EINVAL }, { "fault_around", "64K", -EINVAL },
-		{ "fault_around", "\n", -EINVAL }, { "fault_around", "4294967296", -ERANGE },
+		{ "fault_around", "\n", -EINVAL }, { "fault_around", "4294967296", -EINVAL },
+		{ "max_leaf", "4K" }, { "max_leaf", "2M\n" }, { "max_leaf", "1G" },
+		{ "max_leaf", "3M", -EINVAL }, { "max_leaf", "1T", -EINVAL },
 		{ "upgrade", "N" }, { "upgrade", "Y\n" },
 		{ "upgrade", "2", -EINVAL }, { "upgrade", "\n", -EINVAL },
 	};
-	char path[64], before[512];
+	char path[64], line[64], before[4096];
 
-	for (size_t i = 0; i + 13 < sizeof(many); i += 13)
-		memcpy(many + i, "namespace0.0,", 13);
-	many[sizeof(many) - 14] = '\0';
 	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
 		snprintf(path, sizeof(path), RDAX_PARAMS "/%s", values[i].name);
+		snprintf(line, sizeof(line), "rdax: parameter %s: '", values[i].name);
 		snprintf(before, sizeof(before), "%s", rdax_text(path));
+		log_from_here();
 		EXPECT_EQ(values[i].ret, rdax_write_file(path, values[i].text))
 			TH_LOG("%s: '%s'", path, values[i].text);
+		EXPECT_EQ(!!values[i].ret, logged(line)) TH_LOG("%s: '%s'", path, values[i].text);
 		if (values[i].ret)
 			EXPECT_STREQ(before, rdax_text(path));
 	}
 	EXPECT_EQ(0, rdax_write_file(RDAX_PARAMS "/align", "4K"));
-	EXPECT_EQ(0, rdax_write_file(RDAX_PARAMS "/force", rdax_ns()));
 	EXPECT_EQ(0, rdax_write_file(RDAX_PARAMS "/divided", "\n"));
 	EXPECT_EQ(0, rdax_fault_around("0"));
+
+	/* A list has room for many, up to a page in one write. */
+	EXPECT_EQ(0, rdax_write_file(RDAX_PARAMS "/force", uuids(64)));
+	EXPECT_STREQ(uuids(64), text_of(RDAX_PARAMS "/force"));
+	EXPECT_EQ(0, rdax_write_file(RDAX_PARAMS "/force", uuids(110)));
+	EXPECT_STREQ(uuids(110), text_of(RDAX_PARAMS "/force"));
+	EXPECT_EQ(-EINVAL, rdax_write_file(RDAX_PARAMS "/force", uuids(111)));
+	EXPECT_STREQ(uuids(110), text_of(RDAX_PARAMS "/force"));
+	EXPECT_EQ(0, rdax_write_file(RDAX_PARAMS "/force", " namespace0.0 , namespace1.0 "));
+	EXPECT_STREQ("namespace0.0,namespace1.0", text_of(RDAX_PARAMS "/force"));
+	EXPECT_EQ(0, rdax_write_file(RDAX_PARAMS "/force", rdax_ns()));
 }
 
 int main(int argc, char **argv)

@@ -2,12 +2,38 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Loading takes no namespace but those that `bind=` names (data may live there);
-# unloading is refused while a node is open or mapped, since code that runs must
-# not go, and works afterwards, also with a device still bound.
+# a bad parameter is logged and ignored, and the others hold (if the module did not
+# load, nd_pmem would take everything); unloading is refused while a node is open or
+# mapped, since code that runs must not go, and works afterwards, also with a device
+# still bound.
 
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
-ktap_set_plan 33
+
+GOOD=(align=2M bind=namespace98.0 divided=namespace98.1 fault_around=8192 force=namespace98.2
+      max_leaf=2M upgrade=N)
+# What a parameter is given, what it has then, and what the log says is ignored.
+BAD=(
+	"align=3K align=4K 3K"
+	"align=3 align=4K 3"
+	"align= align=4K"
+	"align align=4K"
+	"align=1T align=4K 1T"
+	"max_leaf=-1 max_leaf=1G -1"
+	"max_leaf=4M max_leaf=1G 4M"
+	"fault_around=3 fault_around=65536 3"
+	"fault_around=1T fault_around=65536 1T"
+	"fault_around=-1 fault_around=65536 -1"
+	"fault_around=2097153 fault_around=65536 2097153"
+	"upgrade=maybe upgrade=Y maybe"
+	"bind bind="
+	"bind=namespace bind= namespace"
+	"bind=namespace97.0,,namespace97.1, bind=namespace97.0,namespace97.1"
+	"divided=pmem0,namespace97.0 divided=namespace97.0 pmem0"
+	"force=all force= all"
+	"force=namespace97.0,all,namespace97.1:1G force=namespace97.0,namespace97.1:1G all"
+)
+ktap_set_plan $((29 + ${#BAD[@]} * 2))
 
 devices() {
 	find "$DEVICES/" -mindepth 1 | wc -l
@@ -17,13 +43,60 @@ not() {
 	! "$@"
 }
 
+# Load it with good parameters but this one, and print what all have then.
+load_with() {
+	local good arguments=()
+	for good in "${GOOD[@]}"; do
+		if [ "${good%%=*}" = "${1%%=*}" ]; then
+			good=$1
+		fi
+		arguments+=("$good")
+	done
+	echo "module.sh: $1" >/dev/kmsg
+	insmod "$KO" "${arguments[@]}" && values
+}
+
+# What all should have, when one of them has this.
+values_with() {
+	local good line=
+	for good in "${GOOD[@]}"; do
+		if [ "${good%%=*}" = "${1%%=*}" ]; then
+			good=$1
+		fi
+		line+=" $good"
+	done
+	echo "$line"
+}
+
+values() {
+	local good line=
+	for good in "${GOOD[@]}"; do
+		line+=" ${good%%=*}=$(cat "$PARAMS/${good%%=*}")"
+	done
+	echo "$line"
+}
+
+# Was it said of this parameter, after the last load_with()?
+said_ignored() {
+	dmesg | tac | sed '/module.sh: /q' | grep -qF "rdax: parameter $1: '$2' ignored: "
+}
+
+# Whole items, and nearly a page.
+shows_a_page_of() {
+	local shown
+	shown=$(cat "$PARAMS/force")
+	[[ $1 = "$shown,"* ]] && ((${#shown} > 4000))
+}
+
 no_nodes() {
 	[ -z "$(nodes)" ] && [ -z "$(find "$CLASS/" -name 'rdax*' 2>/dev/null)" ]
 }
 
-for bad in align=3K force=all divided=pmem0 bind=namespace "bind=$NS,,$NS2" fault_around=2097153 \
-	   upgrade=maybe; do
-	check "insmod with $bad is refused" not insmod "$KO" "$bad"
+for bad in "${BAD[@]}"; do
+	read -r given kept item <<<"$bad"
+	expect "insmod with $given" "$(values_with "$kept")" load_with "$given"
+	check "the log says that '$item' is ignored" said_ignored "${given%%=*}" "$item"
+	unload
 done
 before=$(devices)
 check "insmod" load
@@ -54,8 +127,14 @@ if [ -e "$DEVICES/$NS2" ]; then
 	poke write /sys/bus/nd/drivers/nd_region/bind "$region" >/dev/null
 	check "bind= takes it again when it comes back" bound "$NS2"
 	check "rmmod with a device bound" unload
+
+	printf -v many 'namespace99.%s,' {0..999}
+	check "insmod with 1001 namespaces" load_taking "$many$NS2"
+	check "it takes the last one" bound "$NS2"
+	check "sysfs shows a page" shows_a_page_of "$many"
+	unload
 else
-	for _ in 1 2 3 4 5 6 7; do
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
 		ktap_test_skip "there is no $NS2"
 	done
 fi

@@ -39,7 +39,7 @@ PROGRAM_TIMEOUT = 600
 # What needs QEMU's monitor, or caches that survive a power failure: in the special guest only.
 SPECIAL = ("poison_mce", "eadr", "flush_unknown.sh")
 # What needs memory with labels, read-only, not aligned, or of the e820 map.
-ODD = ("read_only_dimm.sh", "unaligned.sh", "legacy.sh", "hotplug.sh")
+ODD = ("read_only_dimm.sh", "unaligned.sh", "legacy.sh", "hotplug.sh", "identity.sh")
 # What needs several NUMA nodes.
 NODES = ("lock_comparison.sh", "walkers_nodes.sh")
 
