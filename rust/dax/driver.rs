@@ -10,7 +10,10 @@ use super::{
     attrs,
     device::Device,
     order::Order,
-    params,
+    params::{
+        self,
+        Listed, //
+    },
     poison,
     range::{
         Misfit,
@@ -29,6 +32,7 @@ use crate::kernel_ext::{
     debugfs::Dir,
     nd::{
         self,
+        Identity,
         Namespace,
         Origin, //
     },
@@ -109,10 +113,10 @@ impl nd::Driver for Driver {
         attrs::REGION_GROUPS.as_list()
     }
 
-    fn wants(&self, name: &CStr, origin: Origin) -> bool {
+    fn wants(&self, identity: &Identity<'_>, origin: Origin) -> bool {
         match origin {
             Origin::User => true,
-            Origin::Bus => params::names(List::read(Param::Bind).as_bytes(), name.to_bytes()),
+            Origin::Bus => is_listed(Param::Bind, identity),
         }
     }
 
@@ -136,10 +140,7 @@ impl nd::Driver for Driver {
                 "rdax: memory errors near its start or end are not handled: it shares a section with ordinary memory\n"
             );
         }
-        if params::names(
-            List::read(Param::Divided).as_bytes(),
-            namespace.name().to_bytes(),
-        ) {
+        if is_listed(Param::Divided, &namespace.identity()) {
             dev_info!(
                 dev,
                 "rdax: {} bytes, align {}, to be divided: no device yet\n",
@@ -200,6 +201,32 @@ impl nd::Driver for Driver {
     }
 }
 
+/// Whether a parameter lists a namespace. If it names the namespace otherwise than it must, the log
+/// says how.
+fn is_listed(param: Param, identity: &Identity<'_>) -> bool {
+    let wanted = params::Identity {
+        name: identity.name(),
+        uuid: identity.uuid(),
+        size: identity.size(),
+    };
+    let found = params::find(List::read(param).as_bytes(), &wanted);
+    let (dev, param) = (identity.device(), param.name());
+    match found {
+        Listed::Yes => return true,
+        Listed::No => (),
+        Listed::NotByUuid => dev_warn!(
+            dev,
+            "rdax: parameter {param} names it, but names may change where there are labels: use its UUID {identity}\n"
+        ),
+        Listed::OtherSize(size) => dev_warn!(
+            dev,
+            "rdax: parameter {param} names it with {size} bytes, but it has {} bytes\n",
+            wanted.size
+        ),
+    }
+    false
+}
+
 /// What region a namespace would be, if it may be one. Only reads.
 fn examine(namespace: &Namespace<'_>) -> Result<Geometry> {
     let dev = namespace.device();
@@ -234,10 +261,8 @@ fn examine(namespace: &Namespace<'_>) -> Result<Geometry> {
         }
     };
 
-    let forced = params::names(
-        List::read(Param::Force).as_bytes(),
-        namespace.name().to_bytes(),
-    );
+    let identity = namespace.identity();
+    let forced = is_listed(Param::Force, &identity);
     match signature::find(namespace.size(), |offset, buf| namespace.read(offset, buf)) {
         Ok(None) => (),
         Ok(Some(found)) if forced => {
@@ -246,7 +271,7 @@ fn examine(namespace: &Namespace<'_>) -> Result<Geometry> {
         Ok(Some(found)) => {
             dev_err!(
                 dev,
-                "rdax: refused, it may hold data: {} at byte {:#x} (parameter force overrides)\n",
+                "rdax: refused, it may hold data: {} at byte {:#x} (parameter force={identity} overrides)\n",
                 found.name,
                 found.offset
             );
@@ -261,7 +286,7 @@ fn examine(namespace: &Namespace<'_>) -> Result<Geometry> {
         Err(error) => {
             dev_err!(
                 dev,
-                "rdax: refused, its head or tail can't be read (parameter force overrides)\n"
+                "rdax: refused, its head or tail can't be read (parameter force={identity} overrides)\n"
             );
             return Err(error);
         }

@@ -4,10 +4,63 @@
 
 use super::order::Order;
 
-/// Whether the comma-separated `list` names `name`.
-pub(crate) fn names(list: &[u8], name: &[u8]) -> bool {
-    list.split(|&byte| byte == b',')
-        .any(|item| item.trim_ascii() == name)
+/// What identifies a namespace.
+///
+/// libnvdimm counts regions and namespaces, so that the name of a namespace may be that of another one
+/// after others were made, removed or plugged in. Labels have a UUID, which stays.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Identity<'a> {
+    /// The name on the bus, `namespace0.0`.
+    pub(crate) name: &'a [u8],
+    /// The UUID as text, if it has one.
+    pub(crate) uuid: Option<&'a [u8]>,
+    /// The size in bytes.
+    pub(crate) size: u64,
+}
+
+/// What a list says of a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listed {
+    /// Nothing.
+    No,
+    /// An item means it.
+    Yes,
+    /// An item has its name, but it has a UUID.
+    NotByUuid,
+    /// An item has its name with another size, in bytes.
+    OtherSize(u64),
+}
+
+/// What the comma-separated `list` says of a namespace.
+///
+/// A namespace with a UUID is meant only by that; one without by its name, or by its name and size
+/// (`namespace0.0:4G`).
+pub(crate) fn find(list: &[u8], identity: &Identity<'_>) -> Listed {
+    let mut found = Listed::No;
+    for item in list.split(|&byte| byte == b',') {
+        let item = item.trim_ascii();
+        if identity
+            .uuid
+            .is_some_and(|uuid| item.eq_ignore_ascii_case(uuid))
+        {
+            return Listed::Yes;
+        }
+        let Some(rest) = item.strip_prefix(identity.name) else {
+            continue;
+        };
+        found = match (rest, identity.uuid) {
+            ([] | [b':', ..], Some(_)) => Listed::NotByUuid,
+            ([], None) => return Listed::Yes,
+            ([b':', size @ ..], None) => match number(size) {
+                Some(size) if size == identity.size => return Listed::Yes,
+                Some(size) => Listed::OtherSize(size),
+                None => found,
+            },
+            // Another name, which begins like this one.
+            _ => found,
+        };
+    }
+    found
 }
 
 /// The number that `text` says: `4096`, or with a suffix `4K`, `2M`, `1G`, `1T`.

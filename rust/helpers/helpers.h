@@ -12,6 +12,7 @@
 #include <linux/seq_file.h>
 #include <linux/srcu.h>
 #include <linux/uio.h>
+#include <linux/uuid.h>
 #include <linux/wait.h>
 
 #include "compat.h"
@@ -27,6 +28,7 @@ int devm_namespace_enable(struct device *dev, struct nd_namespace_common *ndns,
 void nvdimm_badblocks_populate(struct nd_region *nd_region, struct badblocks *bb,
 			       const struct range *range);
 long nvdimm_clear_poison(struct device *dev, phys_addr_t phys, unsigned int len);
+const uuid_t *nd_dev_to_uuid(struct device *dev);
 
 /* bug.c */
 void rust_helper_warn_at(const char *file, size_t len, unsigned int line);
@@ -75,7 +77,9 @@ bool rust_helper_vmf_follows(const struct vm_fault *vmf);
 
 /* nd.c */
 bool rust_helper_pfn_valid(unsigned long pfn);
+#define RDAX_UUID_SIZE (UUID_STRING_LEN + 1)
 int rust_helper_dev_to_node(const struct device *dev);
+bool rust_helper_nd_namespace_uuid(struct device *dev, char *uuid);
 bool rust_helper_nd_driver_matches(const struct device_driver *drv, struct device *dev);
 
 /* params.c */

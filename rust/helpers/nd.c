@@ -4,6 +4,8 @@
 #include <linux/device/bus.h>
 #include <linux/mmzone.h>
 #include <linux/nd.h>
+#include <linux/sprintf.h>
+#include <linux/uuid.h>
 
 bool rust_helper_pfn_valid(unsigned long pfn)
 {
@@ -18,6 +20,20 @@ int rust_helper_dev_to_node(const struct device *dev)
 const char *rust_helper_dev_name(const struct device *dev)
 {
 	return dev_name(dev);
+}
+
+/*
+ * The UUID of a namespace, of RDAX_UUID_SIZE bytes with the 0 at its end, as in its sysfs file uuid.
+ * Returns false if it has none. The device lock is held: uuid_store() of libnvdimm takes it.
+ */
+bool rust_helper_nd_namespace_uuid(struct device *dev, char *uuid)
+{
+	const uuid_t *found = nd_dev_to_uuid(dev);
+
+	if (!found || uuid_is_null(found))
+		return false;
+	snprintf(uuid, RDAX_UUID_SIZE, "%pUb", found);
+	return true;
 }
 
 /* As driver_match_device() of drivers/base/base.h. */

@@ -42,10 +42,14 @@ use kernel::{
         from_result,
         to_result, //
     },
+    fmt,
     new_mutex,
     prelude::*,
     static_lock_class,
-    str::as_char_ptr_in_const_context,
+    str::{
+        as_char_ptr_in_const_context,
+        BStr, //
+    },
     sync::{
         Arc,
         Mutex,
@@ -144,10 +148,11 @@ pub(crate) trait Driver: Send + Sync + Sized + 'static {
     /// The attributes in the directory of each namespace that is bound.
     fn groups() -> GroupList<Self::Data>;
 
-    /// Whether a namespace of that name may be offered at all. Process context, may sleep.
+    /// Whether that namespace may be offered at all. Process context, may sleep; the device lock is
+    /// held.
     ///
     /// It has not been looked at yet.
-    fn wants(&self, name: &CStr, origin: Origin) -> bool;
+    fn wants(&self, identity: &Identity<'_>, origin: Origin) -> bool;
 
     /// Binds a namespace. Process context, may sleep; the device lock is held.
     fn probe(&self, namespace: &Namespace<'_>) -> Result<Pin<KBox<Self::Data>>>;
@@ -297,7 +302,7 @@ impl<T: Driver> Registration<T> {
         // SAFETY: By the requirements of this function.
         let this = unsafe { Self::from_driver((*dev).driver) };
         from_result(|| {
-            let wants = |name: &CStr| this.driver.wants(name, this.origin(dev));
+            let wants = |identity: &Identity<'_>| this.driver.wants(identity, this.origin(dev));
             // SAFETY: The bus hands in a valid device, and holds its lock.
             let namespace = unsafe { Namespace::new(dev, wants) }?;
             let data = this.driver.probe(&namespace)?;
@@ -718,6 +723,69 @@ unsafe fn revoke<T>(live: *mut c_void) {
     live.revoke(|_| ());
 }
 
+/// What identifies a namespace that is being bound.
+///
+/// As text: the UUID if it has one, otherwise the name.
+pub(crate) struct Identity<'a> {
+    device: &'a Device,
+    uuid: Option<[u8; bindings::RDAX_UUID_SIZE as usize]>,
+    size: u64,
+}
+
+impl Identity<'_> {
+    /// # Safety
+    ///
+    /// `dev` is a valid namespace (not a btt, pfn or dax device), whose device lock is held as long as
+    /// this exists.
+    unsafe fn new(dev: *mut bindings::device) -> Self {
+        let mut uuid = [0; bindings::RDAX_UUID_SIZE as usize];
+        // SAFETY: By the requirements of this function, and `uuid` has room for what is written. The
+        // namespace lies in an `nd_namespace_io` (`to_nd_namespace_io()`), whose resource changes
+        // only under the device lock.
+        unsafe {
+            let has_uuid = bindings::nd_namespace_uuid(dev, uuid.as_mut_ptr());
+            let common = container_of!(dev, bindings::nd_namespace_common, dev);
+            let io: *mut bindings::nd_namespace_io =
+                container_of!(common, bindings::nd_namespace_io, common);
+            let res = &raw const (*io).res;
+            Self {
+                device: Device::from_raw(dev),
+                uuid: has_uuid.then_some(uuid),
+                // As `resource_size()`: a namespace without memory ends before it starts.
+                size: (*res).end.wrapping_sub((*res).start).wrapping_add(1),
+            }
+        }
+    }
+
+    /// Its device.
+    pub(crate) fn device(&self) -> &Device {
+        self.device
+    }
+
+    /// The name in sysfs, `namespace0.0`.
+    pub(crate) fn name(&self) -> &[u8] {
+        name(self.device).to_bytes()
+    }
+
+    /// The UUID in its labels, in lower case, if it has one.
+    pub(crate) fn uuid(&self) -> Option<&[u8]> {
+        // Without the 0 at its end.
+        self.uuid.as_ref()?.split_last().map(|(_, text)| text)
+    }
+
+    /// The number of bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+impl fmt::Display for Identity<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.uuid().unwrap_or_else(|| self.name());
+        fmt::Display::fmt(BStr::from_bytes(text), f)
+    }
+}
+
 /// A namespace, enabled for the driver that is being bound to it.
 ///
 /// # Invariants
@@ -742,7 +810,10 @@ impl Namespace<'_> {
     /// # Safety
     ///
     /// `dev` must be a device on the nd bus being bound to this driver.
-    unsafe fn new(dev: *mut bindings::device, wants: impl FnOnce(&CStr) -> bool) -> Result<Self> {
+    unsafe fn new(
+        dev: *mut bindings::device,
+        wants: impl FnOnce(&Identity<'_>) -> bool,
+    ) -> Result<Self> {
         // btt and pfn devices have the same type number on the bus, and are no
         // `nd_namespace_common` (`to_nd_device_type()`). Their device types are not exported.
         //
@@ -752,9 +823,8 @@ impl Namespace<'_> {
             return Err(ENODEV);
         }
 
-        // SAFETY: `dev` is valid.
-        let device: &Device = unsafe { Device::from_raw(dev) };
-        if !wants(name(device)) {
+        // SAFETY: `dev` is a namespace by its type. The bus holds its lock.
+        if !wants(&unsafe { Identity::new(dev) }) {
             return Err(ENODEV);
         }
 
@@ -855,9 +925,10 @@ impl Namespace<'_> {
         unsafe { Device::from_raw(&raw mut (*self.common).dev) }
     }
 
-    /// The name in sysfs, `namespace0.0`. Any context.
-    pub(crate) fn name(&self) -> &CStr {
-        name(self.device())
+    /// What identifies it. Process context.
+    pub(crate) fn identity(&self) -> Identity<'_> {
+        // SAFETY: `common` is a namespace, whose device lock is held, by the type invariants.
+        unsafe { Identity::new(&raw mut (*self.common).dev) }
     }
 
     /// The node of the machine that it is nearest to; -1 when not known.

@@ -20,6 +20,17 @@ pub(crate) enum Param {
     Divided,
 }
 
+impl Param {
+    /// The name, as in sysfs.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Bind => "bind",
+            Self::Force => "force",
+            Self::Divided => "divided",
+        }
+    }
+}
+
 /// Whether a 2 MiB fault replaces unlocked smaller entries in its range. Any context.
 pub(crate) fn upgrade() -> bool {
     // SAFETY: The C function takes nothing and may be called in any context.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use crate::order::Order;
-use crate::params::{align, extent, minor, names, number};
+use crate::params::{align, extent, find, minor, number, Identity, Listed};
 
 #[test]
 fn alignments() {
@@ -35,23 +35,92 @@ fn alignments() {
     assert_eq!(align(b"\xff\xfeK"), None);
 }
 
+const UUID: &str = "0f3a9c4e-1b2d-4e5f-8a9b-c0d1e2f30415";
+
+fn find_in(list: &str, name: &str, uuid: Option<&str>, size: u64) -> Listed {
+    let identity = Identity {
+        name: name.as_bytes(),
+        uuid: uuid.map(str::as_bytes),
+        size,
+    };
+    find(list.as_bytes(), &identity)
+}
+
 #[test]
 fn lists_of_names() {
-    let list = b"namespace0.0, namespace1.0 ,namespace10.0";
-    for (name, named) in [
-        ("namespace0.0", true),
-        ("namespace1.0", true),
-        ("namespace10.0", true),
-        ("namespace0", false),
-        ("namespace0.01", false),
-        ("namespace2.0", false),
-        ("space0.0", false),
+    let list = "namespace0.0, namespace1.0 ,namespace10.0";
+    for (name, listed) in [
+        ("namespace0.0", Listed::Yes),
+        ("namespace1.0", Listed::Yes),
+        ("namespace10.0", Listed::Yes),
+        ("namespace0", Listed::No),
+        ("namespace0.01", Listed::No),
+        ("namespace2.0", Listed::No),
+        ("space0.0", Listed::No),
     ] {
-        assert_eq!(names(list, name.as_bytes()), named, "{name}");
+        assert_eq!(find_in(list, name, None, 4096), listed, "{name}");
     }
-    assert!(!names(b"", b"namespace0.0"));
-    assert!(!names(b",", b"namespace0.0"));
-    assert!(!names(b"all", b"namespace0.0"));
+    for list in ["", ",", "all", UUID] {
+        assert_eq!(find_in(list, "namespace0.0", None, 4096), Listed::No);
+    }
+    let many = (0..200)
+        .map(|n| format!("namespace{n}.0"))
+        .collect::<Vec<_>>();
+    assert_eq!(
+        find_in(&many.join(","), "namespace199.0", None, 4096),
+        Listed::Yes
+    );
+}
+
+#[test]
+fn lists_of_names_with_sizes() {
+    let four = 4 << 30;
+    for (list, listed) in [
+        ("namespace0.0:4G", Listed::Yes),
+        ("namespace0.0:4294967296", Listed::Yes),
+        ("namespace0.0:4096m", Listed::Yes),
+        ("namespace0.0:1G", Listed::OtherSize(1 << 30)),
+        ("namespace0.0:1G,namespace0.0:4G", Listed::Yes),
+        ("namespace0.0:4G,namespace0.0:1G", Listed::Yes),
+        ("namespace0.0:1G,namespace0.0", Listed::Yes),
+        (
+            "namespace0.0:1G,namespace1.0:4G",
+            Listed::OtherSize(1 << 30),
+        ),
+        ("namespace0.01:4G", Listed::No),
+        ("namespace0.0:", Listed::No),
+        ("namespace0.0:x", Listed::No),
+        ("namespace0.0 :4G", Listed::No),
+        ("namespace0.0:16777216T", Listed::No),
+    ] {
+        assert_eq!(find_in(list, "namespace0.0", None, four), listed, "{list}");
+    }
+}
+
+#[test]
+fn lists_of_uuids() {
+    let upper = UUID.to_uppercase();
+    let other = UUID.replace("0f3a", "0f3b");
+    for (list, listed) in [
+        (UUID, Listed::Yes),
+        (&*upper, Listed::Yes),
+        (&*other, Listed::No),
+        (&*format!(" {UUID} "), Listed::Yes),
+        (&*format!("{other},{UUID}"), Listed::Yes),
+        (&*format!("namespace0.0,{UUID}"), Listed::Yes),
+        (&*format!("{UUID},namespace0.0"), Listed::Yes),
+        (&*format!("{UUID}0"), Listed::No),
+        ("namespace0.0", Listed::NotByUuid),
+        ("namespace0.0:4K", Listed::NotByUuid),
+        ("namespace0.0:8K", Listed::NotByUuid),
+        (&*format!("namespace0.0,{other}"), Listed::NotByUuid),
+        ("namespace0.01", Listed::No),
+        ("namespace1.0", Listed::No),
+        ("", Listed::No),
+    ] {
+        let found = find_in(list, "namespace0.0", Some(UUID), 4096);
+        assert_eq!(found, listed, "{list}");
+    }
 }
 
 #[test]
@@ -82,6 +151,7 @@ fn names_of_devices() {
     for (text, value) in [
         ("rdax0", Some(0)),
         ("rdax255", Some(255)),
+        ("rdax1048576", Some(1_048_576)),
         ("rdax", None),
         ("rdax01", None),
         ("rdax+1", None),
