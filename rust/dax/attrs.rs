@@ -23,7 +23,6 @@ use super::{
 };
 use crate::kernel_ext::{
     badblocks,
-    log::ratelimit,
     sysfs::{
         Attribute,
         Attributes,
@@ -32,6 +31,7 @@ use crate::kernel_ext::{
         Show,
         Store, //
     },
+    task, //
 };
 use core::fmt::Write;
 use kernel::{
@@ -88,6 +88,8 @@ trait Owner {
     fn region(&self) -> &Region;
     /// The device, if it is not the namespace.
     fn device(&self) -> Option<&Device>;
+    /// Whether a refusal may be logged now.
+    fn allows(&self) -> bool;
 }
 
 impl Owner for Device {
@@ -97,6 +99,10 @@ impl Owner for Device {
 
     fn device(&self) -> Option<&Device> {
         Some(self)
+    }
+
+    fn allows(&self) -> bool {
+        self.refused_writes.allows(fmt!("{self}: refused writes"))
     }
 }
 
@@ -108,25 +114,33 @@ impl Owner for Bound {
     fn device(&self) -> Option<&Device> {
         None
     }
+
+    fn allows(&self) -> bool {
+        let limit = &self.region().refused_writes;
+        match self.region().live() {
+            Some(live) => limit.allows(fmt!("{}: refused writes", live.name())),
+            None => limit.allows(fmt!("refused writes")),
+        }
+    }
 }
 
-/// Why a write to an attribute was refused, for who reads the log.
+/// Why a write to an attribute was refused, and whose it was, for who reads the log.
 fn refused(owner: &impl Owner, what: &str, text: &[u8], reason: &str, error: Error) -> Error {
-    if ratelimit() {
+    if owner.allows() {
         let text = BStr::from_bytes(text);
-        let region = owner.region();
+        let (region, task, pid) = (owner.region(), task::Name::current(), current!().pid());
         match owner.device() {
             Some(device) => log!(
                 dev_info,
                 pr_info,
                 region,
-                "{device}: {what} {text} refused: {reason}\n"
+                "{device}: {task} ({pid}): {what} {text} refused: {reason}\n"
             ),
             None => log!(
                 dev_info,
                 pr_info,
                 region,
-                "{what} {text} refused: {reason}\n"
+                "{task} ({pid}): {what} {text} refused: {reason}\n"
             ),
         }
     }

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::kernel_ext::{
     fs::AnonInode,
+    log::RateLimit,
     nd,
     rwsem::RwSemaphore,
     srcu::{
@@ -79,6 +80,12 @@ pub(crate) struct Device {
     #[pin]
     users: Mutex<Users>,
     pub(crate) faults: Faults,
+    /// Limits the lines in the log about `mmap()`, which any user of the device can cause.
+    #[pin]
+    pub(crate) refused_mmaps: RateLimit,
+    /// Limits those about writes to its attributes.
+    #[pin]
+    pub(crate) refused_writes: RateLimit,
     /// What `memory_failure()` was told of, for it: it can't wait for the layout.
     #[pin]
     pub(crate) frames: SpinLock<Extents>,
@@ -106,6 +113,8 @@ impl Device {
                 align: Atomic::new(align.get()),
                 users <- new_mutex!(Users { files: 0, retired: false }, "rdax_users"),
                 faults: Faults::new(),
+                refused_mmaps <- RateLimit::new(),
+                refused_writes <- RateLimit::new(),
                 frames <- new_spinlock!(Extents::new(region.geometry.range.first()), "rdax_frames"),
                 unmap_poison <- new_work!("rdax_unmap_poison"),
                 // Last: what it makes outlives a failure.

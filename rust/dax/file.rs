@@ -20,7 +20,6 @@ use crate::kernel_ext::{
     error,
     fs::AnonInode,
     kiocb::Kiocb,
-    log::ratelimit,
     mm::VmaDesc,
     sysfs::GroupList,
     task,
@@ -56,7 +55,7 @@ impl cdev::Operations for Device {
             Ok(()) => return Ok(()),
             Err(refusal) => refusal,
         };
-        if ratelimit() {
+        if self.refused_mmaps.allows(fmt!("{self}: refused mmaps")) {
             let (start, end) = vma.range();
             log!(
                 dev_info,

@@ -38,6 +38,7 @@ use crate::kernel_ext::{
         Node, //
     },
     debugfs::Dir,
+    log::RateLimit,
     memory_failure, nd,
     srcu::{
         Revocable,
@@ -145,6 +146,9 @@ pub(crate) struct Region {
     debugfs: Arc<Dir>,
     live: Arc<Revocable<nd::Live<()>>>,
     read_only: Atomic<bool>,
+    /// Limits the lines in the log about writes to its attributes.
+    #[pin]
+    pub(crate) refused_writes: RateLimit,
     /// Devices are made and deleted one by one.
     #[pin]
     nodes: Mutex<()>,
@@ -175,6 +179,7 @@ impl Region {
                 debugfs,
                 live: namespace.publish(Ok(()))?,
                 read_only: Atomic::new(namespace.is_read_only()),
+                refused_writes <- RateLimit::new(),
                 nodes <- new_mutex!((), "rdax_nodes"),
                 state <- new_mutex!(
                     State {

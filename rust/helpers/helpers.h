@@ -9,6 +9,7 @@
 #include <linux/mm_types.h>
 #include <linux/nd.h>
 #include <linux/range.h>
+#include <linux/ratelimit_types.h>
 #include <linux/seq_file.h>
 #include <linux/srcu.h>
 #include <linux/uio.h>
@@ -92,7 +93,7 @@ unsigned int rust_helper_param_fault_around(void);
 bool rust_helper_param_upgrade(void);
 
 /* ratelimit.c */
-bool rust_helper_log_ratelimit(void);
+void rust_helper_ratelimit_default_init(struct ratelimit_state *rs);
 
 /* srcu.c */
 int rust_helper_init_srcu_struct_fast(struct srcu_struct *ssp, const char *name,

@@ -2,11 +2,7 @@
 
 #include <linux/ratelimit.h>
 
-/* One limit for all that user space can make the module say. */
-bool rust_helper_log_ratelimit(void)
+void rust_helper_ratelimit_default_init(struct ratelimit_state *rs)
 {
-	static DEFINE_RATELIMIT_STATE(rs, DEFAULT_RATELIMIT_INTERVAL,
-				      DEFAULT_RATELIMIT_BURST);
-
-	return __ratelimit(&rs);
+	ratelimit_default_init(rs);
 }

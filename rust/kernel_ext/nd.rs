@@ -535,6 +535,11 @@ impl<T> Live<T> {
         unsafe { Device::from_raw(&raw mut (*self.media.namespace()).common.dev) }
     }
 
+    /// The namespace's name, `namespace0.0`. Any context.
+    pub(crate) fn name(&self) -> &BStr {
+        BStr::from_bytes(name(self.device()).to_bytes())
+    }
+
     /// `pages` page frames of the media from `pfn` on, to be mapped by mappings of the inode; `None` when
     /// they are not all of this media, or when there is no inode.
     pub(crate) fn frames(&self, pfn: usize, pages: NonZero<usize>) -> Option<Frames<'_>> {

@@ -66,7 +66,6 @@ FIXTURE_TEARDOWN(divide)
 	set_divided("\n");
 }
 
-/* First: the log's rate limit would hold back later lines. */
 TEST_F(divide, reasons)
 {
 	log_from_here();

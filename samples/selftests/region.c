@@ -11,7 +11,9 @@
 #include <inttypes.h>
 #include <linux/netlink.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -57,35 +59,133 @@ static bool said(const char *text)
 	return logged(line);
 }
 
-/* First: later on the log's rate limit might keep them back. Each names the device. */
+/* That, of a write that was refused. The task is a child of this one. */
+static bool said_refused(const char *text)
+{
+	char line[256];
+
+	snprintf(line, sizeof(line), "): %s", text);
+	return logged(line);
+}
+
 TEST_F(one, reasons)
 {
-	int fd = rdax_open();
-	char text[128];
-
 	log_from_here();
 	EXPECT_EQ(-EINVAL, dev_write(0, "size", "4097"));
-	EXPECT_TRUE(said("rdax0: size 4097 refused: not a multiple of align"));
+	EXPECT_TRUE(said_refused("size 4097 refused: not a multiple of align"));
 	EXPECT_EQ(-EINVAL, dev_write(0, "size", "many"));
-	EXPECT_TRUE(said("rdax0: size many refused: not a number of bytes"));
+	EXPECT_TRUE(said_refused("size many refused: not a number of bytes"));
 	EXPECT_EQ(-ENOSPC, dev_write(0, "size", "1T"));
-	EXPECT_TRUE(said("rdax0: size 1T refused: the region has not so much left"));
-	EXPECT_EQ(-EBUSY, dev_write(0, "align", "2M"));
-	EXPECT_TRUE(said("rdax0: align 2M refused: the device is in use"));
-	EXPECT_EQ(-EBUSY, region_delete(0));
-	EXPECT_TRUE(said("delete rdax0 refused: the device is in use"));
+	EXPECT_TRUE(said_refused("size 1T refused: the region has not so much left"));
+	EXPECT_EQ(-EINVAL, dev_write(0, "align", "3M"));
+	EXPECT_TRUE(said_refused("align 3M refused: it must be 4K, 2M or 1G"));
 	EXPECT_EQ(-ENXIO, region_delete(1));
-	EXPECT_TRUE(said("delete rdax1 refused: no device of this region"));
+	EXPECT_TRUE(said_refused("delete rdax1 refused: no device of this region"));
 	EXPECT_EQ(-EINVAL, region_write(rdax_ns(), "create", "2"));
-	EXPECT_TRUE(said("create 2 refused: only 1 or the name of a device may be written"));
+	EXPECT_TRUE(said_refused("create 2 refused: only 1 or the name of a device may be written"));
+}
 
-	/* And the task. */
+TEST_F(one, reasons_in_use)
+{
+	int fd = rdax_open();
+
+	log_from_here();
+	EXPECT_EQ(-EBUSY, dev_write(0, "align", "2M"));
+	EXPECT_TRUE(said_refused("align 2M refused: the device is in use"));
+	EXPECT_EQ(-EBUSY, region_delete(0));
+	EXPECT_TRUE(said_refused("delete rdax0 refused: the device is in use"));
+	close(fd);
+}
+
+static int write_here(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
+
+	close(fd);
+	return ret;
+}
+
+/* Each line names the device, and the task. */
+TEST_F(one, who_was_refused)
+{
+	int fd = rdax_open();
+	char path[128], text[192];
+
 	ASSERT_EQ(0, prctl(PR_SET_NAME, "a name"));
+	log_from_here();
 	EXPECT_EQ(MAP_FAILED, mmap(NULL, SZ_4K, PROT_READ, MAP_PRIVATE, fd, 0));
 	snprintf(text, sizeof(text), "%s by a name (%d) refused: a private mapping (MAP_PRIVATE)",
 		 "rdax0: mmap of 0x1000 bytes at page offset 0x0", getpid());
 	EXPECT_TRUE(said(text)) TH_LOG("%s", text);
 	close(fd);
+
+	EXPECT_EQ(-EINVAL, write_here("/sys/class/dax/rdax0/size", "4097"));
+	snprintf(text, sizeof(text), "rdax0: a name (%d): size 4097 refused", getpid());
+	EXPECT_TRUE(said(text)) TH_LOG("%s", text);
+
+	snprintf(path, sizeof(path), ND_DEVICES "/%s/rdax_region/create", rdax_ns());
+	EXPECT_EQ(-EINVAL, write_here(path, "2"));
+	snprintf(text, sizeof(text), "a name (%d): create 2 refused", getpid());
+	EXPECT_TRUE(said(text)) TH_LOG("%s", text);
+}
+
+/* In a child, until it is killed; a byte for each. */
+static void refused_mmaps(int count)
+{
+	int fd;
+
+	if (setuid(NOBODY))
+		exit(1);
+	fd = rdax_open();
+	while (mmap(NULL, SZ_4K, PROT_READ, MAP_PRIVATE, fd, 0) == MAP_FAILED)
+		if (write(count, "", 1) != 1)
+			break;
+	exit(1);
+}
+
+/* What one user has refused hides nothing that others have refused, nor that of other devices. */
+TEST_F(one, one_limit_each)
+{
+	static char bytes[1000];
+	int count[2], fd;
+	pid_t child;
+
+	ASSERT_EQ(0, dev_resize(0, self->size - SZ_2M));
+	ASSERT_EQ(1, region_create());
+	ASSERT_EQ(0, chmod(RDAX_NODE, 0666));
+	fd = dev_open(1);
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(0, pipe2(count, O_CLOEXEC));
+	log_from_here();
+	child = fork();
+	if (!child)
+		refused_mmaps(count[1]);
+	close(count[1]);
+	for (size_t n = 0; n < sizeof(bytes);) {
+		ssize_t ret = read(count[0], bytes, sizeof(bytes) - n);
+
+		ASSERT_LT(0, ret);
+		n += ret;
+	}
+	/* The limit of its device is spent, and it goes on. */
+	EXPECT_GT(500, count_logged("rdax0: mmap of"));
+	EXPECT_EQ(-EINVAL, dev_write(0, "size", "4097"));
+	EXPECT_TRUE(said_refused("size 4097 refused: not a multiple of align"));
+	EXPECT_EQ(-EINVAL, dev_write(1, "size", "4098"));
+	EXPECT_TRUE(said_refused("size 4098 refused: not a multiple of align"));
+	EXPECT_EQ(-EINVAL, region_write(rdax_ns(), "create", "3"));
+	EXPECT_TRUE(said_refused("create 3 refused: only 1 or the name of a device may be written"));
+	EXPECT_EQ(MAP_FAILED, mmap(NULL, SZ_4K, PROT_READ, MAP_PRIVATE, fd, 0));
+	EXPECT_TRUE(said("rdax1: mmap of 0x1000 bytes"));
+	close(fd);
+
+	/* When lines are printed again, the log says how many were not, and of what. */
+	while (!logged("rdax0: refused mmaps: "))
+		ASSERT_LT(0, read(count[0], bytes, sizeof(bytes)));
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	close(count[0]);
 }
 
 /*

@@ -327,15 +327,20 @@ void log_from_here(void)
 	lseek(kmsg, 0, SEEK_END);
 }
 
-bool logged(const char *text)
+unsigned int count_logged(const char *text)
 {
+	unsigned int count = 0;
 	char line[1024];
-	bool found = false;
 	ssize_t n;
 
 	while ((n = read(kmsg, line, sizeof(line) - 1)) > 0 || (n < 0 && errno == EPIPE)) {
 		line[n > 0 ? n : 0] = '\0';
-		found = found || strstr(line, text);
+		count += !!strstr(line, text);
 	}
-	return found;
+	return count;
+}
+
+bool logged(const char *text)
+{
+	return count_logged(text);
 }

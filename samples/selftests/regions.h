@@ -70,8 +70,9 @@ int dev_fill(int minor, uint64_t seed);
 uint64_t dev_wrong(int minor, uint64_t seed);
 uint64_t region_wrong(const struct region_part *parts, size_t n, uint64_t seed);
 
-/* Is there such a line in the kernel log, after the last call of either? */
+/* Is there such a line in the kernel log, after the last call of any? How many are there? */
 void log_from_here(void);
+unsigned int count_logged(const char *text);
 bool logged(const char *text);
 
 #endif /* RDAX_SELFTEST_REGIONS_H */
