@@ -14,6 +14,7 @@ pub(crate) mod debugfs;
 pub(crate) mod error;
 pub(crate) mod fs;
 mod hash;
+mod ida;
 pub(crate) mod iov;
 pub(crate) mod kiocb;
 pub(crate) mod lockdep;

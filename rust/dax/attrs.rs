@@ -23,6 +23,7 @@ use super::{
 };
 use crate::kernel_ext::{
     badblocks,
+    cdev,
     sysfs::{
         Attribute,
         Attributes,
@@ -125,7 +126,13 @@ impl Owner for Bound {
 }
 
 /// Why a write to an attribute was refused, and whose it was, for who reads the log.
-fn refused(owner: &impl Owner, what: &str, text: &[u8], reason: &str, error: Error) -> Error {
+fn refused(
+    owner: &impl Owner,
+    what: &str,
+    text: &[u8],
+    reason: impl fmt::Display,
+    error: Error,
+) -> Error {
     if owner.allows() {
         let text = BStr::from_bytes(text);
         let (region, task, pid) = (owner.region(), task::Name::current(), current!().pid());
@@ -161,6 +168,7 @@ impl Store<Device> for Size {
                 EINVAL => "not a multiple of align",
                 ENOSPC => "the region has not so much left",
                 ENXIO => "the device is gone",
+                ENOMEM => "no memory",
                 _ => return,
             };
             refused(device, "size", text, reason, error);
@@ -181,6 +189,7 @@ impl Store<Device> for Align {
                 let reason = match error {
                     EINVAL => "the device's size or its place in the region is no multiple of it",
                     EBUSY => "the device is in use",
+                    ENXIO => "the device is gone",
                     _ => return,
                 };
                 refused(device, "align", text, reason, error);
@@ -225,6 +234,7 @@ impl Store<Device> for Extents {
                     EINVAL => "empty, beyond the region, or not a multiple of align",
                     EBUSY => "not all of it is free",
                     ENXIO => "the device is gone",
+                    ENOMEM => "no memory",
                     _ => return,
                 };
                 refused(device, "extents", text, reason, error);
@@ -346,6 +356,32 @@ static ENTRIES: Group<Device> = Group::new(Some(c"entries"), &ENTRY_ATTRS);
 pub(crate) static GROUPS: Groups<Device, 4> =
     Groups::new([Some(&DEVICE), Some(&FAULTS), Some(&ENTRIES), None]);
 
+/// Why [`Region::create`] has failed, when the number was wanted.
+pub(crate) struct NotMade {
+    pub(crate) error: Error,
+    pub(crate) number: Option<usize>,
+}
+
+impl fmt::Display for NotMade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.error, self.number) {
+            (EEXIST, _) => write!(f, "there is a device of that name"),
+            (ENOSPC, Some(_)) => {
+                write!(
+                    f,
+                    "there is no such number, the largest is {}",
+                    cdev::MINORS - 1
+                )
+            }
+            (ENOSPC, None) => write!(f, "all {} numbers are taken", cdev::MINORS),
+            (ENFILE, _) => write!(f, "too many files are open in the system"),
+            (ENOMEM, _) => write!(f, "no memory"),
+            (ENXIO, _) => write!(f, "the namespace is being unbound"),
+            (error, _) => write!(f, "{error:?}"),
+        }
+    }
+}
+
 struct Create;
 
 impl Store<Bound> for Create {
@@ -358,12 +394,7 @@ impl Store<Bound> for Create {
             })?),
         };
         let created = bound.region().create(0, number).inspect_err(|&error| {
-            let reason = match error {
-                EEXIST => "there is a device of that name",
-                ENOSPC => "there is no such number, or none is left",
-                _ => return,
-            };
-            refused(bound, "create", text, reason, error);
+            refused(bound, "create", text, NotMade { error, number }, error);
         });
         created.map(|_| ())
     }
@@ -380,6 +411,7 @@ impl Store<Bound> for Delete {
                 let reason = match error {
                     ENXIO => "no device of this region",
                     EBUSY => "the device is in use",
+                    ENOMEM => "no memory",
                     _ => return,
                 };
                 refused(bound, "delete", text, reason, error);

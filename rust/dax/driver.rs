@@ -7,7 +7,10 @@
 //! namespace is taken, its head and tail are read; nothing is ever written by binding.
 
 use super::{
-    attrs,
+    attrs::{
+        self,
+        NotMade, //
+    },
     device::Device,
     order::Order,
     params::{
@@ -148,7 +151,14 @@ impl nd::Driver for Driver {
                 align.bytes()
             );
         } else {
-            let minor = bound.region.create(range.pages(), None)?;
+            let minor = bound
+                .region
+                .create(range.pages(), None)
+                .inspect_err(|&error| {
+                    let number = None;
+                    let reason = NotMade { error, number };
+                    dev_err!(dev, "rdax: no device could be made: {reason}\n");
+                })?;
             dev_info!(
                 dev,
                 "rdax{minor}: {} bytes, align {}\n",

@@ -12,6 +12,7 @@
 
 #include "bug.c"
 #include "debugfs.c"
+#include "ida.c"
 #include "lockdep.c"
 #include "mm.c"
 #include "nd.c"

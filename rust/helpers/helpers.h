@@ -4,6 +4,7 @@
 
 #include <linux/dcache.h>
 #include <linux/device.h>
+#include <linux/idr.h>
 #include <linux/lockdep_types.h>
 #include <linux/memory-failure.h>
 #include <linux/mm_types.h>
@@ -41,6 +42,9 @@ void rust_helper_debugfs_create_devm_seqfile(struct device *dev, const char *nam
 					     struct dentry *parent,
 					     int (*read_fn)(struct seq_file *s, void *data));
 void rust_helper_debugfs_remove(struct dentry *dentry);
+
+/* ida.c */
+void rust_helper_ida_init(struct ida *ida);
 
 /* lockdep.c */
 #ifdef CONFIG_LOCKDEP

@@ -15,6 +15,7 @@
 use super::{
     bindings, debugfs,
     fs::AnonInode,
+    ida::Ida,
     kiocb::Kiocb,
     mm,
     sysfs::{
@@ -42,14 +43,14 @@ use kernel::{
         IovIterDest,
         IovIterSource, //
     },
-    new_mutex,
     prelude::*,
     str::CString,
-    sync::{
-        Arc,
-        Mutex, //
-    },
-    types::Opaque, //
+    sync::Arc,
+    types::Opaque,
+    xarray::{
+        AllocKind,
+        XArray, //
+    }, //
 };
 
 /// What the files of a device do. `Self` is what all of them share.
@@ -102,7 +103,9 @@ pub(crate) trait Operations: mm::Operations + Send + Sync + 'static {
     fn views() -> &'static [debugfs::File<Self>];
 }
 
-const MINORS: usize = 256;
+/// How many devices there can be: all minor numbers of a major number. Memory is taken for those that are
+/// used only.
+pub(crate) const MINORS: u32 = 1 << bindings::MINORBITS;
 
 /// A class, registered.
 ///
@@ -139,7 +142,7 @@ impl Numbers {
         let mut first = 0;
         // SAFETY: `first` is valid for writes, and the name is static.
         to_result(unsafe {
-            bindings::alloc_chrdev_region(&mut first, 0, MINORS as c_uint, name.as_char_ptr())
+            bindings::alloc_chrdev_region(&mut first, 0, MINORS, name.as_char_ptr())
         })?;
         // INVARIANT: Allocated just above.
         Ok(Self(first))
@@ -149,7 +152,7 @@ impl Numbers {
 impl Drop for Numbers {
     fn drop(&mut self) {
         // SAFETY: By the type invariants.
-        unsafe { bindings::unregister_chrdev_region(self.0, MINORS as c_uint) };
+        unsafe { bindings::unregister_chrdev_region(self.0, MINORS) };
     }
 }
 
@@ -178,7 +181,7 @@ impl Cdev {
                 unsafe {
                     bindings::cdev_init(slot, fops);
                     (*slot).owner = fops.owner;
-                    to_result(bindings::cdev_add(slot, numbers, MINORS as c_uint))
+                    to_result(bindings::cdev_add(slot, numbers, MINORS))
                 }
             }),
         })
@@ -194,15 +197,6 @@ impl PinnedDrop for Cdev {
     }
 }
 
-/// What a minor number stands for.
-enum Slot<T> {
-    Free,
-    /// A device whose node can be opened.
-    Device(Arc<T>),
-    /// A device whose node is going.
-    Gone,
-}
-
 /// A class of devices, and the `cdev` that serves all of them.
 ///
 /// # Invariants
@@ -215,16 +209,19 @@ pub(crate) struct Class<T: Operations> {
     cdev: Cdev,
     numbers: Numbers,
     class: ClassHandle,
-    /// What each minor number stands for.
+    /// The minor numbers that are taken.
     #[pin]
-    slots: Mutex<KVec<Slot<T>>>,
+    minors: Ida,
+    /// The devices whose nodes can be opened, by minor number.
+    #[pin]
+    devices: XArray<Arc<T>>,
     name: &'static CStr,
 }
 
 // SAFETY: The class, the numbers and the cdev may be used and unregistered from any thread; the
 // devices are `Send` and `Sync` by `Operations`.
 unsafe impl<T: Operations> Send for Class<T> {}
-// SAFETY: As above; what changes is behind the mutex.
+// SAFETY: What changes is behind the locks of `minors` and `devices`; the devices are as above.
 unsafe impl<T: Operations> Sync for Class<T> {}
 
 impl<T: Operations> Class<T> {
@@ -236,7 +233,8 @@ impl<T: Operations> Class<T> {
         try_pin_init!(Self {
             class: ClassHandle::new(class)?,
             numbers: Numbers::new(name)?,
-            slots <- new_mutex!(KVec::new(), "rdax_class_slots"),
+            minors <- Ida::new(),
+            devices <- XArray::new(AllocKind::Alloc),
             name,
             // INVARIANT: In this very `Class<T>`.
             cdev <- Cdev::new(numbers.0, FileOperations::<T>::build()),
@@ -244,10 +242,8 @@ impl<T: Operations> Class<T> {
     }
 
     fn device_of(&self, minor: usize) -> Option<Arc<T>> {
-        match self.slots.lock().get(minor)? {
-            Slot::Device(device) => Some(device.clone()),
-            Slot::Free | Slot::Gone => None,
-        }
+        let devices = self.devices.lock();
+        devices.get(minor).map(Arc::from)
     }
 
     /// Gives `data` the minor number `wanted`, or the smallest that is free. Sleeps.
@@ -259,38 +255,32 @@ impl<T: Operations> Class<T> {
         data: &Arc<T>,
         wanted: Option<usize>,
     ) -> Result<Minor<T>> {
-        Ok(Minor {
-            number: self.take_number(Slot::Device(data.clone()), wanted)?,
-            class: self.clone(),
-        })
-    }
-
-    fn take_number(&self, taken: Slot<T>, wanted: Option<usize>) -> Result<usize> {
-        let mut slots = self.slots.lock();
-        let number = wanted.unwrap_or_else(|| {
-            let free = slots.iter().position(|slot| matches!(slot, Slot::Free));
-            free.unwrap_or(slots.len())
-        });
-        if number >= MINORS {
-            return Err(ENOSPC);
-        }
-        while slots.len() <= number {
-            slots.push(Slot::Free, GFP_KERNEL)?;
-        }
-        match slots.get_mut(number) {
-            Some(slot @ Slot::Free) => *slot = taken,
-            _ => return Err(EEXIST),
-        }
-        Ok(number)
-    }
-
-    fn set(&self, minor: usize, slot: Slot<T>) {
-        let old = match self.slots.lock().get_mut(minor) {
-            Some(old) => core::mem::replace(old, slot),
-            None => return,
+        let number = match wanted {
+            None => self.minors.take(0, MINORS - 1)?,
+            Some(wanted) if wanted < MINORS as usize => self
+                .minors
+                .take(wanted as u32, wanted as u32)
+                .map_err(|error| if error == ENOSPC { EEXIST } else { error })?,
+            Some(_) => return Err(ENOSPC),
         };
+        let minor = Minor {
+            number: number as usize,
+            class: self.clone(),
+        };
+        let stored = self
+            .devices
+            .lock()
+            .store(minor.number, data.clone(), GFP_KERNEL);
+        // What could not be stored is dropped without the lock.
+        stored.map_err(|failure| failure.error)?;
+        Ok(minor)
+    }
+
+    /// The device with that number can't be opened any more.
+    fn forget(&self, minor: usize) {
+        let device = self.devices.lock().remove(minor);
         // Dropped without the lock.
-        drop(old);
+        drop(device);
     }
 }
 
@@ -309,7 +299,9 @@ impl<T: Operations> Minor<T> {
 
 impl<T: Operations> Drop for Minor<T> {
     fn drop(&mut self) {
-        self.class.set(self.number, Slot::Free);
+        // If there is a node, dropping it did that.
+        self.class.forget(self.number);
+        self.class.minors.give(self.number as u32);
     }
 }
 
@@ -400,7 +392,7 @@ impl<T: Operations> Drop for Node<T> {
     fn drop(&mut self) {
         self.views = None;
         // No open may find the data any more, then the node goes, and only then the number is free.
-        self.minor.class.set(self.minor.number, Slot::Gone);
+        self.minor.class.forget(self.minor.number);
         // SAFETY: Registered by the type invariants.
         unsafe { bindings::device_unregister(self.dev.as_ptr()) };
     }

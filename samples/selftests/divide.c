@@ -7,17 +7,24 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/capability.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
 #include "regions.h"
+
+/* How many minor numbers there are. */
+#define NUMBERS	(1 << 20)
+#define FILE_MAX	"/proc/sys/fs/file-max"
 
 static int set_divided(const char *names)
 {
@@ -74,8 +81,8 @@ TEST_F(divide, reasons)
 	ASSERT_EQ(0, region_create_named(0));
 	EXPECT_EQ(-EEXIST, region_create_named(0));
 	EXPECT_TRUE(logged("create rdax0 refused: there is a device of that name"));
-	EXPECT_EQ(-ENOSPC, region_create_named(256));
-	EXPECT_TRUE(logged("create rdax256 refused: there is no such number, or none is left"));
+	EXPECT_EQ(-ENOSPC, region_create_named(NUMBERS));
+	EXPECT_TRUE(logged("create rdax1048576 refused: there is no such number, the largest is"));
 	EXPECT_EQ(-EINVAL, dev_write(0, "extents", "all"));
 	EXPECT_TRUE(logged("extents all refused: not an offset and a length"));
 	EXPECT_EQ(-EINVAL, dev_append(0, 0, 1));
@@ -83,6 +90,51 @@ TEST_F(divide, reasons)
 	ASSERT_EQ(0, dev_append(0, 0, SZ_4K));
 	EXPECT_EQ(-EBUSY, dev_append(0, 0, SZ_4K));
 	EXPECT_TRUE(logged("extents 0 4096 refused: not all of it is free"));
+}
+
+/* What the write says with no capability to open more files than the system has. */
+static int write_without_capability(int file, const char *text)
+{
+	struct __user_cap_header_struct header = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct none[2] = { 0 };
+	pid_t child = fork();
+	int status;
+
+	if (!child) {
+		if (syscall(SYS_capset, &header, none))
+			_exit(255);
+		_exit(write(file, text, strlen(text)) < 0 ? errno : 0);
+	}
+	waitpid(child, &status, 0);
+	return -WEXITSTATUS(status);
+}
+
+/* The reason is the real one, also when a device can't be made at a bind. */
+TEST_F(divide, no_file_left)
+{
+	char path[128], max[64];
+	int create, bind, error_create, error_bind;
+
+	snprintf(max, sizeof(max), "%s", rdax_text(FILE_MAX));
+	snprintf(path, sizeof(path), ND_DEVICES "/%s/rdax_region/create", rdax_ns());
+	create = open(path, O_WRONLY | O_CLOEXEC);
+	bind = open("/sys/bus/nd/drivers/rdax/bind", O_WRONLY | O_CLOEXEC);
+	ASSERT_LE(0, create);
+	ASSERT_LE(0, bind);
+	ASSERT_EQ(0, set_divided("\n"));
+	log_from_here();
+
+	ASSERT_EQ(0, rdax_write_file(FILE_MAX, "1"));
+	error_create = write_without_capability(create, "1");
+	rdax_unbind();
+	error_bind = write_without_capability(bind, rdax_ns());
+	ASSERT_EQ(0, rdax_write_file(FILE_MAX, max));
+
+	EXPECT_EQ(-ENFILE, error_create);
+	EXPECT_EQ(-ENFILE, error_bind);
+	EXPECT_EQ(2, count_logged("too many files are open in the system"));
+	close(create);
+	close(bind);
 }
 
 /*
@@ -108,6 +160,24 @@ TEST_F(divide, no_device_at_first)
 	ASSERT_EQ(0, set_divided("\n"));
 	ASSERT_EQ(0, rdax_fresh("4K"));
 	EXPECT_EQ(self->size, rdax_size());
+}
+
+/* Minor numbers once ended at 255. */
+TEST_F(divide, more_than_256)
+{
+	int fd;
+
+	for (int i = 0; i < 300; i++)
+		ASSERT_EQ(i, region_create());
+	ASSERT_EQ(0, dev_append(299, 0, SZ_2M));
+	ASSERT_EQ(0, dev_fill(299, 1));
+	EXPECT_EQ(0, dev_wrong(299, 1));
+	fd = dev_open(298);
+	EXPECT_EQ(0, lseek(fd, 0, SEEK_END));
+	close(fd);
+	EXPECT_EQ(0, region_delete(256));
+	EXPECT_EQ(256, region_create());
+	EXPECT_EQ(300, region_create());
 }
 
 TEST_F(divide, only_who_is_named)
@@ -158,13 +228,17 @@ TEST_F(divide, by_name)
 	EXPECT_EQ(0, dev_wrong(7, 1));
 
 	/* The last one, and those between: the smallest that is free is used first. */
-	ASSERT_EQ(0, region_create_named(255));
+	ASSERT_EQ(0, region_create_named(NUMBERS - 1));
+	ASSERT_EQ(0, stat("/dev/rdax1048575", &st));
+	EXPECT_EQ(NUMBERS - 1, minor(st.st_rdev));
+	ASSERT_EQ(0, dev_append(NUMBERS - 1, SZ_2M, SZ_4K));
+	EXPECT_EQ(0, dev_fill(NUMBERS - 1, 2));
 	ASSERT_EQ(0, region_create());
 	ASSERT_EQ(0, region_create_named(2));
 	EXPECT_EQ(1, region_create());
 	EXPECT_EQ(3, region_create());
 	EXPECT_STREQ("rdax3", youngest());
-	EXPECT_TRUE(is_there(255) && is_there(2));
+	EXPECT_TRUE(is_there(NUMBERS - 1) && is_there(2));
 
 	/* What was deleted can be made again. */
 	ASSERT_EQ(0, region_delete(7));
@@ -180,7 +254,7 @@ TEST_F(divide, names_refused)
 		"rdax", "rdax01", "rdax00", "rdax-1", "rdax+1", "rdax 1", "rdax1 ", " rdax1",
 		"rdax1\n\n", "rdax1x", "rdax1,rdax2", "RDAX1", "dax1", "/dev/rdax1", "0", "2",
 		"1 rdax1", "rdax18446744073709551616", "rdax0x1",
-	}, * const large[] = { "rdax256", "rdax4294967296", "rdax18446744073709551615" };
+	}, * const large[] = { "rdax1048576", "rdax4294967296", "rdax18446744073709551615" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(invalid); i++) {
 		EXPECT_EQ(-EINVAL, region_write(rdax_ns(), "create", invalid[i]))
