@@ -368,8 +368,8 @@ class Binds(Fake):
     def test_given_back(self) -> None:
         status, text, log = self.with_kernel(errno.EEXIST, "bind", "namespace1.0")
         self.assertEqual((status, text), (1, (
-            "rdax: namespace1.0: it may hold data: something known is at its head (--force "
-            "overrides); it was given back to nd_pmem\n")))
+            "rdax: namespace1.0: it may hold data: something known is at its head or tail "
+            "(--force overrides); it was given back to nd_pmem\n")))
         self.assertEqual(log[-1], "nd_pmem/bind namespace1.0")
 
     def test_given_back_when_interrupted(self) -> None:
@@ -953,7 +953,7 @@ class Restores(Divisions):
         self.driver.fails = {"rdax/bind namespace1.0": errno.EEXIST}
         status, _, err = self.restore(NAMESPACE1 + DEVICES1)
         self.assertEqual(status, 1)
-        self.assertIn(":2: namespace1.0: it may hold data: something known is at its head "
+        self.assertIn(":2: namespace1.0: it may hold data: something known is at its head or tail "
                       "('force = true' overrides); it was given back to nd_pmem\n", err)
         self.driver.fails = {}
         status, _, err = self.restore(NAMESPACE1 + "force = true\n" + DEVICES1)

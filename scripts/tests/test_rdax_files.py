@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""scripts/rdax when its standard files are closed, full, or read by nobody; its words are its own."""
+"""scripts/rdax with standard files that are closed, full, or read by nobody: its own words."""
 
 import contextlib
 import errno
@@ -313,7 +313,8 @@ class Program(unittest.TestCase):
                 "[signal.signal(n, signal.SIG_IGN) for n in (signal.SIGHUP, signal.SIGINT)]\n"
                 "os.execv('/proc/self/exe', ['python3', '-I', '-c', '''\n"
                 "import importlib.machinery, importlib.util, signal, sys\n"
-                f"loader = importlib.machinery.SourceFileLoader(\"rdax\", \"{base.SCRIPTS}/rdax\")\n"
+                "loader = importlib.machinery.SourceFileLoader(\"rdax\", "
+                f"\"{base.SCRIPTS}/rdax\")\n"
                 "rdax = importlib.util.module_from_spec(importlib.util.spec_from_loader(\n"
                 "    \"rdax\", loader))\n"
                 "sys.modules[\"rdax\"] = rdax\n"
