@@ -26,6 +26,8 @@ assert SPEC
 rdax = importlib.util.module_from_spec(SPEC)
 sys.modules["rdax"] = rdax
 LOADER.exec_module(rdax)
+# The tests put others in its place.
+rdax_write = rdax.write
 
 ENTRIES = """\
 0x0 1 order 9 mapped dirty
@@ -268,8 +270,8 @@ class Lists(Fake):
         self.assertEqual(set(found), {"regions", "unbound", "users_complete"})
         region, = found["regions"]
         self.assertEqual({key: value for key, value in region.items() if key != "devices"}, {
-            "namespace": "namespace0.0", "size": 4 << 30, "align": 4096,
-            "available_size": 1 << 30, "numa_node": 1})
+            "namespace": "namespace0.0", "uuid": None, "size": 4 << 30, "read_only": False,
+            "align": 4096, "available_size": 1 << 30, "numa_node": 1})
         self.assertEqual(region["devices"][0], {
             "name": "rdax2", "size": 2 << 30, "align": 4096, "numa_node": 1, "bad_bytes": 1536,
             "faults": {"pmd_mapped": 3, "pte_mapped": 7, "pud_mapped": 1},
@@ -281,7 +283,8 @@ class Lists(Fake):
         self.assertEqual(region["devices"][1]["users"],
                          [{"pid": 43, "command": "mapper", "how": ["mapped"], "stale": False}])
         self.assertEqual(found["unbound"], [{
-            "namespace": "namespace1.0", "size": 512 << 20, "mode": "raw", "numa_node": -1,
+            "namespace": "namespace1.0", "uuid": None, "size": 512 << 20, "read_only": False,
+            "mode": "raw", "numa_node": -1,
             "driver": "nd_pmem", "claimed_by": None, "block": ["pmem1"], "uses": [],
             "bindable": True}])
         self.assertIs(found["users_complete"], True)
@@ -617,7 +620,9 @@ class Driver:
         self.fake.link(f"sys/bus/nd/devices/{name}/driver", f"../../drivers/{path.parent.name}")
         if path.parent.name == "rdax":
             parameters = self.fake.machine.parameters
-            assert name in (parameters / "divided").read_text().split(",")
+            # By its UUID, if it has one.
+            known = rdax.uuid_of(self.fake.machine.namespaces / name) or name
+            assert known in (parameters / "divided").read_text().split(",")
             size = (self.fake.machine.namespaces / name / "size").read_text()
             self.fake.region(name, int(size), int(rdax.parse_size(
                 (parameters / "align").read_text())))
@@ -886,7 +891,12 @@ class Restores(Divisions):
         self.unchanged(NAMESPACE1.replace("1.0", "7.0") + DEVICES1, "there is no namespace7.0")
         uuid = "0c3f0000-1111-2222-3333-444455556666"
         with_uuid = NAMESPACE1 + f'uuid = "{uuid}"\n' + DEVICES1
-        self.unchanged(with_uuid, f"no namespace has the uuid {uuid}")
+        self.unchanged(with_uuid, f"no namespace has the uuid {uuid}; namespace1.0 is another one, "
+                                  "with none")
+        other = uuid.replace("0c3f", "dddd")
+        self.files({"sys/bus/nd/devices/namespace1.0/uuid": f"{other}\n"})
+        self.unchanged(with_uuid, f"no namespace has the uuid {uuid}; namespace1.0 is another one, "
+                                  f"with {other}")
         self.files({"sys/bus/nd/devices/namespace1.0/uuid": f"{uuid}\n"})
         self.unchanged(NAMESPACE1 + DEVICES1, f"refused: .* 'uuid = \"{uuid}\"' must be there.*")
         # The UUID decides, not the name.
@@ -1100,6 +1110,16 @@ class Completion(Fake):
         self.assertEqual(self.complete("resize", "rdax2", "--y"), ["--yes"])
         self.assertEqual(self.complete("save", "n"), ["namespace0.0"])
         self.assertEqual(self.complete("restore", "namespace1.0", "--d"), ["--dry-run"])
+        self.assertEqual(self.complete("restore", "n"),
+                         ["namespace0.0", "namespace1.0", "namespace1.1"])
+
+    def test_uuids(self) -> None:
+        uuid = "0c3f0000-1111-2222-3333-444455556666"
+        self.files({"sys/bus/nd/devices/namespace1.0/uuid": f"{uuid}\n",
+                    "sys/bus/nd/devices/namespace1.1/uuid": "\n"})
+        self.assertEqual(self.complete("bind", "0"), [uuid])
+        self.assertEqual(self.complete("restore", "0c"), [uuid])
+        self.assertEqual(self.complete("unbind", "0"), [])
 
     def test_every_command_and_option(self) -> None:
         commands = [word for word in self.complete("") if not word.startswith("-")]

@@ -38,10 +38,11 @@ class Driver(base.Driver):
             return
         divided = self.fake.machine.parameters / "divided"
         before = divided.read_text()
-        divided.write_text(name)
+        known = rdax.uuid_of(self.fake.machine.namespaces / name) or name
+        divided.write_text(known)
         super().bind(path, name)
         divided.write_text(before)
-        if name not in before:
+        if known not in before.split(","):
             self.fake.device("rdax0", name, "4096")
 
     def create(self, path: Path, name: str) -> None:
