@@ -4,7 +4,7 @@
 # scripts/rdax on real namespaces: it takes one from nd_pmem only if nobody loses
 # by that, gives back what it could not take, says who uses what, makes and takes
 # devices, and shows what was done to them. Each end has its exit status, and none
-# a trace of Python.
+# a trace of Python, also when the standard files are closed, full or read by nobody.
 
 # shellcheck source=lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -13,7 +13,7 @@ TOOL=${RDAX_TOOL:-${KO%/*}/scripts/rdax}
 command -v python3 >/dev/null || skip_all "python3 isn't there"
 [ -e "$DEVICES/$NS2" ] || skip_all "there is no $NS2"
 modprobe -q nd_pmem || skip_all "no nd_pmem to take namespaces from"
-ktap_set_plan 76
+ktap_set_plan 102
 
 work=$(mktemp -d) || exit 1
 mkdir "$work/mnt"
@@ -43,6 +43,23 @@ ends() {
 		ktap_test_pass "$name"
 	else
 		ktap_print_msg "rdax $*: status $got instead of $status, or not '$pattern':"
+		sed 's/^/# /' "$work/out"
+		ktap_test_fail "$name"
+	fi
+}
+
+# One test: broken NAME STATUS FILES PATTERN ARGUMENTS...: as ends, with standard files as FILES says
+# (a redirection, or a pipe), and a line that is said on standard error; '' if nothing is.
+broken() {
+	local name=$1 status=$2 files=$3 pattern=$4 got
+	shift 4
+	bash -o pipefail -c "\"\$@\" $files" bash "$TOOL" "$@" 2>"$work/out" >"$work/stdout" </dev/null
+	got=$?
+	if [ $got = "$status" ] && ! grep -qE 'Traceback|Error|Errno|None' "$work/out" &&
+	   if [ -n "$pattern" ]; then grep -qE -- "$pattern" "$work/out"; else [ ! -s "$work/out" ]; fi; then
+		ktap_test_pass "$name"
+	else
+		ktap_print_msg "rdax $* $files: status $got instead of $status, or not '$pattern':"
 		sed 's/^/# /' "$work/out"
 		ktap_test_fail "$name"
 	fi
@@ -200,6 +217,49 @@ RUN=()
 ends "no such command" 2 "^usage: rdax" frobnicate
 ends "no such size" 2 "'5X' is not a number of bytes" resize rdax1 5X
 ends "no such device" 4 "there is no rdax77" destroy rdax77 --yes
+
+# Standard files that are closed, full, or read by nobody: the work is done all the same.
+full="standard output can't be written: No space left on device"
+broken "create, >&-" 0 '>&-' '' create "$NS2" --size 4M
+expect "it is there" $((4 << 20)) size_of rdax2
+broken "destroy, >/dev/full" 0 '>/dev/full' "^rdax: it is done, but $full" destroy rdax2 --yes
+expect "it has gone" "rdax0 rdax1" nodes
+broken "resize, <&-" 0 '<&-' '' resize rdax1 52M
+expect "larger" $((52 << 20)) size_of rdax1
+broken "not confirmed, <&-" 1 '<&-' "--yes is needed" resize rdax1 48M
+broken "confirmed, 2>&-" 0 '2>&-' '' resize rdax1 48M --yes
+expect "smaller" $((48 << 20)) size_of rdax1
+broken "sync, nobody reads" 0 '| :' '' sync rdax1
+broken "list, nobody reads" 0 '| :' '' list
+broken "list, >&-" 1 '>&-' "^rdax: standard output can't be written: it is closed$" list
+broken "list, >/dev/full" 1 '>/dev/full' "^rdax: $full" list
+broken "map, >/dev/full" 1 '>/dev/full' "^rdax: $full" map rdax1
+broken "refused, all closed" 4 '<&- >&- 2>&-' '' sync rdax77
+
+# A UUID in place of a name.
+uuid=$(cat "$DEVICES/$NS2/uuid" 2>/dev/null)
+if [ -n "$uuid" ]; then
+	ends "by its UUID" 0 "^$NS2: bound already" bind "$uuid"
+else
+	ktap_test_skip "by its UUID: it has none"
+fi
+uuid=00000000-1111-2222-3333-444455556666
+ends "a UUID that none has" 4 "no namespace has the uuid $uuid$" unbind "$uuid" --yes
+
+# Memory that is read-only.
+region=$(basename "$(dirname "$(readlink -f "$DEVICES/$NS2")")")
+read_only="the memory is read-only: $region/read_only"
+echo 1 >"$DEVICES/$region/read_only"
+ends "read-only: list" 0 "^$NS2: the memory is read-only$" list
+ends "read-only: list --json" 0 "" list --json
+check "read-only: as JSON" json "region[0]['read_only'] is True"
+ends "read-only: bind" 0 "^$NS2: bound already: .*; $read_only$" bind "$NS2"
+ends "read-only: punch" 1 "^rdax: refused: $read_only$" punch rdax1 --offset 0 --length 4K --yes
+ends "read-only: sync" 0 "^rdax1: durable, " sync rdax1
+ends "read-only: resize" 0 "^rdax1: 44M, was 48M$" resize rdax1 44M --yes
+echo 0 >"$DEVICES/$region/read_only"
+ends "read-only no more: list --json" 0 "" list --json
+check "read-only no more: as JSON" json "region[0]['read_only'] is False"
 
 # And back.
 ends "destroy" 0 "^rdax1: destroyed, $((mib - 64))M of $NS2 are free$" destroy rdax1 --yes
