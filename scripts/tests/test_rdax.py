@@ -215,6 +215,8 @@ class Fake(unittest.TestCase):
         for name, size in (("rdax10", 1 << 30), ("rdax2", 2 << 30)):
             self.files({f"sys/class/dax/{name}/size": str(size),
                         f"sys/class/dax/{name}/align": "4096",
+                        # That of a file, which is no node.
+                        f"sys/class/dax/{name}/dev": "0:0",
                         f"sys/class/dax/{name}/numa_node": "1",
                         f"sys/class/dax/{name}/badblocks": "8 2\n1024 1\n",
                         f"sys/class/dax/{name}/faults/pte_mapped": "7",

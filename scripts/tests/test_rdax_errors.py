@@ -174,6 +174,18 @@ class Answers(base.Divisions):
             self.assertIn(text, err)
 
 
+class Nodes(base.Fake):
+    def test_what_is_no_node(self) -> None:
+        # As "dd of=/dev/rdax2" makes it where there is no device: nothing of it is durable.
+        self.files({"sys/class/dax/rdax2/dev": "240:2\n"})
+        punch = ("punch", "rdax2", "--offset", "0", "--length", "4K", "-y")
+        for argv in (("sync", "rdax2"), punch):
+            with mock.patch.object(rdax.fcntl, "ioctl", side_effect=AssertionError):
+                status, _, err = self.run_tool(*argv)
+            self.assertEqual((status, err),
+                             (1, f"rdax: refused: {self.top}/dev/rdax2 is not the node of rdax2\n"))
+
+
 class Loads(base.Fake):
     def load(self, said: str, log: str = "") -> str:
         base.shutil.rmtree(self.machine.driver, ignore_errors=True)
@@ -190,7 +202,8 @@ class Loads(base.Fake):
         return err
 
     def test_meanings(self) -> None:
-        for said, text in (("could not insert 'rdax': Key was rejected by service", "signed by"),
+        for said, text in (("could not insert 'rdax': Key was rejected by service",
+                            "does not trust the key"),
                            ("could not insert module x: Invalid parameters", "an option"),
                            ("could not insert module x: Invalid parameters", "another kernel"),
                            ("x: Unknown symbol in module", "modprobe libnvdimm"),
@@ -207,12 +220,14 @@ class Loads(base.Fake):
                "5,2,1,-;Lockdown: modprobe: unsigned module loading is restricted\n"
                "6,3,1,-;usb 1-1: new device\n")
         err = self.load(said, log)
-        self.assertIn("not permitted; the kernel's log: Lockdown: modprobe: unsigned module", err)
-        self.assertNotIn("modules_disabled", err)
+        self.assertIn("not permitted; the kernel's log: Lockdown: modprobe: unsigned module "
+                      "loading is restricted; the kernel is locked down and refuses", err)
         log = "3,1,1,-;rdax: version magic '7.2' should be '7.3'\n"
         self.assertIn("the kernel's log: rdax: version magic '7.2' should", self.load(said, log))
         log = "4,1,1,-;rdax: module verification failed: signature missing - tainting kernel\n"
-        self.assertIn("modules_disabled", self.load(said, log))
+        err = self.load(said, log)
+        self.assertIn("modules_disabled", err)
+        self.assertNotIn("taint", err)
 
 
 if __name__ == "__main__":

@@ -243,7 +243,8 @@ class ReadOnly(Named):
     def bound(self) -> None:
         self.region("namespace1.0", 512 << 20, 2 << 20)
         self.device("rdax4", "namespace1.0", "4096")
-        self.files({"sys/class/dax/rdax4/size": "8192", "dev/rdax4": "data"})
+        self.files({"sys/class/dax/rdax4/size": "8192", "dev/rdax4": "data",
+                    "sys/class/dax/rdax4/dev": "0:0"})
         self.link("sys/bus/nd/devices/namespace1.0/driver", "rdax")
 
     def test_list(self) -> None:
