@@ -3,7 +3,7 @@
 //! rdax: persistent memory by `mmap()`, with faults under per-entry locks.
 //!
 //! The driver is in [`dax`], which has no `unsafe`; what it stands on is in [`kernel_ext`]. Where
-//! to begin: `dax/fault.rs` for a fault, `dax/mapping.rs` for the locks, `dax/driver.rs` for how a
+//! to begin: `dax/ops/fault.rs` for a fault, `dax/entries/table.rs` for the locks, `dax/bus/nd.rs` for how a
 //! namespace comes and goes. `Documentation/design.rst` explains the whole.
 
 mod dax;
@@ -12,7 +12,7 @@ mod kernel_ext;
 use kernel::prelude::*;
 
 module! {
-    type: dax::driver::Module,
+    type: dax::bus::nd::Module,
     name: "rdax",
     authors: ["The rdax developers"],
     description: "DAX device driver with per-entry fault locking",

@@ -2,26 +2,26 @@
 
 //! A device, from when it is made of a region until the last open file is gone.
 
-use super::{
-    extents::Extents,
-    mapping::Mapping,
-    order::Order,
-    region::{
-        log,
-        Region, //
+use crate::dax::{
+    entries::table::EntryTable,
+    layout::{
+        extents::Extents,
+        geometry::Geometry, //
     },
-    stats::Faults,
-    sync, //
+    order::Order,
+    stats::Faults, //
 };
 use crate::kernel_ext::{
-    fs::AnonInode,
+    fs::anon_inode::AnonInode,
     log::RateLimit,
-    nd,
-    rwsem::RwSemaphore,
-    srcu::{
-        Revocable,
-        RevocableGuard, //
-    },
+    nvdimm::live::LiveMedia,
+    sync::{
+        rwsem::RwSemaphore,
+        srcu::{
+            SrcuGuard,
+            SrcuRevocable, //
+        }, //
+    }, //
 };
 use kernel::{
     fmt,
@@ -43,11 +43,23 @@ use kernel::{
     workqueue::Work, //
 };
 
+/// Logs about a device or a region: as `dev_info!` and so on with the namespace, or as `pr_info!` if that is
+/// not bound any more.
+macro_rules! log {
+    ($dev:ident, $pr:ident, $of:expr, $($text:tt)*) => {
+        match $of.live() {
+            Some(live) => ::kernel::$dev!(live.device(), $($text)*),
+            None => ::kernel::$pr!($($text)*),
+        }
+    };
+}
+pub(crate) use log;
+
 /// What there is of a device only while its namespace is bound, with the media.
 #[pin_data]
 pub(crate) struct Contents {
     #[pin]
-    pub(crate) mapping: Mapping,
+    pub(crate) entries: EntryTable,
     /// Where its pages lie. Held shared by faults, and alone by what changes that, or several entries
     /// and the media behind them.
     #[pin]
@@ -55,7 +67,7 @@ pub(crate) struct Contents {
 }
 
 /// The way to the media.
-pub(crate) type Live = nd::Live<Contents>;
+pub(crate) type Live = LiveMedia<Contents>;
 
 /// Who uses a device.
 struct Users {
@@ -71,8 +83,8 @@ struct Users {
 /// [`Device::live`].
 #[pin_data]
 pub(crate) struct Device {
-    region: Arc<Region>,
-    live: Arc<Revocable<Live>>,
+    geometry: Arc<Geometry>,
+    live: Arc<SrcuRevocable<Live>>,
     inode: Arc<AnonInode>,
     number: SetOnce<usize>,
     /// The exponent of an [`Order`]. Changes only while no file is open.
@@ -95,18 +107,18 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    /// A device of these extents of a region. Sleeps. Errors: `ENOMEM`, `ENFILE`.
+    /// A device of these extents of the region of that geometry. Sleeps. Errors: `ENOMEM`, `ENFILE`.
     pub(crate) fn new(
-        region: &Arc<Region>,
-        live: &nd::Live<()>,
+        geometry: &Arc<Geometry>,
+        live: &LiveMedia<()>,
         extents: Extents,
         align: Order,
     ) -> Result<Arc<Self>> {
         Arc::pin_init(
             try_pin_init!(Self {
-                region: region.clone(),
+                geometry: geometry.clone(),
                 inode: Arc::new(
-                    AnonInode::new(c"[rdax]", region.geometry.range.pages())?,
+                    AnonInode::new(c"[rdax]", geometry.span.pages())?,
                     GFP_KERNEL,
                 )?,
                 number: SetOnce::new(),
@@ -115,11 +127,11 @@ impl Device {
                 faults: Faults::new(),
                 refused_mmaps <- RateLimit::new(),
                 refused_writes <- RateLimit::new(),
-                frames <- new_spinlock!(Extents::new(region.geometry.range.first()), "rdax_frames"),
+                frames <- new_spinlock!(Extents::new(geometry.span.first()), "rdax_frames"),
                 unmap_poison <- new_work!("rdax_unmap_poison"),
                 // Last: what it makes outlives a failure.
                 live: live.publish(inode.clone(), try_pin_init!(Contents {
-                    mapping <- Mapping::new(),
+                    entries <- EntryTable::new(),
                     layout <- RwSemaphore::new(extents, c"rdax_layout", static_lock_class!()),
                 }))?,
             }),
@@ -128,7 +140,7 @@ impl Device {
     }
 
     /// The way to the media, which stays while the guard exists; `None` when it is gone.
-    pub(crate) fn live(&self) -> Option<RevocableGuard<'_, Live>> {
+    pub(crate) fn live(&self) -> Option<SrcuGuard<'_, Live>> {
         self.live.try_access()
     }
 
@@ -139,20 +151,26 @@ impl Device {
         Ok(layout.size())
     }
 
-    /// Lets go of what is kept of it until its namespace is unbound. To be called when it is not
-    /// [`Attached`] any more.
-    pub(crate) fn forget(&self, region: &nd::Live<()>) {
+    /// Lets go of what is kept of it until its namespace is unbound. To be called when its
+    /// media is revoked.
+    pub(crate) fn forget(&self, region: &LiveMedia<()>) {
         region.forget(&self.live);
     }
 
     /// Like [`Device::live`], to write: while the guard exists, writes need not stop. Errors: `ENXIO` when
     /// the device is gone, `EROFS` when its region is read-only.
-    pub(crate) fn live_to_write(&self) -> Result<RevocableGuard<'_, Live>> {
+    pub(crate) fn live_to_write(&self) -> Result<SrcuGuard<'_, Live>> {
         let live = self.live().ok_or(ENXIO)?;
-        if self.region.is_read_only() {
+        if self.geometry.is_read_only() {
             return Err(EROFS);
         }
         Ok(live)
+    }
+
+    /// Revokes the media: when this returns nobody reaches it any more. Calls `end` with it, when no guard
+    /// exists and nothing is mapped. Sleeps.
+    pub(crate) fn revoke(&self, end: impl FnOnce(&Live)) {
+        self.live.revoke(end);
     }
 
     /// Waits for every guard of [`Device::live`] that exists now. Sleeps; none may be held by this task.
@@ -160,8 +178,9 @@ impl Device {
         self.live.synchronize();
     }
 
-    pub(crate) fn region(&self) -> &Arc<Region> {
-        &self.region
+    /// What it has in common with the other devices of its region.
+    pub(crate) fn geometry(&self) -> &Geometry {
+        &self.geometry
     }
 
     pub(crate) fn inode(&self) -> &AnonInode {
@@ -225,29 +244,5 @@ impl Device {
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "rdax{}", self.number())
-    }
-}
-
-/// A device whose media is there. When this is dropped nobody reaches the media any more: not by a
-/// call, not by a fault, and not by a mapping.
-pub(crate) struct Attached(pub(crate) Arc<Device>);
-
-impl Drop for Attached {
-    /// Sleeps. No lock of ours may be held, nor the mmap lock: a fault may be under way.
-    fn drop(&mut self) {
-        // In this order: when no handler is under way and none can begin, `revoke()` unmaps all; when
-        // nothing is mapped, nothing is written after the write-back; then no entry is needed.
-        self.0.live.revoke(|live| {
-            if let Err(error) = sync::sync_unmapped(live) {
-                log!(
-                    dev_err,
-                    pr_err,
-                    self.0.region,
-                    "{}: what was written last may be lost: {error:?}\n",
-                    self.0
-                );
-            }
-            live.mapping.clear();
-        });
     }
 }

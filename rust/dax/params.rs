@@ -2,7 +2,7 @@
 
 //! What module parameters mean.
 
-use super::order::Order;
+use crate::dax::order::Order;
 
 /// What identifies a namespace.
 ///

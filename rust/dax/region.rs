@@ -11,81 +11,64 @@
 //! removed. `state` is not: removing a node, which making one does too if it fails late, waits for writes
 //! to the node's attributes, and these take it. No attribute of a node takes `nodes`.
 
-use super::{
+use crate::dax::{
     device::{
-        Attached,
+        log,
         Device,
         Live, //
     },
-    extents::{
-        Extents,
-        Run, //
+    layout::{
+        extents::{
+            Extents,
+            Run, //
+        },
+        free_runs::FreeRuns,
+        geometry::Geometry, //
+    },
+    ops::{
+        punch,
+        sync, //
     },
     order::{
         bytes,
         Order,
         PAGE_SIZE, //
-    },
-    punch,
-    range::Range,
-    space::Space,
-    sync,
+    }, //
 };
 use crate::kernel_ext::{
-    cdev::{
-        Class,
-        Minor,
-        Node, //
+    fs::{
+        cdev::{
+            Class,
+            Minor, //
+        },
+        debugfs::Dir,
+        device_node::Node,
+        sysfs::{
+            Directory,
+            Link, //
+        }, //
     },
-    debugfs::Dir,
     log::RateLimit,
-    memory_failure, nd,
-    srcu::{
-        Revocable,
-        RevocableGuard, //
+    mm::memory_failure::Registration,
+    nvdimm::{
+        live::LiveMedia,
+        namespace::Namespace, //
     },
-    sysfs::{
-        Directory,
-        Link, //
-    },
+    sync::srcu::{
+        SrcuGuard,
+        SrcuRevocable, //
+    }, //
 };
+use core::ops::Deref;
 use kernel::{
     new_mutex,
     prelude::*,
     str::CString,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
         Arc,
         Mutex, //
     }, //
 };
-
-/// Logs about a region, or one of its devices: as `dev_info!` and so on with the namespace, or as
-/// `pr_info!` when that is not bound any more.
-macro_rules! log {
-    ($dev:ident, $pr:ident, $region:expr, $($text:tt)*) => {
-        match $region.live() {
-            Some(live) => ::kernel::$dev!(live.device(), $($text)*),
-            None => ::kernel::$pr!($($text)*),
-        }
-    };
-}
-pub(crate) use log;
-
-/// What a region is made of.
-pub(crate) struct Geometry {
-    /// Where its media lies.
-    pub(crate) range: Range,
-    /// The alignment of its devices, when they are made.
-    pub(crate) align: Order,
-    /// The node of the machine that it is nearest to; -1 when not known.
-    pub(crate) numa_node: i32,
-    /// Whether `MAP_SYNC` can be kept.
-    pub(crate) synchronous: bool,
-}
 
 /// A device of a region.
 #[pin_data]
@@ -93,19 +76,80 @@ struct Member {
     // Dropped in this order: no new opens and no attributes, no news of errors, then no media.
     /// `None` while it is being made.
     node: Option<Node<Device>>,
-    frames: KVec<Pin<KBox<memory_failure::Registration<Device>>>>,
-    device: Attached,
+    frames: KVec<Pin<KBox<Registration<Device>>>>,
+    attached: Attached,
     /// What it consists of was changed while there was no node.
     changed: bool,
 }
 
 struct State {
-    space: Space,
+    free: FreeRuns,
     members: KVec<Pin<KBox<Member>>>,
     /// The minor number of the device that was made last.
     youngest: Option<usize>,
     /// `None` when the namespace is being unbound.
     block: Option<Block>,
+}
+
+/// What the attributes of a device are about.
+pub(crate) struct AttributeData {
+    device: Arc<Device>,
+    region: Arc<Region>,
+}
+
+impl AttributeData {
+    pub(crate) fn region(&self) -> &Arc<Region> {
+        &self.region
+    }
+}
+
+impl Deref for AttributeData {
+    type Target = Device;
+
+    fn deref(&self) -> &Device {
+        &self.device
+    }
+}
+
+/// A namespace that is bound.
+pub(crate) struct Bound {
+    pub(crate) region: Arc<Region>,
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        self.region.clear();
+    }
+}
+
+/// A device whose media is there. When this is dropped nobody reaches the media any more: not by a
+/// call, not by a fault, and not by a mapping.
+struct Attached {
+    device: Arc<Device>,
+    /// The region's namespace, for the log.
+    region: Arc<SrcuRevocable<LiveMedia<()>>>,
+}
+
+impl Drop for Attached {
+    /// Sleeps. No lock of ours may be held, nor the mmap lock: a fault may be under way.
+    fn drop(&mut self) {
+        // In this order: when no handler is under way and none can begin, `revoke()` unmaps all; when
+        // nothing is mapped, nothing is written after the write-back; then no entry is needed.
+        self.device.revoke(|live| {
+            if let Err(error) = sync::sync_unmapped(live) {
+                let region = self.region.try_access();
+                let device = &self.device;
+                match region {
+                    Some(region) => dev_err!(
+                        region.device(),
+                        "{device}: what was written last may be lost: {error:?}\n"
+                    ),
+                    None => pr_err!("{device}: what was written last may be lost: {error:?}\n"),
+                }
+            }
+            live.entries.clear();
+        });
+    }
 }
 
 /// The directory in which `ndctl` looks for the block device of a namespace that it is to disable. It
@@ -141,11 +185,10 @@ impl Block {
 /// A region.
 #[pin_data]
 pub(crate) struct Region {
-    pub(crate) geometry: Geometry,
+    pub(crate) geometry: Arc<Geometry>,
     class: Arc<Class<Device>>,
     debugfs: Arc<Dir>,
-    live: Arc<Revocable<nd::Live<()>>>,
-    read_only: Atomic<bool>,
+    live: Arc<SrcuRevocable<LiveMedia<()>>>,
     /// Limits the lines in the log about writes to its attributes.
     #[pin]
     pub(crate) refused_writes: RateLimit,
@@ -159,13 +202,13 @@ pub(crate) struct Region {
 impl Region {
     /// The region of a namespace that is being bound, without devices. Sleeps. Errors: `ENOMEM`.
     pub(crate) fn new(
-        namespace: &nd::Namespace<'_>,
+        namespace: &Namespace<'_>,
         geometry: Geometry,
         class: Arc<Class<Device>>,
         debugfs: Arc<Dir>,
     ) -> Result<Arc<Self>> {
-        let range = geometry.range;
-        let space = Space::new(range.first(), range.pages())?;
+        let span = geometry.span;
+        let free = FreeRuns::new(span.first(), span.pages())?;
         let mut block = Block {
             link: None,
             directory: Arc::new(Directory::new(namespace.device(), c"block")?, GFP_KERNEL)?,
@@ -174,16 +217,15 @@ impl Region {
         block.name(namespace.device(), None);
         Arc::pin_init(
             try_pin_init!(Self {
-                geometry,
+                geometry: Arc::new(geometry, GFP_KERNEL)?,
                 class,
                 debugfs,
                 live: namespace.publish(Ok(()))?,
-                read_only: Atomic::new(namespace.is_read_only()),
                 refused_writes <- RateLimit::new(),
                 nodes <- new_mutex!((), "rdax_nodes"),
                 state <- new_mutex!(
                     State {
-                        space,
+                        free,
                         members: KVec::new(),
                         youngest: None,
                         block: Some(block),
@@ -196,22 +238,14 @@ impl Region {
     }
 
     /// The namespace, which stays bound while the guard exists; `None` when it is not.
-    pub(crate) fn live(&self) -> Option<RevocableGuard<'_, nd::Live<()>>> {
+    pub(crate) fn live(&self) -> Option<SrcuGuard<'_, LiveMedia<()>>> {
         self.live.try_access()
-    }
-
-    /// Whether writes are refused.
-    ///
-    /// To be asked with a guard of [`Device::live`], which pairs with the wait in
-    /// [`Region::set_read_only`]: what begins after that has seen it.
-    pub(crate) fn is_read_only(&self) -> bool {
-        self.read_only.load(Relaxed)
     }
 
     /// Refuses writes from now on, or allows them again. When this returns, no write is under way that
     /// would be refused now, and no mapping is writable. Process context; sleeps.
     pub(crate) fn set_read_only(&self, read_only: bool) {
-        self.read_only.store(read_only, Relaxed);
+        self.geometry.set_read_only(read_only);
         if read_only {
             self.for_each(|device| {
                 device.synchronize();
@@ -222,7 +256,7 @@ impl Region {
 
     /// The bytes that no device has.
     pub(crate) fn available(&self) -> u64 {
-        bytes(self.state.lock().space.available())
+        bytes(self.state.lock().free.available())
     }
 
     /// The minor number of the device that was made last, if it is there.
@@ -241,7 +275,16 @@ impl Region {
         let live = self.live.try_access().ok_or(ENXIO)?;
         let (device, minor, runs) = self.add(&live, pages, number)?;
         let number = minor.number();
-        let node = Node::new(minor, live.device(), device.clone(), self.debugfs.clone());
+        let attributes = Arc::new(
+            AttributeData {
+                device: device.clone(),
+                region: self.clone(),
+            },
+            GFP_KERNEL,
+        );
+        let node = attributes.map_err(Error::from).and_then(|attributes| {
+            Node::new(minor, live.device(), attributes, self.debugfs.clone())
+        });
         match node {
             Ok(node) => {
                 self.publish(&device, node, runs.len());
@@ -257,28 +300,28 @@ impl Region {
     /// Adds a device to the region that has no node yet. Its attributes work as soon as they are there.
     fn add(
         self: &Arc<Self>,
-        live: &nd::Live<()>,
+        live: &LiveMedia<()>,
         pages: usize,
         number: Option<usize>,
     ) -> Result<(Arc<Device>, Minor<Device>, KVec<Run>)> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         state.members.reserve(1, GFP_KERNEL)?;
-        let runs = state.space.take_all(pages, self.geometry.align, 0, None)?;
+        let runs = state.free.take_all(pages, self.geometry.align, 0, None)?;
         // They may have to be given back, when others have taken some in between.
-        let made = state.space.promise(runs.len()).and_then(|()| {
+        let made = state.free.promise(runs.len()).and_then(|()| {
             self.make(live, &runs, number)
-                .inspect_err(|_| state.space.unpromise(runs.len()))
+                .inspect_err(|_| state.free.unpromise(runs.len()))
         });
         match made {
             Ok((member, minor)) => {
-                let device = member.device.0.clone();
+                let device = member.attached.device.clone();
                 // Reserved above.
                 let _ = state.members.push_within_capacity(member);
                 Ok((device, minor, runs))
             }
             Err(error) => {
-                state.space.give_back(&runs);
+                state.free.give_back(&runs);
                 Err(error)
             }
         }
@@ -286,15 +329,15 @@ impl Region {
 
     fn make(
         self: &Arc<Self>,
-        live: &nd::Live<()>,
+        live: &LiveMedia<()>,
         runs: &[Run],
         number: Option<usize>,
     ) -> Result<(Pin<KBox<Member>>, Minor<Device>)> {
-        let mut extents = Extents::new(self.geometry.range.first());
+        let mut extents = Extents::new(self.geometry.span.first());
         for run in runs {
             extents.push(*run)?;
         }
-        let device = Device::new(self, live, extents, self.geometry.align)?;
+        let device = Device::new(&self.geometry, live, extents, self.geometry.align)?;
         self.make_member(&device, number)
             .inspect_err(|_| device.forget(live))
     }
@@ -304,13 +347,16 @@ impl Region {
         new: &Arc<Device>,
         number: Option<usize>,
     ) -> Result<(Pin<KBox<Member>>, Minor<Device>)> {
-        let attached = Attached(new.clone());
+        let attached = Attached {
+            device: new.clone(),
+            region: self.live.clone(),
+        };
         let frames = register(new)?;
         let minor = self.class.reserve(new, number)?;
         new.set_number(minor.number());
         let member = KBox::pin_init(
             try_pin_init!(Member {
-                device: attached,
+                attached,
                 frames,
                 node: None,
                 changed: false,
@@ -324,7 +370,7 @@ impl Region {
     fn publish(&self, device: &Device, node: Node<Device>, promised: usize) {
         let mut guard = self.state.lock();
         let state = &mut *guard;
-        state.space.unpromise(promised);
+        state.free.unpromise(promised);
         // `nodes` is held: it is there.
         let Some(member) = state.member(device) else {
             return;
@@ -349,9 +395,9 @@ impl Region {
 
     /// The node of `device` could not be made: takes the device away. What it had, `runs` to begin with,
     /// is free.
-    fn undo(&self, live: &nd::Live<()>, device: &Device, mut runs: KVec<Run>) {
+    fn undo(&self, live: &LiveMedia<()>, device: &Device, mut runs: KVec<Run>) {
         let mut state = self.state.lock();
-        let index = state.index(|member| core::ptr::eq(&*member.device.0, device));
+        let index = state.index(|member| core::ptr::eq(&*member.attached.device, device));
         // `nodes` is held: it is there.
         let Some(Ok(member)) = index.map(|index| state.members.remove(index)) else {
             return;
@@ -362,10 +408,10 @@ impl Region {
             let now = now
                 .and_then(|live| runs_after(device, &live, 0))
                 .and_then(|now| {
-                    state.space.promise(now.len())?;
+                    state.free.promise(now.len())?;
                     Ok(now)
                 });
-            state.space.unpromise(runs.len());
+            state.free.unpromise(runs.len());
             runs = now.unwrap_or_default();
         }
         drop(state);
@@ -374,7 +420,7 @@ impl Region {
         device.forget(live);
         let mut state = self.state.lock();
         for run in runs.iter() {
-            state.space.give(*run);
+            state.free.give(*run);
         }
     }
 
@@ -386,14 +432,14 @@ impl Region {
         let _nodes = self.nodes.lock();
         let mut state = self.state.lock();
         let index = state
-            .index(|member| member.device.0.number() == minor)
+            .index(|member| member.attached.device.number() == minor)
             .ok_or(ENXIO)?;
         let member = state.members.get(index).ok_or(ENXIO)?;
-        let device = member.device.0.clone();
+        let device = member.attached.device.clone();
         let runs = runs_after(&device, &*device.live().ok_or(ENXIO)?, 0)?;
-        state.space.promise(runs.len())?;
+        state.free.promise(runs.len())?;
         if let Err(error) = device.retire() {
-            state.space.unpromise(runs.len());
+            state.free.unpromise(runs.len());
             return Err(error);
         }
         let member = state.members.remove(index);
@@ -409,7 +455,7 @@ impl Region {
         }
         let mut state = self.state.lock();
         for run in runs.iter() {
-            state.space.give(*run);
+            state.free.give(*run);
         }
         Ok(())
     }
@@ -437,8 +483,8 @@ impl Region {
             (layout.pages(), last.map(|last| last.first + last.pages))
         };
         let result = match pages {
-            _ if pages > old => grow(&mut state.space, device, old, pages - old, near),
-            _ if pages < old => shrink(&mut state.space, device, pages),
+            _ if pages > old => grow(&mut state.free, device, old, pages - old, near),
+            _ if pages < old => shrink(&mut state.free, device, pages),
             _ => return Ok(()),
         };
         if device.size().is_ok_and(|now| now == size) {
@@ -459,10 +505,10 @@ impl Region {
         let state = &mut *guard;
         state.member(device).ok_or(ENXIO)?;
         // The size of the device is a multiple already: `set_align` sees to that.
-        let range = self.geometry.range;
+        let range = self.geometry.span;
         let run = range.run(offset, len, device.align()).ok_or(EINVAL)?;
-        state.space.take_run(run)?;
-        extend(device, &[run]).inspect_err(|_| state.space.give_back(&[run]))?;
+        state.free.take_run(run)?;
+        extend(device, &[run]).inspect_err(|_| state.free.give_back(&[run]))?;
         state.changed(device);
         Ok(())
     }
@@ -491,7 +537,7 @@ impl Region {
     /// Calls `f` for each device. Process context; sleeps.
     pub(crate) fn for_each(&self, f: impl Fn(&Device)) {
         for member in self.state.lock().members.iter() {
-            f(&member.device.0);
+            f(&member.attached.device);
         }
     }
 
@@ -516,7 +562,7 @@ impl State {
     fn member(&mut self, device: &Device) -> Option<Pin<&mut Member>> {
         let mut members = self.members.iter_mut();
         members
-            .find(|member| core::ptr::eq(&*member.device.0, device))
+            .find(|member| core::ptr::eq(&*member.attached.device, device))
             .map(|member| member.as_mut())
     }
 
@@ -538,27 +584,27 @@ impl Member {
     fn renew_frames(self: Pin<&mut Self>) {
         let this = self.project();
         this.frames.clear();
-        match register(&this.device.0) {
+        match register(&this.attached.device) {
             Ok(frames) => *this.frames = frames,
             Err(error) => log!(
                 dev_warn,
                 pr_warn,
-                this.device.0.region(),
+                this.attached.device,
                 "{}: processes that map it will not be told of memory errors: {error:?}\n",
-                this.device.0
+                this.attached.device
             ),
         }
     }
 }
 
 /// Registers the frames of a device, whose size does not change meanwhile.
-fn register(device: &Arc<Device>) -> Result<KVec<Pin<KBox<memory_failure::Registration<Device>>>>> {
+fn register(device: &Arc<Device>) -> Result<KVec<Pin<KBox<Registration<Device>>>>> {
     // Not with the layout held: to unregister may wait for a work that takes it.
     let extents = copy_layout(device, &*device.live().ok_or(ENXIO)?, 0)?;
     let mut frames = KVec::new();
     for extent in extents.as_slice() {
         let (first, last) = extents.frames(extent);
-        let registration = memory_failure::Registration::new(device.clone(), first, last);
+        let registration = Registration::new(device.clone(), first, last);
         frames.push(KBox::pin_init(registration, GFP_KERNEL)?, GFP_KERNEL)?;
     }
     // What it replaces is freed without the lock.
@@ -570,7 +616,7 @@ fn register(device: &Arc<Device>) -> Result<KVec<Pin<KBox<memory_failure::Regist
 ///
 /// No memory is allocated while the layout is held, because faults wait for it. Sleeps. Errors: `ENOMEM`.
 fn copy_layout(device: &Device, live: &Live, more: usize) -> Result<Extents> {
-    let base = device.region().geometry.range.first();
+    let base = device.geometry().span.first();
     let extents = live.layout.read().as_slice().len();
     let mut copy = Extents::with_room(base, extents + more)?;
     copy.copy_from(&live.layout.read())?;
@@ -587,14 +633,14 @@ fn runs_after(device: &Device, live: &Live, pages: usize) -> Result<KVec<Run>> {
 }
 
 fn grow(
-    space: &mut Space,
+    free: &mut FreeRuns,
     device: &Device,
     old: usize,
     pages: usize,
     near: Option<usize>,
 ) -> Result {
-    let runs = space.take_all(pages, device.align(), old, near)?;
-    extend(device, &runs).inspect_err(|_| space.give_back(&runs))
+    let runs = free.take_all(pages, device.align(), old, near)?;
+    extend(device, &runs).inspect_err(|_| free.give_back(&runs))
 }
 
 /// Adds `runs` to the end of a device, whose size does not change meanwhile.
@@ -611,9 +657,9 @@ fn extend(device: &Device, runs: &[Run]) -> Result {
     Ok(())
 }
 
-fn shrink(space: &mut Space, device: &Device, pages: usize) -> Result {
+fn shrink(free: &mut FreeRuns, device: &Device, pages: usize) -> Result {
     let runs = runs_after(device, &*device.live().ok_or(ENXIO)?, pages)?;
-    space.promise(runs.len())?;
+    free.promise(runs.len())?;
     let cut = punch::cut(device, pages);
     // Who looked before the end moved, and still copies there, is done after this.
     device.synchronize();
@@ -622,7 +668,7 @@ fn shrink(space: &mut Space, device: &Device, pages: usize) -> Result {
         None => Err(ENXIO),
     };
     for run in runs.iter() {
-        space.give(*run);
+        free.give(*run);
     }
     cut.and(flushed)
 }

@@ -238,8 +238,9 @@ pub(crate) const SIGNATURES: &[Signature] = &[
     at(15 * KIB + 0x3f8, "System V", b"\xfd\x18\x7e\x20"),
     at(18 * KIB + 0x3f8, "System V", b"\x20\x7e\x18\xfd"),
     at(18 * KIB + 0x3f8, "System V", b"\xfd\x18\x7e\x20"),
-    at(2 * KIB, "Xenix", b"\x2b\x55\x44"),
-    at(2 * KIB, "Xenix", b"\x44\x55\x2b"),
+    // three bytes, which libblkid takes for enough; the fourth of the number is 0
+    at(2 * KIB, "Xenix", b"\x44\x55\x2b\0"),
+    at(2 * KIB - 1, "Xenix", b"\0\x2b\x55\x44"),
     // with the largest size of a file before it
     at(0x40c, "Minix", b"\0\x1c\x08\x10\x7f\x13"),
     at(0x40c, "Minix", b"\0\x1c\x08\x10\x8f\x13"),

@@ -2,8 +2,8 @@
 
 //! Counters.
 
-use super::counter::Counter;
-use crate::kernel_ext::mm::{
+use crate::dax::counter::Counter;
+use crate::kernel_ext::mm::fault::{
     FaultResult,
     Level, //
 };

@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/asm-generic/bug.h`](srctree/include/asm-generic/bug.h)
 
-use super::bindings;
+use crate::kernel_ext::bindings;
 use core::panic::Location;
 
 /// Warns in the kernel's log, with the caller's file and line and a backtrace, if `condition` holds:

@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/uapi/asm-generic/errno.h`](srctree/include/uapi/asm-generic/errno.h)
 
-use super::bindings;
+use crate::kernel_ext::bindings;
 use kernel::prelude::*;
 
 /// `EOPNOTSUPP`: the object can't do that. (`ENOTSUPP`, which is declared, is NFS's own.)

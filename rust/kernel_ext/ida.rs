@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/linux/idr.h`](srctree/include/linux/idr.h)
 
-use super::bindings;
+use crate::kernel_ext::bindings;
 use kernel::{
     prelude::*,
     types::Opaque, //

@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/linux/ratelimit.h`](srctree/include/linux/ratelimit.h)
 
-use super::bindings;
+use crate::kernel_ext::bindings;
 use kernel::{
     fmt,
     prelude::*,

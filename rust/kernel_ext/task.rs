@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/linux/sched/signal.h`](srctree/include/linux/sched/signal.h)
 
-use super::bindings;
+use crate::kernel_ext::bindings;
 use kernel::{
     fmt,
     str::BStr, //

@@ -2,7 +2,7 @@
 
 //! What `rust/uapi/rdax.h` says, and nothing else: numbers and structures are written there once.
 
-use super::bindings;
+use crate::kernel_ext::bindings;
 use core::mem::{
     offset_of,
     size_of, //
@@ -62,12 +62,12 @@ trait Versioned: FromBytes + Sized {
 
 /// `struct rdax_range`.
 #[repr(transparent)]
-pub(crate) struct Range(bindings::rdax_range);
+pub(crate) struct RdaxRange(bindings::rdax_range);
 
 // SAFETY: A structure of integers without padding: every pattern of bits is one.
-unsafe impl FromBytes for Range {}
+unsafe impl FromBytes for RdaxRange {}
 
-impl Versioned for Range {
+impl Versioned for RdaxRange {
     const FLAGS: u32 = 0;
 
     fn flags(&self) -> u32 {
@@ -75,7 +75,7 @@ impl Versioned for Range {
     }
 }
 
-impl Range {
+impl RdaxRange {
     /// Reads one from user memory. May fault: no lock of ours may be held.
     ///
     /// Errors: `EFAULT`, `EINVAL`, `E2BIG`.
@@ -96,12 +96,12 @@ impl Range {
 
 /// `struct rdax_prefault`.
 #[repr(transparent)]
-pub(crate) struct Prefault(bindings::rdax_prefault);
+pub(crate) struct RdaxPrefault(bindings::rdax_prefault);
 
 // SAFETY: A structure of integers without padding: every pattern of bits is one.
-unsafe impl FromBytes for Prefault {}
+unsafe impl FromBytes for RdaxPrefault {}
 
-impl Versioned for Prefault {
+impl Versioned for RdaxPrefault {
     const FLAGS: u32 = bindings::RDAX_PREFAULT_WRITE;
 
     fn flags(&self) -> u32 {
@@ -109,7 +109,7 @@ impl Versioned for Prefault {
     }
 }
 
-impl Prefault {
+impl RdaxPrefault {
     /// Reads one from user memory. May fault: no lock of ours may be held.
     ///
     /// Errors: `EFAULT`, `EINVAL`, `E2BIG`.
@@ -117,7 +117,7 @@ impl Prefault {
         Versioned::read(arg)
     }
 
-    /// Says in the structure at `arg` how many bytes are mapped. May fault, as [`Prefault::read`].
+    /// Says in the structure at `arg` how many bytes are mapped. May fault, as [`RdaxPrefault::read`].
     ///
     /// Errors: `EFAULT`.
     pub(crate) fn write_done(arg: usize, done: u64) -> Result {

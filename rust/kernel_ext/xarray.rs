@@ -8,7 +8,7 @@
 //!
 //! C header: [`include/linux/xarray.h`](srctree/include/linux/xarray.h)
 
-use super::bindings;
+use crate::kernel_ext::bindings;
 use core::marker::PhantomData;
 use kernel::{
     prelude::*,

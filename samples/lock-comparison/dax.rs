@@ -8,11 +8,6 @@
 
 #[path = "../../rust/dax/counter.rs"]
 pub(crate) mod counter;
-#[path = "../../rust/dax/entry.rs"]
-pub(crate) mod entry;
-#[path = "../../rust/dax/index.rs"]
-pub(crate) mod index;
-#[path = "../../rust/dax/mapping.rs"]
-pub(crate) mod mapping;
+pub(crate) mod entries;
 #[path = "../../rust/dax/order.rs"]
 pub(crate) mod order;

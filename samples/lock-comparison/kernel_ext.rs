@@ -12,17 +12,9 @@ mod bindings;
 pub(crate) mod bug;
 #[path = "../../rust/kernel_ext/hash.rs"]
 pub(crate) mod hash;
-#[path = "../../rust/kernel_ext/lockdep.rs"]
-pub(crate) mod lockdep;
-#[allow(dead_code)]
-#[path = "../../rust/kernel_ext/rwsem.rs"]
-pub(crate) mod rwsem;
 #[allow(dead_code)]
 #[path = "../../rust/kernel_ext/task.rs"]
 pub(crate) mod task;
-#[allow(dead_code)]
-#[path = "../../rust/kernel_ext/wait.rs"]
-pub(crate) mod wait;
 #[allow(dead_code)]
 #[path = "../../rust/kernel_ext/xarray.rs"]
 pub(crate) mod xarray;
@@ -30,4 +22,5 @@ pub(crate) mod xarray;
 pub(crate) mod kthread;
 pub(crate) mod range_lock;
 pub(crate) mod slab;
+pub(crate) mod sync;
 pub(crate) mod topology;

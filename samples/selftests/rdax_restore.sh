@@ -246,8 +246,8 @@ refused "not TOML" "not valid TOML, so nothing of it is used: .*line" 's/^size =
 
 # What only the driver finds, when other devices are there already.
 refused "a number that no device has" \
-	"rdax300 can't be made: there is no such number.*; undone: it was given back to nd_pmem$" \
-	's/"rdax11"/"rdax300"/'
+	"rdax2000000 can't be made: there is no such number.*; undone: it was given back to nd_pmem$" \
+	's/"rdax11"/"rdax2000000"/'
 
 # A name that a device has which is not in the file.
 sed "/$NS2/,\$!d; s/\"rdax9\"/\"rdax1\"/" "$work/good" | sed '1i [[region]]' >"$config"

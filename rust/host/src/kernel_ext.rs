@@ -7,13 +7,12 @@
 pub(crate) mod bug;
 #[path = "../../kernel_ext/hash.rs"]
 pub(crate) mod hash;
-pub(crate) mod lockdep;
-pub(crate) mod wait;
+pub(crate) mod sync;
 pub(crate) mod xarray;
 
 #[cfg(feature = "loom")]
-pub(crate) use loom::{sync, thread};
+pub(crate) use loom::thread;
 #[cfg(feature = "shuttle")]
-pub(crate) use shuttle::{sync, thread};
+pub(crate) use shuttle::thread;
 #[cfg(not(any(feature = "loom", feature = "shuttle")))]
-pub(crate) use std::{sync, thread};
+pub(crate) use std::thread;

@@ -12,26 +12,7 @@
 
 extern crate pinned_init as pin_init;
 
-#[path = "../../dax/counter.rs"]
-mod counter;
-#[path = "../../dax/entry.rs"]
-mod entry;
-#[path = "../../dax/extents.rs"]
-mod extents;
-#[path = "../../dax/index.rs"]
-mod index;
+mod dax;
 mod kernel_ext;
-#[path = "../../dax/mapping.rs"]
-mod mapping;
-#[path = "../../dax/order.rs"]
-mod order;
-#[path = "../../dax/params.rs"]
-mod params;
-#[path = "../../dax/range.rs"]
-mod range;
-#[path = "../../dax/signature.rs"]
-mod signature;
-#[path = "../../dax/space.rs"]
-mod space;
 
 mod tests;

@@ -8,13 +8,15 @@ use super::scheme::{
     Scheme, //
 };
 use crate::dax::{
-    entry::Kind,
-    mapping::{
-        Access,
-        GrabError,
-        Mapping, //
+    entries::{
+        entry::Kind,
+        table::{
+            Access,
+            EntryTable,
+            GrabError, //
+        }, //
     },
-    order::Order,
+    order::Order, //
 };
 use crate::kernel_ext::xarray::Spare;
 use core::mem::size_of;
@@ -24,7 +26,7 @@ use kernel::prelude::*;
 #[pin_data]
 pub(crate) struct EntryBit {
     #[pin]
-    mapping: Mapping,
+    mapping: EntryTable,
 }
 
 impl Scheme for EntryBit {
@@ -33,7 +35,7 @@ impl Scheme for EntryBit {
 
     fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            mapping <- Mapping::new(),
+            mapping <- EntryTable::new(),
         })
     }
 

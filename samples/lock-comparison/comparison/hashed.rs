@@ -9,7 +9,7 @@ use super::scheme::{
 };
 use crate::{
     dax::{
-        entry::{
+        entries::entry::{
             Entry,
             Kind, //
         },

@@ -9,7 +9,7 @@ use super::scheme::{
 };
 use crate::{
     dax::order::Order,
-    kernel_ext::rwsem::RwSemaphore, //
+    kernel_ext::sync::rwsem::RwSemaphore, //
 };
 use core::mem::size_of;
 use kernel::{

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Stand-ins for the few names of the kernel crate that `rust/dax/mapping.rs` uses.
+//! Stand-ins for the few names of the kernel crate that `rust/dax/entries/table.rs` uses.
 
 pub mod error {
     /// An error number.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use super::orders;
-use crate::entry::{Entry, Kind};
+use crate::dax::entries::entry::{Entry, Kind};
 
 /// The largest page frame number that x86-64 has: 52 physical address bits.
 const LAST_PFN: usize = (1 << (52 - 12)) - 1;

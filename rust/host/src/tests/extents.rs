@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use super::LEAVES;
-use crate::extents::{Extents, Run};
-use crate::order::Order;
+use crate::dax::layout::extents::{Extents, Run};
+use crate::dax::order::Order;
 use proptest::prelude::*;
 
 /// The page frame of the region's first page: aligned to 1 GiB.

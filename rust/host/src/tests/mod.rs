@@ -2,26 +2,30 @@
 
 mod entry;
 mod extents;
+mod free_runs;
 mod hash;
 mod order;
 mod params;
 mod protocol;
-mod range;
 #[cfg(not(any(feature = "loom", feature = "shuttle")))]
 mod sequence;
 mod signature;
-mod space;
+mod span;
 
 use crate::{
-    entry::Kind,
-    kernel_ext::xarray::Spare,
-    mapping::{
-        Access,
-        GrabError,
-        LockedEntry,
-        Mapping, //
+    dax::{
+        entries::{
+            entry::Kind,
+            table::{
+                Access,
+                EntryTable,
+                GrabError,
+                LockedEntry, //
+            }, //
+        },
+        order::Order, //
     },
-    order::Order, //
+    kernel_ext::xarray::Spare, //
 };
 
 /// The orders of page-table leaves, smallest first.
@@ -45,15 +49,15 @@ fn with_spare<T>(
     }
 }
 
-fn grab(mapping: &Mapping, pgoff: usize, order: Order) -> Result<LockedEntry<'_>, GrabError> {
+fn grab(mapping: &EntryTable, pgoff: usize, order: Order) -> Result<LockedEntry<'_>, GrabError> {
     with_spare(|spare| mapping.grab(pgoff, order, Access::Read, spare))
 }
 
-fn upgrade(mapping: &Mapping, pgoff: usize, kind: Kind) -> Result<LockedEntry<'_>, GrabError> {
+fn upgrade(mapping: &EntryTable, pgoff: usize, kind: Kind) -> Result<LockedEntry<'_>, GrabError> {
     with_spare(|spare| mapping.upgrade(pgoff, Order::PMD, kind, spare))
 }
 
-fn fill_zero(mapping: &Mapping, pgoff: usize, pages: usize) {
+fn fill_zero(mapping: &EntryTable, pgoff: usize, pages: usize) {
     mapping.fill_zero(pgoff, pages, &mut Spare::endless());
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 use super::{orders, LEAVES};
-use crate::order::Order;
+use crate::dax::order::Order;
 use proptest::prelude::*;
 
 #[test]

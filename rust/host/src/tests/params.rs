@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use crate::order::Order;
-use crate::params::{align, extent, find, minor, number, Identity, Listed};
+use crate::dax::order::Order;
+use crate::dax::params::{align, extent, find, minor, number, Identity, Listed};
 
 #[test]
 fn alignments() {

@@ -7,12 +7,18 @@
 //! and shuttle report. At least three waiters, since some wake-ups are lost only then.
 
 use super::{access, fill_zero, grab, upgrade, with_spare};
-use crate::entry::Kind;
-use crate::kernel_ext::sync::{self, Arc};
+use crate::dax::entries::entry::Kind;
+use crate::dax::entries::table::{Access, EntryTable, GrabError, LockedEntry};
+use crate::dax::order::Order;
+use crate::kernel_ext::sync::{
+    self,
+    Arc, //
+};
 use crate::kernel_ext::thread;
-use crate::kernel_ext::xarray::{self, Spare};
-use crate::mapping::{Access, GrabError, LockedEntry, Mapping};
-use crate::order::Order;
+use crate::kernel_ext::xarray::{
+    self,
+    Spare, //
+};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -46,7 +52,7 @@ fn explore_to(_: usize, scenario: impl Fn() + Send + Sync + 'static) {
 
 /// A mapping, and who is where in it.
 struct Model {
-    mapping: Pin<Box<Mapping>>,
+    mapping: Pin<Box<EntryTable>>,
     /// Who holds a lock of each of [`PAGES`].
     holders: [AtomicUsize; PAGES.len()],
     /// What the page tables and the media have of each of [`PAGES`]: [`WRITABLE`], [`UNSYNCED`].
@@ -62,7 +68,7 @@ impl Model {
     /// Each new entry lacks memory at first.
     fn new() -> Arc<Self> {
         Arc::new(Self {
-            mapping: pinned_init::InPlaceInit::try_pin_init(Mapping::new()).unwrap(),
+            mapping: pinned_init::InPlaceInit::try_pin_init(EntryTable::new()).unwrap(),
             holders: Default::default(),
             pages: core::array::from_fn(|_| sync::atomic::AtomicUsize::new(0)),
         })

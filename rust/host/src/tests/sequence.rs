@@ -3,10 +3,13 @@
 //! Random sequences of operations, against a model that has one state for each page.
 
 use super::{access, fill_zero, grab, upgrade};
-use crate::entry::Kind;
-use crate::kernel_ext::xarray::{walks, Spare};
-use crate::mapping::{GrabError, Mapping};
-use crate::order::Order;
+use crate::dax::entries::entry::Kind;
+use crate::dax::entries::table::{EntryTable, GrabError};
+use crate::dax::order::Order;
+use crate::kernel_ext::xarray::{
+    walks,
+    Spare, //
+};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -36,7 +39,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 /// The pages of the runs of all entries for which `filter` holds.
-fn pages_of(mapping: &Mapping, filter: impl Fn(Kind, bool) -> bool) -> BTreeSet<usize> {
+fn pages_of(mapping: &EntryTable, filter: impl Fn(Kind, bool) -> bool) -> BTreeSet<usize> {
     let mut pages = BTreeSet::new();
     let mut from = 0;
     while let Some((start, entry, dirty)) = mapping.peek(from) {
@@ -51,7 +54,7 @@ fn pages_of(mapping: &Mapping, filter: impl Fn(Kind, bool) -> bool) -> BTreeSet<
 
 /// The runs of the entries that reach into `range` and for which `filter` holds.
 fn runs_in(
-    mapping: &Mapping,
+    mapping: &EntryTable,
     range: Range<usize>,
     filter: impl Fn(Kind, bool) -> bool,
 ) -> Vec<(usize, Order)> {
@@ -72,7 +75,7 @@ fn mapped(start: usize) -> Kind {
     }
 }
 
-fn map(mapping: &Mapping, page: usize, order: Order, write: bool) -> bool {
+fn map(mapping: &EntryTable, page: usize, order: Order, write: bool) -> bool {
     let mut spare = Spare::endless();
     let mut entry = match mapping.grab(page, order, access(write), &mut spare) {
         Ok(entry) => entry,
@@ -99,8 +102,8 @@ fn map(mapping: &Mapping, page: usize, order: Order, write: bool) -> bool {
 /// also when the entry is larger than what is asked for.
 #[test]
 fn a_grab_and_an_unlock_walk_twice() {
-    let mapping = pinned_init::InPlaceInit::try_pin_init(Mapping::new());
-    let mapping: std::pin::Pin<Box<Mapping>> = mapping.unwrap();
+    let mapping = pinned_init::InPlaceInit::try_pin_init(EntryTable::new());
+    let mapping: std::pin::Pin<Box<EntryTable>> = mapping.unwrap();
     assert!(map(&mapping, 0, Order::PTE, false) && map(&mapping, 512, Order::PMD, false));
     for (page, order) in [(0, Order::PTE), (512, Order::PMD), (600, Order::PTE)] {
         let before = walks();
@@ -113,8 +116,8 @@ fn a_grab_and_an_unlock_walk_twice() {
 proptest! {
     #[test]
     fn of_operations(ops in prop::collection::vec(op(), 1..60)) {
-        let mapping = pinned_init::InPlaceInit::try_pin_init(Mapping::new());
-        let mapping: std::pin::Pin<Box<Mapping>> = mapping.unwrap();
+        let mapping = pinned_init::InPlaceInit::try_pin_init(EntryTable::new());
+        let mapping: std::pin::Pin<Box<EntryTable>> = mapping.unwrap();
         // Pages that were written since they were last punched, and pages known to be holes.
         let mut written = BTreeSet::new();
         let mut holes = BTreeSet::new();
@@ -224,8 +227,8 @@ proptest! {
         (from, end) in (far_page(), far_page()),
         has_end in any::<bool>(),
     ) {
-        let mapping = pinned_init::InPlaceInit::try_pin_init(Mapping::new());
-        let mapping: std::pin::Pin<Box<Mapping>> = mapping.unwrap();
+        let mapping = pinned_init::InPlaceInit::try_pin_init(EntryTable::new());
+        let mapping: std::pin::Pin<Box<EntryTable>> = mapping.unwrap();
         for (&page, &far) in &pages {
             match far {
                 Far::Hole => fill_zero(&mapping, page, 1),
@@ -240,7 +243,7 @@ proptest! {
         let found = |next: &dyn Fn(usize) -> Option<usize>| -> Vec<usize> {
             std::iter::successors(next(from), |page| next(page + 1)).collect()
         };
-        let start = |entry: crate::mapping::LockedEntry<'_>| entry.start();
+        let start = |entry: crate::dax::entries::table::LockedEntry<'_>| entry.start();
         prop_assert_eq!(found(&|at| mapping.lock_next(at, end).map(start)), expected(&|_| true));
         prop_assert_eq!(
             found(&|at| mapping.lock_next_dirty(at, end).map(start)),

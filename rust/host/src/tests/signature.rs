@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use crate::signature::{find, Anchor, Signature, LONGEST, SIGNATURES};
+use crate::dax::signature::{find, Anchor, Signature, LONGEST, SIGNATURES};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 

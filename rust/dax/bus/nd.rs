@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How a namespace becomes a region, and how it ends.
+//!
+//! Loading the module takes no namespace: what the bus offers by itself is refused, unless the
+//! parameter `bind` names it. A write to `/sys/bus/nd/drivers/rdax/bind` asks for one. Before a
+//! namespace is taken, its head and tail are read; nothing is ever written by binding.
+
+use crate::dax::{
+    device::{
+        log,
+        Device, //
+    },
+    layout::{
+        geometry::Geometry,
+        span::{
+            Misfit,
+            Span, //
+        }, //
+    },
+    node::attrs::{
+        self,
+        NotMade, //
+    },
+    ops::{
+        poison,
+        sync, //
+    },
+    order::Order,
+    params::{
+        self,
+        Listed, //
+    },
+    region::{
+        Bound,
+        Region, //
+    },
+    signature, //
+};
+use crate::kernel_ext::{
+    fs::{
+        cdev::Class,
+        debugfs::Dir,
+        sysfs::GroupList, //
+    },
+    nvdimm::{
+        driver::{
+            NvdimmDriver,
+            Origin,
+            Registration, //
+        },
+        namespace::{
+            Identity,
+            Namespace, //
+        }, //
+    },
+    parameters::{
+        self,
+        leaf_is_safe,
+        max_leaf,
+        List,
+        Param, //
+    }, //
+};
+use kernel::{
+    dev_err,
+    dev_info,
+    dev_notice,
+    dev_warn,
+    prelude::*,
+    sync::Arc,
+    ThisModule, //
+};
+
+/// The smallest namespace that is taken, in bytes: below it there is no room for a huge page, and
+/// nobody makes such.
+const MIN_SIZE: u64 = Order::PMD.bytes() as u64;
+
+/// The module.
+#[pin_data]
+pub(crate) struct Module {
+    // Dropped first: unbinds every namespace. The class goes with the last reference to it.
+    #[pin]
+    _driver: Registration<Driver>,
+}
+
+impl kernel::InPlaceModule for Module {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            _driver <- Registration::new(
+                Driver {
+                    // fio and QEMU know a DAX device by the name of its class.
+                    class: Arc::pin_init(Class::new(c"dax", c"rdax"), GFP_KERNEL)?,
+                    debugfs: Arc::new(Dir::new(c"rdax"), GFP_KERNEL)?,
+                },
+                module,
+            ),
+        })
+    }
+}
+
+/// The driver of the nd bus.
+pub(crate) struct Driver {
+    class: Arc<Class<Device>>,
+    debugfs: Arc<Dir>,
+}
+
+impl NvdimmDriver for Driver {
+    type Data = Bound;
+    const NAME: &'static CStr = c"rdax";
+
+    fn groups() -> GroupList<Bound> {
+        attrs::REGION_GROUPS.as_list()
+    }
+
+    fn wants(&self, identity: &Identity<'_>, origin: Origin) -> bool {
+        match origin {
+            Origin::User => true,
+            Origin::Bus => is_listed(Param::Bind, identity),
+        }
+    }
+
+    fn probe(&self, namespace: &Namespace<'_>) -> Result<Pin<KBox<Bound>>> {
+        let geometry = examine(namespace)?;
+        let (span, align) = (geometry.span, geometry.align);
+        let (class, debugfs) = (self.class.clone(), self.debugfs.clone());
+        let bound = Bound {
+            region: Region::new(namespace, geometry, class, debugfs)?,
+        };
+        let dev = namespace.device();
+        if bound.region.geometry.is_read_only() {
+            dev_notice!(dev, "rdax: the region is read-only: writes are refused\n");
+        }
+        if namespace.is_flush_unknown() {
+            dev_warn!(dev, "rdax: unable to guarantee persistence of writes\n");
+        }
+        if namespace.shares_section() {
+            dev_warn!(
+                dev,
+                "rdax: memory errors near its start or end are not handled: it shares a section with ordinary memory\n"
+            );
+        }
+        if is_listed(Param::Divided, &namespace.identity()) {
+            dev_info!(
+                dev,
+                "rdax: {} bytes, align {}, to be divided: no device yet\n",
+                span.size(),
+                align.bytes()
+            );
+        } else {
+            let minor = bound
+                .region
+                .create(span.pages(), None)
+                .inspect_err(|&error| {
+                    let number = None;
+                    let reason = NotMade { error, number };
+                    dev_err!(dev, "rdax: no device could be made: {reason}\n");
+                })?;
+            dev_info!(
+                dev,
+                "rdax{minor}: {} bytes, align {}\n",
+                span.size(),
+                align.bytes()
+            );
+        }
+        if !leaf_is_safe(max_leaf()) {
+            dev_warn!(
+                dev,
+                "rdax: on this kernel, mbind() on a mapping with 2 MiB pages can crash the machine: parameter max_leaf=4K prevents it\n"
+            );
+        }
+        Ok(KBox::pin(bound, GFP_KERNEL)?)
+    }
+
+    fn shutdown(bound: &Bound) {
+        bound.region.for_each(|device| {
+            if let Err(error) = sync::sync_all(device) {
+                log!(
+                    dev_err,
+                    pr_err,
+                    bound.region,
+                    "{device}: what was written last may be lost: {error:?}\n"
+                );
+            }
+        });
+    }
+
+    fn set_read_only(bound: &Bound, read_only: bool) {
+        if bound.region.geometry.is_read_only() == read_only {
+            return;
+        }
+        bound.region.set_read_only(read_only);
+        let what = match read_only {
+            true => "read-only now: writes are refused",
+            false => "not read-only any more",
+        };
+        log!(
+            dev_notice,
+            pr_notice,
+            bound.region,
+            "rdax: the region is {what}\n"
+        );
+    }
+
+    fn poisoned(bound: &Bound) {
+        bound.region.update_bad();
+        bound.region.for_each(poison::unmap_poison);
+    }
+}
+
+/// Whether a parameter lists a namespace. If it names the namespace otherwise than it must, the log
+/// says how.
+fn is_listed(param: Param, identity: &Identity<'_>) -> bool {
+    let wanted = params::Identity {
+        name: identity.name(),
+        uuid: identity.uuid(),
+        size: identity.size(),
+    };
+    let found = params::find(List::read(param).as_bytes(), &wanted);
+    let (dev, param) = (identity.device(), param.name());
+    match found {
+        Listed::Yes => return true,
+        Listed::No => (),
+        Listed::NotByUuid => dev_warn!(
+            dev,
+            "rdax: parameter {param} names it, but names may change where there are labels: use its UUID {identity}\n"
+        ),
+        Listed::OtherSize(size) => dev_warn!(
+            dev,
+            "rdax: parameter {param} names it with {size} bytes, but it has {} bytes\n",
+            wanted.size
+        ),
+    }
+    false
+}
+
+/// What region a namespace would be, if it may be one. Only reads.
+fn examine(namespace: &Namespace<'_>) -> Result<Geometry> {
+    let dev = namespace.device();
+    let align = Order::new(parameters::align()).unwrap_or(Order::PTE);
+    if namespace.size() < MIN_SIZE {
+        dev_err!(
+            dev,
+            "rdax: {} bytes are too few, at least {} are needed\n",
+            namespace.size(),
+            MIN_SIZE
+        );
+        return Err(ENOSPC);
+    }
+    let span = match Span::new(namespace.start(), namespace.size(), align) {
+        Ok(span) => span,
+        Err(Misfit::Small) => {
+            dev_err!(
+                dev,
+                "rdax: {} bytes are less than align {}\n",
+                namespace.size(),
+                align.bytes()
+            );
+            return Err(ENOSPC);
+        }
+        Err(Misfit::Unaligned) => {
+            dev_err!(
+                dev,
+                "rdax: the media does not begin at a multiple of align {}\n",
+                align.bytes()
+            );
+            return Err(EINVAL);
+        }
+    };
+
+    let identity = namespace.identity();
+    let forced = is_listed(Param::Force, &identity);
+    match signature::find(namespace.size(), |offset, buf| namespace.read(offset, buf)) {
+        Ok(None) => (),
+        Ok(Some(found)) if forced => {
+            dev_notice!(dev, "rdax: bound by force over: {}\n", found.name);
+        }
+        Ok(Some(found)) => {
+            dev_err!(
+                dev,
+                "rdax: refused, it may hold data: {} at byte {:#x} (parameter force={identity} overrides)\n",
+                found.name,
+                found.offset
+            );
+            return Err(EEXIST);
+        }
+        Err(_) if forced => {
+            dev_notice!(
+                dev,
+                "rdax: bound by force, although its head or tail can't be read\n"
+            );
+        }
+        Err(error) => {
+            dev_err!(
+                dev,
+                "rdax: refused, its head or tail can't be read (parameter force={identity} overrides)\n"
+            );
+            return Err(error);
+        }
+    }
+
+    Ok(Geometry::new(
+        span,
+        align,
+        namespace.numa_node(),
+        namespace.is_synchronous(),
+        namespace.is_read_only(),
+    ))
+}

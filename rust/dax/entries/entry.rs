@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the index says of a run of pages: one word.
+//!
+//! The word has 63 bits, as an XArray value entry: the lock bit, the kind, the order, and the page
+//! frame number. `RADIX_DAX_*` of the seeds' patches, `DAX_*` of `fs/dax.c`; the order takes five
+//! bits instead of one for "PMD".
+
+use crate::dax::order::Order;
+
+const LOCKED: usize = 1 << 0;
+const EMPTY: usize = 1 << 1;
+const ZERO: usize = 1 << 2;
+const ORDER_SHIFT: u32 = 3;
+const ORDER_MASK: usize = (1 << 5) - 1;
+const PFN_SHIFT: u32 = ORDER_SHIFT + 5;
+const PFN_MASK: usize = (1 << (63 - PFN_SHIFT)) - 1;
+
+/// What lies behind a run of pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Nothing known: it exists so that there is something to lock.
+    Empty,
+    /// A hole: the media is all zeroes, and readers may be given any zeroes instead of it.
+    Zero,
+    /// The media, from this page frame on.
+    Mapped {
+        /// The frame of the first page of the entry.
+        pfn: usize,
+    },
+}
+
+/// An entry of the index.
+///
+/// # Invariants
+///
+/// The topmost bit is clear, and the order bits are those of an [`Order`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry(usize);
+
+impl Entry {
+    /// An unlocked entry of that kind and order.
+    pub(crate) const fn new(kind: Kind, order: Order) -> Self {
+        let order = (order.get() as usize) << ORDER_SHIFT;
+        // INVARIANT: The mask keeps the topmost bit clear; a page frame number has 40 bits on
+        // x86-64, so that it takes nothing away.
+        match kind {
+            Kind::Empty => Self(EMPTY | order),
+            Kind::Zero => Self(ZERO | order),
+            Kind::Mapped { pfn } => Self((pfn & PFN_MASK) << PFN_SHIFT | order),
+        }
+    }
+
+    /// What lies behind it.
+    pub(crate) const fn kind(self) -> Kind {
+        if self.0 & EMPTY != 0 {
+            Kind::Empty
+        } else if self.0 & ZERO != 0 {
+            Kind::Zero
+        } else {
+            Kind::Mapped {
+                pfn: self.0 >> PFN_SHIFT,
+            }
+        }
+    }
+
+    /// The order of the run of pages that it stands for.
+    pub(crate) const fn order(self) -> Order {
+        match Order::new((self.0 >> ORDER_SHIFT & ORDER_MASK) as u32) {
+            Some(order) => order,
+            // Not reached, by the type invariants.
+            None => Order::PTE,
+        }
+    }
+
+    /// The first page offset behind the run that it stands for, when `index` is in that; `None` when
+    /// that is none.
+    pub(crate) const fn behind(self, index: usize) -> Option<usize> {
+        let order = self.order();
+        order.align_down(index).checked_add(order.pages())
+    }
+
+    /// Whether somebody holds its lock.
+    pub(crate) const fn is_locked(self) -> bool {
+        self.0 & LOCKED != 0
+    }
+
+    /// Whether it is the media, and nobody holds its lock.
+    pub(crate) const fn is_settled(self) -> bool {
+        self.0 & (LOCKED | EMPTY | ZERO) == 0
+    }
+
+    /// The same entry with its lock bit set.
+    pub(crate) const fn locked(self) -> Self {
+        Self(self.0 | LOCKED)
+    }
+
+    /// The same entry with its lock bit clear.
+    pub(crate) const fn unlocked(self) -> Self {
+        Self(self.0 & !LOCKED)
+    }
+
+    /// The word.
+    pub(crate) const fn bits(self) -> usize {
+        self.0
+    }
+
+    /// The entry with that word, which was got by [`Entry::bits`].
+    pub(crate) const fn from_bits(bits: usize) -> Self {
+        Self(bits)
+    }
+}
+
+#[cfg(CONFIG_KUNIT = "y")]
+#[kernel::prelude::kunit_tests(rdax_entry)]
+mod tests {
+    use super::*;
+
+    const ORDERS: [u32; 11] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 18];
+    /// The smallest, both sides of a bit that another field is at, and the last of 52 address bits.
+    const KINDS: [Kind; 7] = [
+        Kind::Empty,
+        Kind::Zero,
+        Kind::Mapped { pfn: 0 },
+        Kind::Mapped { pfn: 1 },
+        Kind::Mapped { pfn: 255 },
+        Kind::Mapped { pfn: 256 },
+        Kind::Mapped { pfn: (1 << 40) - 1 },
+    ];
+
+    fn entries() -> impl Iterator<Item = (Kind, Order, Entry)> {
+        KINDS.into_iter().flat_map(|kind| {
+            ORDERS
+                .into_iter()
+                .filter_map(Order::new)
+                .map(move |order| (kind, order, Entry::new(kind, order)))
+        })
+    }
+
+    #[test]
+    fn keeps_kind_and_order() {
+        assert_eq!(entries().count(), KINDS.len() * ORDERS.len());
+        for (kind, order, entry) in entries() {
+            for entry in [entry, entry.locked(), entry.locked().unlocked()] {
+                assert!(entry.kind() == kind);
+                assert!(entry.order() == order);
+                assert!(Entry::from_bits(entry.bits()) == entry);
+            }
+        }
+    }
+
+    #[test]
+    fn lock_bit() {
+        for (_, _, entry) in entries() {
+            assert!(!entry.is_locked());
+            assert!(entry.locked().is_locked());
+            assert!(entry.locked() != entry);
+            assert!(entry.locked().unlocked() == entry);
+            // xa_mk_value() has 63 bits.
+            assert_eq!(entry.locked().bits() >> 63, 0);
+        }
+    }
+
+    #[test]
+    fn different_words() {
+        for (i, (_, _, one)) in entries().enumerate() {
+            for (j, (_, _, other)) in entries().enumerate() {
+                let same = one == other;
+                assert_eq!(same, i == j);
+            }
+        }
+    }
+
+    #[test]
+    fn behind() {
+        for (_, order, entry) in entries() {
+            let len = order.pages();
+            assert_eq!(entry.behind(0), Some(len));
+            assert_eq!(entry.behind(3 * len - 1), Some(3 * len));
+            assert_eq!(entry.behind(3 * len), Some(4 * len));
+            assert_eq!(entry.behind(usize::MAX), None);
+        }
+    }
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What all devices of a region have in common.
+
+use crate::dax::{
+    layout::span::Span,
+    order::Order, //
+};
+use kernel::sync::atomic::{
+    Atomic,
+    Relaxed, //
+};
+
+/// What a region is.
+pub(crate) struct Geometry {
+    /// Where its media lies.
+    pub(crate) span: Span,
+    /// The alignment of its devices, when they are made.
+    pub(crate) align: Order,
+    /// The node of the machine that it is nearest to; -1 when not known.
+    pub(crate) numa_node: i32,
+    /// Whether `MAP_SYNC` can be kept.
+    pub(crate) synchronous: bool,
+    /// Whether writes are refused.
+    read_only: Atomic<bool>,
+}
+
+impl Geometry {
+    pub(crate) fn new(
+        span: Span,
+        align: Order,
+        numa_node: i32,
+        synchronous: bool,
+        read_only: bool,
+    ) -> Self {
+        Self {
+            span,
+            align,
+            numa_node,
+            synchronous,
+            read_only: Atomic::new(read_only),
+        }
+    }
+
+    /// Whether writes are refused.
+    ///
+    /// Ask with a live guard of the device. That pairs with the wait in `Region::set_read_only()`: a call
+    /// or fault that begins after that wait sees the new value.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.read_only.load(Relaxed)
+    }
+
+    /// Sets it for calls and faults that begin later. `Region::set_read_only()` waits for the others.
+    pub(crate) fn set_read_only(&self, read_only: bool) {
+        self.read_only.store(read_only, Relaxed);
+    }
+}

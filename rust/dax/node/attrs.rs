@@ -1,0 +1,460 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Attributes in sysfs: `Documentation/ABI/testing/sysfs-class-rdax` says what they promise.
+
+use crate::dax::{
+    counter::Counter,
+    device::{
+        log,
+        Device,
+        Live, //
+    },
+    entries::table::Events,
+    ops::poison,
+    order::{
+        bytes,
+        Order, //
+    },
+    params,
+    region::{
+        AttributeData,
+        Bound,
+        Region, //
+    }, //
+};
+use crate::kernel_ext::{
+    fs::{
+        cdev,
+        sysfs::{
+            Attribute,
+            Attributes,
+            Group,
+            Groups,
+            Show,
+            Store, //
+        }, //
+    },
+    nvdimm::badblocks,
+    task, //
+};
+use core::fmt::Write;
+use kernel::{
+    fmt,
+    prelude::*,
+    str::{
+        BStr,
+        Formatter, //
+    }, //
+};
+
+/// An attribute that shows one value: for all to read, as a number, unless it says otherwise; and that may
+/// be written to a [`Store`], if it names one.
+macro_rules! attribute {
+    ($static:ident, $name:literal, |$device:ident| $value:expr) => {
+        attribute!($static, $name, 0o444, "{}", |$device| $value);
+    };
+    ($static:ident, $name:literal, $mode:literal, $format:literal, |$device:ident| $value:expr) => {
+        attribute!($static: AttributeData, $name, $mode, $format, [], |$device| $value);
+    };
+    ($static:ident, $name:literal, $mode:literal, $format:literal, $store:ty,
+     |$device:ident| $value:expr) => {
+        attribute!($static: AttributeData, $name, $mode, $format, [.writable::<$store>()],
+                   |$device| $value);
+    };
+    ($static:ident: $data:ty, $name:literal, $mode:literal, $format:literal, [$($writable:tt)*],
+     |$device:ident| $value:expr) => {
+        static $static: Attribute<$data> = {
+            struct Attr;
+
+            impl Show<$data> for Attr {
+                fn show($device: &$data, out: &mut Formatter<'_>) -> fmt::Result {
+                    out.write_fmt(format_args!(concat!($format, "\n"), $value))
+                }
+            }
+
+            Attribute::new::<Attr>($name, $mode)$($writable)*
+        };
+    };
+}
+
+/// A value that is there while the device is alive. Attributes are removed before it dies.
+fn live<T>(device: &Device, value: impl FnOnce(&Live) -> T) -> Result<T, fmt::Error> {
+    device.live().map(|live| value(&live)).ok_or(fmt::Error)
+}
+
+/// A counter of the index.
+fn event(device: &Device, counter: impl FnOnce(&Events) -> &Counter) -> Result<u64, fmt::Error> {
+    live(device, |live| counter(&live.entries.events).get())
+}
+
+/// What an attribute belongs to, for the log.
+trait Owner {
+    fn region(&self) -> &Region;
+    /// The device, if it is not the namespace.
+    fn device(&self) -> Option<&Device>;
+    /// Whether a refusal may be logged now.
+    fn allows(&self) -> bool;
+}
+
+impl Owner for AttributeData {
+    fn region(&self) -> &Region {
+        self.region()
+    }
+
+    fn device(&self) -> Option<&Device> {
+        Some(self)
+    }
+
+    fn allows(&self) -> bool {
+        self.refused_writes
+            .allows(fmt!("{}: refused writes", **self))
+    }
+}
+
+impl Owner for Bound {
+    fn region(&self) -> &Region {
+        &self.region
+    }
+
+    fn device(&self) -> Option<&Device> {
+        None
+    }
+
+    fn allows(&self) -> bool {
+        let limit = &self.region.refused_writes;
+        match self.region.live() {
+            Some(live) => limit.allows(fmt!("{}: refused writes", live.name())),
+            None => limit.allows(fmt!("refused writes")),
+        }
+    }
+}
+
+/// Why a write to an attribute was refused, and whose it was, for who reads the log.
+fn refused(
+    owner: &impl Owner,
+    what: &str,
+    text: &[u8],
+    reason: impl fmt::Display,
+    error: Error,
+) -> Error {
+    if owner.allows() {
+        let text = BStr::from_bytes(text);
+        let (region, task, pid) = (owner.region(), task::Name::current(), current!().pid());
+        match owner.device() {
+            Some(device) => log!(
+                dev_info,
+                pr_info,
+                region,
+                "{device}: {task} ({pid}): {what} {text} refused: {reason}\n"
+            ),
+            None => log!(
+                dev_info,
+                pr_info,
+                region,
+                "{task} ({pid}): {what} {text} refused: {reason}\n"
+            ),
+        }
+    }
+    error
+}
+
+/// The longest line of two numbers of 64 bits.
+const LINE: usize = 2 * 21;
+
+struct Size;
+
+impl Store<AttributeData> for Size {
+    fn store(device: &AttributeData, text: &[u8]) -> Result {
+        let size = params::number(text)
+            .ok_or_else(|| refused(device, "size", text, "not a number of bytes", EINVAL))?;
+        device.region().resize(device, size).inspect_err(|&error| {
+            let reason = match error {
+                EINVAL => "not a multiple of align",
+                ENOSPC => "the region has not so much left",
+                ENXIO => "the device is gone",
+                ENOMEM => "no memory",
+                _ => return,
+            };
+            refused(device, "size", text, reason, error);
+        })
+    }
+}
+
+struct Align;
+
+impl Store<AttributeData> for Align {
+    fn store(device: &AttributeData, text: &[u8]) -> Result {
+        let align = params::align(text)
+            .ok_or_else(|| refused(device, "align", text, "it must be 4K, 2M or 1G", EINVAL))?;
+        device
+            .region()
+            .set_align(device, align)
+            .inspect_err(|&error| {
+                let reason = match error {
+                    EINVAL => "the device's size or its place in the region is no multiple of it",
+                    EBUSY => "the device is in use",
+                    ENXIO => "the device is gone",
+                    _ => return,
+                };
+                refused(device, "align", text, reason, error);
+            })
+    }
+}
+
+/// The runs of the region's bytes that the device consists of: where each begins, and its length.
+struct Extents;
+
+impl Show<AttributeData> for Extents {
+    fn show(device: &AttributeData, out: &mut Formatter<'_>) -> fmt::Result {
+        let live = device.live().ok_or(fmt::Error)?;
+        let layout = live.layout.read();
+        for extent in layout.as_slice() {
+            // As many as a page holds.
+            if out.bytes_written() + LINE > Order::PTE.bytes() {
+                break;
+            }
+            writeln!(out, "{} {}", bytes(extent.first), bytes(extent.pages))?;
+        }
+        Ok(())
+    }
+}
+
+impl Store<AttributeData> for Extents {
+    fn store(device: &AttributeData, text: &[u8]) -> Result {
+        let (offset, len) = params::extent(text).ok_or_else(|| {
+            refused(
+                device,
+                "extents",
+                text,
+                "not an offset and a length",
+                EINVAL,
+            )
+        })?;
+        device
+            .region()
+            .append(device, offset, len)
+            .inspect_err(|&error| {
+                let reason = match error {
+                    EINVAL => "empty, beyond the region, or not a multiple of align",
+                    EBUSY => "not all of it is free",
+                    ENXIO => "the device is gone",
+                    ENOMEM => "no memory",
+                    _ => return,
+                };
+                refused(device, "extents", text, reason, error);
+            })
+    }
+}
+
+static EXTENTS: Attribute<AttributeData> =
+    Attribute::new::<Extents>(c"extents", 0o644).writable::<Extents>();
+
+attribute!(SIZE, c"size", 0o644, "{}", Size, |dev| live(dev, |live| {
+    live.layout.read().size()
+})?);
+attribute!(ALIGN, c"align", 0o644, "{}", Align, |dev| dev
+    .align()
+    .bytes());
+attribute!(AVAILABLE, c"available_size", |dev| dev.region().available());
+// A physical address: for root only. That of a device that is nowhere is all ones, as in
+// `dev_dax_resource()`.
+attribute!(RESOURCE, c"resource", 0o400, "{:#x}", |dev| live(
+    dev,
+    |live| live.layout.read().start().unwrap_or(u64::MAX)
+)?);
+attribute!(NUMA_NODE, c"numa_node", |dev| dev.geometry().numa_node);
+
+/// As libnvdimm lists them: the first block of a run and their number, in blocks of 512 bytes.
+struct BadBlocks;
+
+impl Show<AttributeData> for BadBlocks {
+    fn show(device: &AttributeData, out: &mut Formatter<'_>) -> fmt::Result {
+        let live = device.live().ok_or(fmt::Error)?;
+        let layout = live.layout.read();
+        let mut from = 0;
+        while let Some(bad) = poison::first_bad(&live, &layout, from) {
+            let count = (bad.end - bad.start) / badblocks::BLOCK;
+            // As many as a page holds.
+            if out.bytes_written() + LINE > Order::PTE.bytes() {
+                break;
+            }
+            writeln!(out, "{} {count}", bad.start / badblocks::BLOCK)?;
+            from = bad.end;
+        }
+        Ok(())
+    }
+}
+
+static BADBLOCKS: Attribute<AttributeData> = Attribute::new::<BadBlocks>(c"badblocks", 0o444);
+
+static DEVICE_ATTRS: Attributes<AttributeData, 8> = Attributes::new([
+    Some(&SIZE),
+    Some(&EXTENTS),
+    Some(&ALIGN),
+    Some(&AVAILABLE),
+    Some(&RESOURCE),
+    Some(&NUMA_NODE),
+    Some(&BADBLOCKS),
+    None,
+]);
+
+attribute!(PTE_MAPPED, c"pte_mapped", |dev| dev.faults.pte.mapped.get());
+attribute!(PTE_SIGBUS, c"pte_sigbus", |dev| dev.faults.pte.sigbus.get());
+attribute!(PMD_MAPPED, c"pmd_mapped", |dev| dev.faults.pmd.mapped.get());
+attribute!(PMD_FALLBACK, c"pmd_fallback", |dev| dev
+    .faults
+    .pmd
+    .fallback
+    .get());
+attribute!(PMD_SIGBUS, c"pmd_sigbus", |dev| dev.faults.pmd.sigbus.get());
+attribute!(PUD_MAPPED, c"pud_mapped", |dev| dev.faults.pud.mapped.get());
+attribute!(PUD_FALLBACK, c"pud_fallback", |dev| dev
+    .faults
+    .pud
+    .fallback
+    .get());
+attribute!(PUD_SIGBUS, c"pud_sigbus", |dev| dev.faults.pud.sigbus.get());
+attribute!(RACED, c"raced", |dev| dev.faults.raced.get());
+attribute!(OOM, c"oom", |dev| dev.faults.oom.get());
+attribute!(HWPOISON, c"hwpoison", |dev| dev.faults.hwpoison.get());
+
+static FAULT_ATTRS: Attributes<AttributeData, 12> = Attributes::new([
+    Some(&PTE_MAPPED),
+    Some(&PTE_SIGBUS),
+    Some(&PMD_MAPPED),
+    Some(&PMD_FALLBACK),
+    Some(&PMD_SIGBUS),
+    Some(&PUD_MAPPED),
+    Some(&PUD_FALLBACK),
+    Some(&PUD_SIGBUS),
+    Some(&RACED),
+    Some(&OOM),
+    Some(&HWPOISON),
+    None,
+]);
+
+attribute!(CREATED, c"created", |dev| event(dev, |events| &events
+    .created)?);
+attribute!(WAITS, c"waits", |dev| event(dev, |events| &events.waits)?);
+attribute!(WAKES, c"wakes", |dev| event(dev, |events| &events.wakes)?);
+attribute!(WRITEBACKS, c"writebacks", |dev| event(dev, |events| {
+    &events.writebacks
+})?);
+
+static ENTRY_ATTRS: Attributes<AttributeData, 5> = Attributes::new([
+    Some(&CREATED),
+    Some(&WAITS),
+    Some(&WAKES),
+    Some(&WRITEBACKS),
+    None,
+]);
+
+static DEVICE: Group<AttributeData> = Group::new(None, &DEVICE_ATTRS);
+static FAULTS: Group<AttributeData> = Group::new(Some(c"faults"), &FAULT_ATTRS);
+static ENTRIES: Group<AttributeData> = Group::new(Some(c"entries"), &ENTRY_ATTRS);
+
+/// All attributes of a device.
+pub(crate) static GROUPS: Groups<AttributeData, 4> =
+    Groups::new([Some(&DEVICE), Some(&FAULTS), Some(&ENTRIES), None]);
+
+/// Why [`Region::create`] has failed, when the number was wanted.
+pub(crate) struct NotMade {
+    pub(crate) error: Error,
+    pub(crate) number: Option<usize>,
+}
+
+impl fmt::Display for NotMade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.error, self.number) {
+            (EEXIST, _) => write!(f, "there is a device of that name"),
+            (ENOSPC, Some(_)) => {
+                write!(
+                    f,
+                    "there is no such number, the largest is {}",
+                    cdev::MINORS - 1
+                )
+            }
+            (ENOSPC, None) => write!(f, "all {} numbers are taken", cdev::MINORS),
+            (ENFILE, _) => write!(f, "too many files are open in the system"),
+            (ENOMEM, _) => write!(f, "no memory"),
+            (ENXIO, _) => write!(f, "the namespace is being unbound"),
+            (error, _) => write!(f, "{error:?}"),
+        }
+    }
+}
+
+struct Create;
+
+impl Store<Bound> for Create {
+    fn store(bound: &Bound, text: &[u8]) -> Result {
+        let number = match text {
+            b"1" => None,
+            name => Some(params::minor(name).ok_or_else(|| {
+                let reason = "only 1 or the name of a device may be written";
+                refused(bound, "create", text, reason, EINVAL)
+            })?),
+        };
+        let created = bound.region.create(0, number).inspect_err(|&error| {
+            refused(bound, "create", text, NotMade { error, number }, error);
+        });
+        created.map(|_| ())
+    }
+}
+
+struct Delete;
+
+impl Store<Bound> for Delete {
+    fn store(bound: &Bound, text: &[u8]) -> Result {
+        let minor = params::minor(text).ok_or(ENXIO);
+        minor
+            .and_then(|minor| bound.region.delete(minor))
+            .inspect_err(|&error| {
+                let reason = match error {
+                    ENXIO => "no device of this region",
+                    EBUSY => "the device is in use",
+                    ENOMEM => "no memory",
+                    _ => return,
+                };
+                refused(bound, "delete", text, reason, error);
+            })
+    }
+}
+
+/// The name of the device that was made last; nothing when there is none.
+struct Youngest;
+
+impl Show<Bound> for Youngest {
+    fn show(bound: &Bound, out: &mut Formatter<'_>) -> fmt::Result {
+        match bound.region.youngest() {
+            Some(minor) => writeln!(out, "rdax{minor}"),
+            None => writeln!(out),
+        }
+    }
+}
+
+attribute!(REGION_SIZE: Bound, c"size", 0o444, "{}", [], |bound| bound.region
+    .geometry
+    .span
+    .size());
+attribute!(REGION_ALIGN: Bound, c"align", 0o444, "{}", [], |bound| bound.region
+    .geometry
+    .align
+    .bytes());
+attribute!(REGION_AVAILABLE: Bound, c"available_size", 0o444, "{}", [], |bound| bound.region
+    .available());
+static CREATE: Attribute<Bound> = Attribute::new::<Youngest>(c"create", 0o644).writable::<Create>();
+static DELETE: Attribute<Bound> = Attribute::write_only::<Delete>(c"delete", 0o200);
+
+static REGION_ATTRS: Attributes<Bound, 6> = Attributes::new([
+    Some(&REGION_SIZE),
+    Some(&REGION_ALIGN),
+    Some(&REGION_AVAILABLE),
+    Some(&CREATE),
+    Some(&DELETE),
+    None,
+]);
+
+static REGION: Group<Bound> = Group::new(Some(c"rdax_region"), &REGION_ATTRS);
+
+/// The attributes of a namespace that is bound.
+pub(crate) static REGION_GROUPS: Groups<Bound, 2> = Groups::new([Some(&REGION), None]);

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A view of the index in debugfs: for those who want to see the locks at work.
+
+use crate::dax::{
+    entries::entry::{
+        Entry,
+        Kind, //
+    },
+    region::AttributeData, //
+};
+use crate::kernel_ext::fs::debugfs::{
+    File,
+    SeqShow, //
+};
+use kernel::fmt;
+
+/// The files of each device, below the module's directory.
+pub(crate) static FILES: [File<AttributeData>; 3] = [
+    File::new::<Entries>(c"entries"),
+    File::new::<Events>(c"events"),
+    File::new::<Extents>(c"extents"),
+];
+
+/// A line for each run of entries that are alike and follow each other: the page offset of the first,
+/// their number, and what they are.
+struct Entries;
+
+impl SeqShow<AttributeData> for Entries {
+    fn show(device: &AttributeData, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(live) = device.live() else {
+            return Ok(());
+        };
+        let mut from = 0;
+        while let Some((start, entry, dirty)) = live.entries.peek(from) {
+            let mut count = 1usize;
+            let mut behind = entry.behind(start);
+            while let Some(next) = behind {
+                match live.entries.peek(next) {
+                    Some((begin, other, mark))
+                        if begin == next && mark == dirty && alike(entry, other) =>
+                    {
+                        count += 1;
+                        behind = other.behind(begin);
+                    }
+                    _ => break,
+                }
+            }
+            writeln!(
+                f,
+                "{start:#x} {count} order {} {}{}{}",
+                entry.order().get(),
+                match entry.kind() {
+                    Kind::Empty => "empty",
+                    Kind::Zero => "zero",
+                    Kind::Mapped { .. } => "mapped",
+                },
+                if entry.is_locked() { " locked" } else { "" },
+                if dirty { " dirty" } else { "" },
+            )?;
+            match behind {
+                Some(behind) => from = behind,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether two entries differ in place only.
+fn alike(left: Entry, right: Entry) -> bool {
+    left.order() == right.order()
+        && left.is_locked() == right.is_locked()
+        && core::mem::discriminant(&left.kind()) == core::mem::discriminant(&right.kind())
+}
+
+/// A line for each extent: where it stands in the device, where it begins in its region, and its length,
+/// all in pages.
+struct Extents;
+
+impl SeqShow<AttributeData> for Extents {
+    fn show(device: &AttributeData, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(live) = device.live() else {
+            return Ok(());
+        };
+        for extent in live.layout.read().as_slice() {
+            writeln!(
+                f,
+                "{:#x} {:#x} {:#x}",
+                extent.pgoff, extent.first, extent.pages
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// A line for each counter of the index.
+struct Events;
+
+impl SeqShow<AttributeData> for Events {
+    fn show(device: &AttributeData, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(live) = device.live() else {
+            return Ok(());
+        };
+        let events = &live.entries.events;
+        for (name, counter) in [
+            ("grabs", &events.grabs),
+            ("created", &events.created),
+            ("waits", &events.waits),
+            ("wakes", &events.wakes),
+            ("conflicts", &events.conflicts),
+            ("splits", &events.splits),
+            ("upgrades", &events.upgrades),
+            ("deletes", &events.deletes),
+            ("writebacks", &events.writebacks),
+        ] {
+            writeln!(f, "{name} {}", counter.get())?;
+        }
+        Ok(())
+    }
+}

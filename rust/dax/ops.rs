@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What is done with a device.
+
+pub(crate) mod fault;
+pub(crate) mod io;
+pub(crate) mod poison;
+pub(crate) mod prefault;
+pub(crate) mod punch;
+pub(crate) mod sync;
+pub(crate) mod unmap;

@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reading and writing the node as a file.
+//!
+//! The user's buffer may be a mapping of this very device, or one whose faults are served by a program
+//! that takes its time. So nothing is held while it faults in: neither a lock nor the device.
+//!
+//! A copy goes directly between the media and the user's memory, with two exceptions, which go through a
+//! buffer of the kernel. Bad blocks are cleared only when all the bytes that overwrite them are at hand. And
+//! where a direct copy makes no progress although its memory was faulted in, a copy that may fault, with
+//! nothing held, tells whether it ever will.
+
+use crate::dax::{
+    device::{
+        Device,
+        Live, //
+    },
+    ops::{
+        sync,
+        unmap::unmap_entry, //
+    },
+    order::{
+        Order,
+        PAGE_SHIFT,
+        PAGE_SIZE, //
+    }, //
+};
+use crate::kernel_ext::{
+    fs::{
+        iov,
+        kiocb::Kiocb, //
+    },
+    nvdimm::badblocks::BLOCK,
+    sync::srcu::SrcuGuard,
+    task, //
+};
+use core::mem::MaybeUninit;
+use kernel::{
+    iov::{
+        IovIterDest,
+        IovIterSource, //
+    },
+    prelude::*, //
+};
+
+/// The most bytes of one step, between which a signal is seen and the device may go.
+const STEP: usize = Order::PMD.bytes();
+
+/// The most bytes that go through a buffer at once. A multiple of the size of a bad block.
+const BUFFER: usize = Order::PTE.bytes();
+
+/// A copy between the media and the user's memory.
+trait Transfer {
+    /// The way to the media. Errors: `ENXIO` when the device is gone, `EROFS` when it may not be written.
+    fn live<'d>(&self, device: &'d Device) -> Result<SrcuGuard<'d, Live>>;
+
+    /// How many bytes are left to copy.
+    fn left(&self) -> usize;
+
+    /// Whether the next bytes, at `at` bytes of the media, must go through a buffer.
+    fn needs_buffer(&self, _live: &Live, _at: u64) -> bool {
+        false
+    }
+
+    /// Copies up to `len` bytes, not 0, at `at` bytes of the media; returns how many. None, when the
+    /// user's memory is absent.
+    fn copy(&mut self, live: &Live, at: u64, len: usize) -> Result<usize>;
+
+    /// Up to `len` bytes at `offset` bytes of the device were copied.
+    fn done(&mut self, _device: &Device, _live: &Live, _offset: u64, _len: usize) {}
+
+    /// Makes the next `len` bytes of the user's memory present, or the first of them; returns how many.
+    /// Faults.
+    fn fault_in(&mut self, len: usize) -> Result<usize>;
+
+    /// Copies up to `len` bytes, not 0, at `offset` bytes of the device through a buffer; returns how many.
+    /// None at the end of the device. Faults, while it does not hold the device.
+    fn copy_by_buffer(&mut self, device: &Device, offset: u64, len: usize) -> Result<usize>;
+}
+
+struct Read<'a, 'data>(&'a mut IovIterDest<'data>);
+
+impl Transfer for Read<'_, '_> {
+    fn live<'d>(&self, device: &'d Device) -> Result<SrcuGuard<'d, Live>> {
+        device.live().ok_or(ENXIO)
+    }
+
+    fn left(&self) -> usize {
+        self.0.len()
+    }
+
+    fn copy(&mut self, live: &Live, at: u64, len: usize) -> Result<usize> {
+        let len = live.media().prepare_read(at, len)?;
+        let copied = live.media().copy_to_iter(at, len, self.0)?;
+        if copied == 0 {
+            // The user's memory is absent, or the media is bad and nobody knew.
+            live.media().probe(at)?;
+        }
+        Ok(copied)
+    }
+
+    fn fault_in(&mut self, len: usize) -> Result<usize> {
+        iov::fault_in_writeable(self.0, len)
+    }
+
+    fn copy_by_buffer(&mut self, device: &Device, offset: u64, len: usize) -> Result<usize> {
+        // Not past the end of a block, so that one that can't be read costs no other.
+        let len = len.min((BLOCK - offset % BLOCK) as usize);
+        let mut buf = KVec::with_capacity(len, GFP_KERNEL)?;
+        let to = buf.spare_capacity_mut().get_mut(..len).ok_or(EINVAL)?;
+        let bytes = read_to_kernel(device, offset, to)?;
+        match self.0.copy_to_iter(bytes) {
+            0 if !bytes.is_empty() => Err(EFAULT),
+            copied => Ok(copied),
+        }
+    }
+}
+
+struct Write<'a, 'data>(&'a mut IovIterSource<'data>);
+
+impl Transfer for Write<'_, '_> {
+    fn live<'d>(&self, device: &'d Device) -> Result<SrcuGuard<'d, Live>> {
+        device.live_to_write()
+    }
+
+    fn left(&self) -> usize {
+        self.0.len()
+    }
+
+    fn needs_buffer(&self, live: &Live, at: u64) -> bool {
+        live.media().good(at, 1) == 0
+    }
+
+    fn copy(&mut self, live: &Live, at: u64, len: usize) -> Result<usize> {
+        let good = live.media().good(at, len);
+        live.media().copy_from_iter(at, good, self.0)
+    }
+
+    fn done(&mut self, device: &Device, live: &Live, offset: u64, len: usize) {
+        // All that was tried: how much was copied in front of a fault is not said to the byte.
+        fill_holes(device, live, offset, len);
+    }
+
+    fn fault_in(&mut self, len: usize) -> Result<usize> {
+        iov::fault_in_readable(self.0, len)
+    }
+
+    fn copy_by_buffer(&mut self, device: &Device, offset: u64, len: usize) -> Result<usize> {
+        let mut buf = KVec::from_elem(0, len.min(BUFFER), GFP_KERNEL)?;
+        let wanted = buf.len();
+        let taken = iov::take(self.0, &mut buf);
+        buf.truncate(taken.len());
+        let absent = taken.len() < wanted;
+        let written = match write_from_kernel(device, offset, &buf) {
+            // The user's memory ends in a block that would have been overwritten as a whole.
+            _ if buf.is_empty() => Err(EFAULT),
+            Err(EIO) if absent => Err(EFAULT),
+            written => written,
+        }?;
+        taken.keep(written);
+        Ok(written)
+    }
+}
+
+/// Reads at the position of `kiocb`, and moves it.
+///
+/// Process context; sleeps, faults. Returns how many bytes: fewer than asked for at the end of the
+/// device, a bad block, a signal, and where the user's memory can't be written.
+///
+/// Errors, when it is none: `ENXIO` when the device is gone, `EIO` at a bad block, `EFAULT`, `EAGAIN`
+/// when it must not wait and the user's memory is absent, `EINTR` when the task is being killed.
+pub(crate) fn read(
+    device: &Device,
+    kiocb: &mut Kiocb<'_>,
+    to: &mut IovIterDest<'_>,
+) -> Result<usize> {
+    transfer(device, kiocb, Read(to))
+}
+
+/// Writes at the position of `kiocb`, and moves it.
+///
+/// As [`read`]. Errors besides: `ENOSPC` at the end of the device, where `O_APPEND` always is; `EROFS` when
+/// the region is read-only.
+pub(crate) fn write(
+    device: &Device,
+    kiocb: &mut Kiocb<'_>,
+    from: &mut IovIterSource<'_>,
+) -> Result<usize> {
+    drop(device.live_to_write()?);
+    let size = device.size()?;
+    if !from.is_empty() && (kiocb.is_append() || kiocb.pos() >= size) {
+        return Err(ENOSPC);
+    }
+    let done = transfer(device, kiocb, Write(from))?;
+    if done == 0 && !from.is_empty() {
+        // It has shrunk since.
+        return Err(ENOSPC);
+    }
+    if done != 0 && kiocb.is_dsync() {
+        sync::flush(device, &*device.live().ok_or(ENXIO)?)?;
+    }
+    Ok(done)
+}
+
+fn transfer(device: &Device, kiocb: &mut Kiocb<'_>, mut copy: impl Transfer) -> Result<usize> {
+    let mut done = 0;
+    loop {
+        match step(device, kiocb, &mut copy, done != 0) {
+            Ok(0) => return Ok(done),
+            Ok(copied) => done += copied,
+            // The next call will say why.
+            Err(_) if done != 0 => return Ok(done),
+            Err(error) => return Err(error),
+        }
+        if task::signal_pending() {
+            return Ok(done);
+        }
+    }
+}
+
+/// Copies some bytes, and returns how many; none at the end of the device, or when none are left.
+///
+/// A call that must not wait (`IOCB_NOWAIT`) does not fault in its first bytes: io_uring then repeats it
+/// where it may wait. Once some were copied (`progress`) it faults in the rest, as `filemap_read()` does.
+/// Otherwise NUMA balancing, which makes present pages fault, would have io_uring return short counts.
+fn step(
+    device: &Device,
+    kiocb: &mut Kiocb<'_>,
+    copy: &mut impl Transfer,
+    progress: bool,
+) -> Result<usize> {
+    let mut most = STEP;
+    let mut faulted_in = false;
+    loop {
+        let live = copy.live(device)?;
+        let offset = kiocb.pos();
+        // Not held over the copy: whoever moves the end waits for the guard before others get the pages.
+        let located = live.layout.read().locate(offset, most.min(copy.left()));
+        let Some((at, len)) = located.filter(|&(_, len)| len != 0) else {
+            return Ok(0);
+        };
+        let buffered = copy.needs_buffer(&live, at);
+        let mut copied = 0;
+        if !buffered {
+            copied = copy.copy(&live, at, len)?;
+            copy.done(device, &live, offset, len);
+        }
+        drop(live);
+        if copied == 0 {
+            if kiocb.is_nowait() && (buffered || !progress) {
+                return Err(EAGAIN);
+            }
+            if task::fatal_signal_pending() {
+                return Err(EINTR);
+            }
+            if !buffered && !faulted_in {
+                // No more than that: a copy that meets an absent byte may copy none of those before it.
+                most = copy.fault_in(len)?;
+                faulted_in = true;
+                continue;
+            }
+            // Whether the memory is gone again, or can't be accessed although it is present (a shadow
+            // stack), a copy that may fault makes progress or fails.
+            copied = copy.copy_by_buffer(device, offset, len)?;
+        }
+        kiocb.advance(copied);
+        return Ok(copied);
+    }
+}
+
+/// Lets go of the holes that reach into `len` bytes at `offset` bytes, which were written: whoever maps
+/// one is to see the media.
+///
+/// After the writing: a punch makes a hole after it has zeroed the media, both with the layout held. It
+/// did both before this looks, or zeroes what was written.
+fn fill_holes(device: &Device, live: &Live, offset: u64, len: usize) {
+    let mut from = (offset >> PAGE_SHIFT) as usize;
+    let end = ((offset + len as u64).div_ceil(PAGE_SIZE)) as usize;
+    let _layout = live.layout.read();
+    while let Some(entry) = live.entries.lock_next_hole(from, end) {
+        from = entry.start() + entry.order().pages();
+        if entry.is_hole() {
+            unmap_entry(device.inode(), &entry);
+            entry.delete();
+        }
+    }
+}
+
+/// Reads at `offset` bytes into `to`, and returns the part of it that was read: none at the end of the
+/// device.
+///
+/// Process context; sleeps. Errors: `ENXIO` when the device is gone, `EIO` at a bad block.
+fn read_to_kernel<'a>(
+    device: &Device,
+    offset: u64,
+    to: &'a mut [MaybeUninit<u8>],
+) -> Result<&'a mut [u8]> {
+    let live = device.live().ok_or(ENXIO)?;
+    let located = live.layout.read().locate(offset, to.len());
+    let Some((at, len)) = located else {
+        return Ok(&mut []);
+    };
+    let len = live.media().prepare_read(at, len)?;
+    live.media().read(at, to.get_mut(..len).ok_or(EINVAL)?)
+}
+
+/// Writes the first bytes of `from` at `offset` bytes, and returns how many: none at the end of the
+/// device.
+///
+/// Process context; sleeps. Errors: `ENXIO` when the device is gone, `EROFS` when its region is read-only,
+/// `EIO` at a bad block that can't be cleared, or of which `from` has only a part. Nothing is written then.
+fn write_from_kernel(device: &Device, offset: u64, from: &[u8]) -> Result<usize> {
+    let live = device.live_to_write()?;
+    let located = live.layout.read().locate(offset, from.len());
+    let Some((at, len)) = located else {
+        return Ok(0);
+    };
+    let written = live.media().write(at, from.get(..len).ok_or(EINVAL)?)?;
+    fill_holes(device, &live, offset, written);
+    Ok(written)
+}
+
+/// Reads at `offset` bytes for a debugger; returns how many bytes.
+///
+/// Process context; sleeps. Errors: `ENXIO` when the device is gone, `EFBIG` beyond its end, `EIO` at a
+/// bad block.
+pub(crate) fn peek(device: &Device, offset: u64, to: &mut [MaybeUninit<u8>]) -> Result<usize> {
+    match read_to_kernel(device, offset, to)?.len() {
+        0 => Err(EFBIG),
+        read => Ok(read),
+    }
+}
+
+/// Writes at `offset` bytes for a debugger, as [`peek`] reads.
+pub(crate) fn poke(device: &Device, offset: u64, from: &[u8]) -> Result<usize> {
+    match write_from_kernel(device, offset, from)? {
+        0 => Err(EFBIG),
+        written => Ok(written),
+    }
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory errors.
+//!
+//! What is known to be bad is in the namespace's list of bad blocks, which libnvdimm fills when the
+//! namespace is bound, and when it learns of more. An error that is found by an access reaches us
+//! through `memory_failure()` besides, also on a bus that knows no bad blocks.
+
+use crate::dax::{
+    device::{
+        log,
+        Device,
+        Live, //
+    },
+    layout::extents::Extents,
+    ops::unmap::unmap,
+    order::PAGE_SIZE, //
+};
+use crate::kernel_ext::mm::memory_failure::MemoryFailureOperations;
+use core::ops::Range;
+use kernel::{
+    impl_has_work,
+    prelude::*,
+    sync::{
+        Arc,
+        ArcBorrow, //
+    },
+    workqueue::{
+        self,
+        Work,
+        WorkItem, //
+    },
+};
+
+impl_has_work! {
+    impl HasWork<Self> for Device { self.unmap_poison }
+}
+
+impl WorkItem for Device {
+    type Pointer = Arc<Self>;
+
+    fn run(this: Arc<Self>) {
+        unmap_poison(&this);
+    }
+}
+
+impl MemoryFailureOperations for Device {
+    fn broken(this: ArcBorrow<'_, Self>, pfn: usize) -> Result<usize> {
+        let live = this.live().ok_or(ENOENT)?;
+        let offset = this.geometry().span.offset_of(pfn).ok_or(ENOENT)?;
+        // From now on no fault maps it; what is mapped goes in the work.
+        if !live.media().bad().note(offset..offset + PAGE_SIZE) {
+            log!(
+                dev_warn,
+                pr_warn,
+                this,
+                "{}: no room for another bad block: byte {offset:#x} of the region will be used\n",
+                &*this
+            );
+        }
+        // When it is queued already it will see this one, too.
+        let _ = workqueue::system_long().enqueue::<Arc<Self>, 0>(this.into());
+        this.frames.lock().pgoff(pfn).ok_or(ENOENT)
+    }
+
+    fn work(&self) -> &Work<Self> {
+        &self.unmap_poison
+    }
+}
+
+/// The first run of bad bytes that reaches into the bytes `from..size` of the device, and lies in one
+/// extent.
+pub(crate) fn first_bad(live: &Live, layout: &Extents, from: u64) -> Option<Range<u64>> {
+    layout.as_slice().iter().find_map(|extent| {
+        let mut bytes = layout.bytes_behind(extent, from)?;
+        let bad = live.media().bad().first_in(bytes.clone())?;
+        bytes.start = bad.start;
+        bytes.end = bad.end;
+        Some(layout.device_bytes(extent, bytes))
+    })
+}
+
+/// Tears down the mappings of what is bad. Process context; sleeps.
+///
+/// With the layout held alone: a fault that did not see a bad block, which it looks for with the layout
+/// held shared, has mapped it by now.
+pub(crate) fn unmap_poison(device: &Device) {
+    let Some(live) = device.live() else {
+        return;
+    };
+    let layout = live.layout.write();
+    let mut from = 0;
+    while let Some(bad) = first_bad(&live, &layout, from) {
+        unmap(
+            &live,
+            device.inode(),
+            (bad.start / PAGE_SIZE) as usize,
+            bad.end.div_ceil(PAGE_SIZE) as usize,
+        );
+        from = bad.end;
+    }
+}

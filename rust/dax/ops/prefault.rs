@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! EntryTable ahead of the first touch.
+
+use crate::dax::{
+    device::Device,
+    order::Order, //
+};
+use crate::kernel_ext::{
+    mm::populate::populate,
+    uapi::RdaxPrefault, //
+};
+use kernel::prelude::*;
+
+/// Maps a part of the caller's memory (`RDAX_IOC_PREFAULT`).
+///
+/// Process context; sleeps, faults. Errors: those in `rust/uapi/rdax.h`.
+pub(crate) fn prefault(device: &Device, arg: usize) -> Result {
+    let call = RdaxPrefault::read(arg)?;
+    let (address, len) = (
+        usize::try_from(call.address())?,
+        usize::try_from(call.length())?,
+    );
+    if len == 0 || (address | len) % Order::PTE.bytes() != 0 || address.checked_add(len).is_none() {
+        return Err(EINVAL);
+    }
+    // Only to say so: the faults look for themselves.
+    match call.is_write() {
+        true => drop(device.live_to_write()?),
+        false => drop(device.live().ok_or(ENXIO)?),
+    }
+    let (done, result) = populate(device.inode(), address, len, call.is_write());
+    RdaxPrefault::write_done(arg, done as u64)?;
+    result
+}

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Holes and zeroes, and the end of a device.
+//!
+//! A hole is not kept anywhere on the media: punching really zeroes it, and the index only remembers
+//! that it is so. A crash can lose nothing but that.
+
+use crate::dax::{
+    device::{
+        Device,
+        Live, //
+    },
+    layout::extents::Extents,
+    ops::{
+        sync,
+        unmap::{
+            unmap,
+            unmap_entry, //
+        }, //
+    },
+    order::{
+        Order,
+        PAGE_SHIFT,
+        PAGE_SIZE, //
+    }, //
+};
+use crate::kernel_ext::{
+    fs::anon_inode::AnonInode,
+    task,
+    uapi::RdaxRange,
+    xarray::Spare, //
+};
+use kernel::prelude::*;
+
+/// The bytes of one step, between which the call can be interrupted and faults are let in.
+const STEP: u64 = Order::PMD.bytes() as u64;
+
+/// The most bytes that one step of [`cut`] writes back, with the layout held alone: some 10 ms.
+const CUT_STEP: usize = 16 * Order::PMD.bytes();
+
+/// Makes holes of the whole pages of `range`, and zeroes of the rest (`RDAX_IOC_PUNCH`).
+///
+/// Process context; sleeps. Errors: those in `rust/uapi/rdax.h`.
+pub(crate) fn punch(device: &Device, range: &RdaxRange) -> Result {
+    let before = |offset, len| {
+        let (first, last) = whole_pages(offset, len);
+        match first < last {
+            true => sync::sync_larger(device, first, Order::PMD),
+            false => Ok(()),
+        }
+    };
+    steps(device, range, before, |live, layout, offset, len| {
+        let (first, last) = whole_pages(offset, len);
+        let mut zeroed = Ok(());
+        if first < last {
+            zeroed = delete(live, layout, device.inode(), first, last);
+        }
+        zeroed = zeroed.and_then(|()| zero_media(live, layout, offset, len));
+        if zeroed.is_err() && first < last {
+            // At a bad block, which may have turned bad at any time. The entries behind it are gone, and
+            // with them the knowledge that they were dirty.
+            each_part(layout, first, last - first, |at, part| {
+                live.media().write_back(at, part)
+            })?;
+        }
+        zeroed?;
+        if first < last {
+            // Zeroed: readers may take any zeroes from now on.
+            live.entries.fill_zero(
+                (first >> PAGE_SHIFT) as usize,
+                ((last - first) >> PAGE_SHIFT) as usize,
+                &mut Spare::new(),
+            );
+        }
+        Ok(())
+    })
+}
+
+/// The first and the last byte of the whole pages in `len` bytes at `offset` bytes; the last is not one of
+/// them. There are none unless the first is less than the last.
+fn whole_pages(offset: u64, len: u64) -> (u64, u64) {
+    let first = offset.next_multiple_of(PAGE_SIZE);
+    let last = (offset + len) / PAGE_SIZE * PAGE_SIZE;
+    (first, last)
+}
+
+/// Zeroes `range` (`RDAX_IOC_ZERO`).
+///
+/// Process context; sleeps. Errors: those in `rust/uapi/rdax.h`.
+pub(crate) fn zero(device: &Device, range: &RdaxRange) -> Result {
+    steps(device, range, |_, _| Ok(()), zero_media)
+}
+
+fn zero_media(live: &Live, layout: &Extents, offset: u64, len: u64) -> Result {
+    each_part(layout, offset, len, |at, part| live.media().zero(at, part))
+}
+
+/// Calls `f` for each part of `len` bytes at `offset` bytes that lies in one extent, with its place in the
+/// region and its length in bytes.
+fn each_part(layout: &Extents, offset: u64, len: u64, f: impl Fn(u64, usize) -> Result) -> Result {
+    let mut done = 0;
+    while done < len {
+        let left = (len - done) as usize;
+        let (at, part) = layout.locate(offset + done, left).ok_or(EFBIG)?;
+        f(at, part)?;
+        done += part as u64;
+    }
+    Ok(())
+}
+
+/// Ends the device behind its first `pages` pages: what is mapped behind is torn down, what was written
+/// there is written back, and its entries are deleted.
+///
+/// Process context; sleeps. Errors: `ENXIO` when the device is gone, `EFBIG`; it ends there all the same.
+pub(crate) fn cut(device: &Device, pages: usize) -> Result {
+    let end = {
+        let live = device.live().ok_or(ENXIO)?;
+        let mut layout = live.layout.write();
+        let end = layout.pages();
+        layout.truncate(pages);
+        end
+    };
+    // From now on no fault maps anything there. What was mapped only to be read has no entry.
+    let mut from = pages;
+    while from < end {
+        let live = device.live().ok_or(ENXIO)?;
+        let next = (Order::PUD.align_down(from) + Order::PUD.pages()).min(end);
+        unmap(&live, device.inode(), from, next);
+        from = next;
+    }
+    let mut result = Ok(());
+    // The entry of which the steps before have written back so many bytes. In between, a sync may have
+    // taken it.
+    let mut begun = (pages, 0);
+    loop {
+        let live = device.live().ok_or(ENXIO)?;
+        let layout = live.layout.write();
+        let mut left = CUT_STEP;
+        // Some at a time, and so many bytes: neither an unbind nor a fault waits for the whole.
+        for _ in 0..Order::PMD.pages() {
+            let Some(entry) = live.entries.lock_next(pages, usize::MAX) else {
+                return result;
+            };
+            // As a whole, also one that begins before: see `unmap()`.
+            unmap_entry(device.inode(), &entry);
+            if entry.is_dirty() {
+                let done = if begun.0 == entry.start() { begun.1 } else { 0 };
+                let mut part = entry.order().bytes().saturating_sub(done);
+                // What begins before the end may be written to again when it is unlocked. There is at most
+                // one such entry.
+                if entry.start() >= pages {
+                    part = part.min(left);
+                }
+                result = result.and(sync::write_back_part(&live, &layout, &entry, done, part));
+                begun = (entry.start(), done + part);
+                left = left.saturating_sub(part);
+                if begun.1 < entry.order().bytes() {
+                    break;
+                }
+            }
+            entry.delete();
+            if left == 0 {
+                break;
+            }
+        }
+    }
+}
+
+/// Calls `step` for each part of `range` that lies in one aligned [`STEP`], without faults; and `before`
+/// of the same part, when faults may still come.
+///
+/// The device is held for one step at a time: neither an unbind nor a fault waits for the whole.
+fn steps(
+    device: &Device,
+    range: &RdaxRange,
+    before: impl Fn(u64, u64) -> Result,
+    step: impl Fn(&Live, &Extents, u64, u64) -> Result,
+) -> Result {
+    let size = device.size()?;
+    let mut offset = range.offset();
+    let end = offset.checked_add(range.length()).ok_or(EINVAL)?;
+    if offset == end {
+        return Err(EINVAL);
+    }
+    if end > size {
+        return Err(EFBIG);
+    }
+    let mut done = Ok(());
+    while offset < end && done.is_ok() {
+        let next = (offset / STEP + 1) * STEP;
+        let len = next.min(end) - offset;
+        done = before(offset, len)
+            .and_then(|()| one_step(device, |live, layout| step(live, layout, offset, len)));
+        offset += len;
+    }
+    // What was done is durable, also when not all was.
+    let live = device.live().ok_or(ENXIO)?;
+    done.and(sync::flush(device, &live))
+}
+
+fn one_step(device: &Device, step: impl FnOnce(&Live, &Extents) -> Result) -> Result {
+    if task::fatal_signal_pending() {
+        return Err(EINTR);
+    }
+    let live = device.live_to_write()?;
+    // Exclusive, above the entry locks: the truncate of thread 001 "higher up the stack".
+    let layout = live.layout.write_killable()?;
+    step(&live, &layout)
+}
+
+/// Deletes all entries that reach into the bytes `first..last`, and tears down their mappings. What was
+/// written to the rest of an entry that reaches out of them is written back; the caller zeroes what lies in
+/// them, or writes it back.
+fn delete(live: &Live, layout: &Extents, inode: &AnonInode, first: u64, last: u64) -> Result {
+    let (mut pgoff, behind) = (
+        (first >> PAGE_SHIFT) as usize,
+        (last >> PAGE_SHIFT) as usize,
+    );
+    unmap(live, inode, pgoff, behind);
+    while let Some((start, found, _)) = live.entries.peek(pgoff) {
+        if start >= behind {
+            break;
+        }
+        let next = found.behind(start);
+        let inside = start >= pgoff && next.is_some_and(|next| next <= behind);
+        live.entries.delete(start, |entry| {
+            if inside {
+                return Ok(());
+            }
+            // The rest of a larger entry will be mapped anew, by entries that do not know that it
+            // was written.
+            sync::write_back_dirty(live, layout, entry)
+        })?;
+        match next {
+            Some(next) => pgoff = next,
+            None => break,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The files of `rust/dax` that need no kernel, in the same tree.
+
+#[path = "../../dax/counter.rs"]
+pub(crate) mod counter;
+#[path = "../../dax/order.rs"]
+pub(crate) mod order;
+#[path = "../../dax/params.rs"]
+pub(crate) mod params;
+#[path = "../../dax/signature.rs"]
+pub(crate) mod signature;
+
+pub(crate) mod entries;
+
+pub(crate) mod layout;

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the files of a character device do.
+//!
+//! [`kernel::miscdevice`] has no `->mmap_prepare()` (as of Linux 7.3).
+//!
+//! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h), `struct file_operations`
+
+use crate::kernel_ext::{
+    bindings,
+    fs::{
+        anon_inode::AnonInode,
+        cdev::{
+            Cdev,
+            Class, //
+        },
+        debugfs,
+        kiocb::Kiocb,
+        sysfs::GroupList, //
+    },
+    mm::{
+        vm_operations::VmOperations,
+        vma::VmaDesc, //
+    }, //
+};
+use core::marker::PhantomData;
+use kernel::{
+    container_of,
+    error::{
+        from_result,
+        to_result, //
+    },
+    iov::{
+        IovIterDest,
+        IovIterSource, //
+    },
+    prelude::*,
+    sync::Arc, //
+};
+
+/// What the files of a device do. `Self` is what all of them share.
+pub(crate) trait FileOperations: VmOperations + Send + Sync + 'static {
+    /// What the attributes in sysfs are about.
+    type Attributes: Send + Sync + 'static;
+
+    /// The inode whose mappings stand for all mappings of the device.
+    fn inode(&self) -> &AnonInode;
+
+    /// A file is being opened. Process context.
+    ///
+    /// Errors: `ENXIO` when the device is gone, or is to go.
+    fn open(&self) -> Result;
+
+    /// A file that was opened is closed, and nothing of it is mapped. Process context.
+    fn close(&self);
+
+    /// The end of the device in bytes, for `lseek()`. Process context.
+    ///
+    /// Errors: `ENXIO` when the device is gone.
+    fn size(&self) -> Result<u64>;
+
+    /// Reads from the file, from `kiocb`'s position on, which it moves. Process context; may sleep, and
+    /// fault.
+    ///
+    /// Returns how many bytes, 0 at the end of the device.
+    fn read(&self, kiocb: &mut Kiocb<'_>, to: &mut IovIterDest<'_>) -> Result<usize>;
+
+    /// Writes to the file, as [`Operations::read`] reads.
+    fn write(&self, kiocb: &mut Kiocb<'_>, from: &mut IovIterSource<'_>) -> Result<usize>;
+
+    /// Makes durable what was written before to the bytes `first..=last`, through mappings and through
+    /// files. Process context; may sleep.
+    fn fsync(&self, first: u64, last: u64) -> Result;
+
+    /// Whether `vma` may be made, and how; nothing is made yet. Called with the mmap lock held for write.
+    fn mmap_prepare(&self, vma: &mut VmaDesc<'_>) -> Result;
+
+    /// Serves an ioctl of a file that is open for writing if `writable`. Process context; may fault.
+    ///
+    /// Errors: `ENOTTY` for a `cmd` that it does not know.
+    fn ioctl(&self, writable: bool, cmd: u32, arg: usize) -> Result;
+
+    /// The alignment in bytes, a power of two, that address and offset of a mapping of `len` bytes
+    /// at page offset `pgoff` should share.
+    fn mapping_align(&self, pgoff: usize, len: usize) -> usize;
+
+    /// The attributes of the device in sysfs.
+    fn groups() -> GroupList<Self::Attributes>;
+
+    /// The files of the device in debugfs.
+    fn views() -> &'static [debugfs::File<Self::Attributes>];
+}
+
+pub(in crate::kernel_ext) struct FileVTable<T: FileOperations>(PhantomData<T>);
+
+impl<T: FileOperations> FileVTable<T> {
+    const VTABLE: bindings::file_operations = bindings::file_operations {
+        owner: &raw mut bindings::__this_module,
+        fop_flags: bindings::FOP_MMAP_SYNC,
+        open: Some(Self::open),
+        release: Some(Self::release),
+        llseek: Some(Self::llseek),
+        mmap_prepare: Some(Self::mmap_prepare),
+        unlocked_ioctl: Some(Self::ioctl),
+        compat_ioctl: bindings::compat_ptr_ioctl,
+        get_unmapped_area: Some(Self::get_unmapped_area),
+        read_iter: Some(Self::read_iter),
+        write_iter: Some(Self::write_iter),
+        splice_read: Some(bindings::copy_splice_read),
+        splice_write: Some(bindings::iter_file_splice_write),
+        fsync: Some(Self::fsync),
+        ..pin_init::zeroed()
+    };
+
+    pub(in crate::kernel_ext) const fn build() -> &'static bindings::file_operations {
+        &Self::VTABLE
+    }
+
+    /// # Safety
+    ///
+    /// `file` was opened by [`Self::open`] and is not yet released.
+    unsafe fn data<'a>(file: *const bindings::file) -> &'a T {
+        // SAFETY: `open()` stored a reference that `release()` will take back.
+        unsafe { &*(*file).private_data.cast::<T>() }
+    }
+
+    /// # Safety
+    ///
+    /// `inode` and `file` are those of an open of the cdev of a `Class<T>`, by `chrdev_open()`.
+    unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        from_result(|| {
+            // SAFETY: `chrdev_open()` has set `i_cdev` to the cdev with these operations, which
+            // lies in a `Class<T>` by its invariants (CAST: `Cdev` is transparent). The class
+            // lives as long as the module, and the open holds the module.
+            let class = unsafe {
+                let cdev = (*inode).__bindgen_anon_5.i_cdev.cast::<Cdev>();
+                &*container_of!(cdev, Class<T>, cdev)
+            };
+            // SAFETY: The inode of an open is valid. The first minor number is 0.
+            let minor = unsafe { (*inode).i_rdev } & ((1 << bindings::MINORBITS) - 1);
+            let data = class.device_of(minor as usize).ok_or(ENXIO)?;
+            data.open()?;
+
+            // SAFETY: The file is ours to set up until this returns. The inode behind `mapping()`
+            // lives as long as `data`, and `data` as long as the file is open.
+            unsafe {
+                (*file).f_mapping = data.inode().mapping();
+                (*file).f_wb_err = bindings::errseq_sample(&raw mut (*(*file).f_mapping).wb_err);
+                (*file).private_data = Arc::<T>::into_raw(data).cast_mut().cast();
+                // There is no cache to go around, and nothing to wait for but the user's memory, and a
+                // punch for the time that it takes to zero 2 MiB.
+                (*file).f_mode |= bindings::FMODE_CAN_ODIRECT | bindings::FMODE_NOWAIT;
+            }
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// `file` was opened by [`Self::open`], and this is the last call for it.
+    unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        // SAFETY: By the requirements of this function, `open()` stored this reference and nobody
+        // will use it again.
+        unsafe { Arc::from_raw((*file).private_data.cast::<T>()) }.close();
+        0
+    }
+
+    /// # Safety
+    ///
+    /// `file` was opened by [`Self::open`] and is not yet released.
+    unsafe extern "C" fn llseek(
+        file: *mut bindings::file,
+        offset: bindings::loff_t,
+        whence: c_int,
+    ) -> bindings::loff_t {
+        // SAFETY: By the requirements of this function.
+        let size = match unsafe { Self::data(file) }.size() {
+            Ok(size) => size,
+            Err(error) => return error.to_errno().into(),
+        };
+        let size = bindings::loff_t::try_from(size).unwrap_or(bindings::loff_t::MAX);
+        // SAFETY: As above.
+        unsafe { bindings::fixed_size_llseek(file, offset, whence, size) }
+    }
+
+    /// # Safety
+    ///
+    /// `kiocb` and `iter` are those of a read under way of a file opened by [`Self::open`].
+    unsafe extern "C" fn read_iter(
+        kiocb: *mut bindings::kiocb,
+        iter: *mut bindings::iov_iter,
+    ) -> isize {
+        // SAFETY: By the requirements of this function, for all three.
+        let (data, mut kiocb, to) = unsafe {
+            (
+                Self::data((*kiocb).ki_filp),
+                Kiocb::from_raw(kiocb),
+                IovIterDest::from_raw(iter),
+            )
+        };
+        match data.read(&mut kiocb, to) {
+            Ok(bytes) => bytes as isize,
+            Err(error) => error.to_errno() as isize,
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `kiocb` and `iter` are those of a write under way of a file opened by [`Self::open`].
+    unsafe extern "C" fn write_iter(
+        kiocb: *mut bindings::kiocb,
+        iter: *mut bindings::iov_iter,
+    ) -> isize {
+        // SAFETY: By the requirements of this function, for all three.
+        let (data, mut kiocb, from) = unsafe {
+            (
+                Self::data((*kiocb).ki_filp),
+                Kiocb::from_raw(kiocb),
+                IovIterSource::from_raw(iter),
+            )
+        };
+        match data.write(&mut kiocb, from) {
+            Ok(bytes) => bytes as isize,
+            Err(error) => error.to_errno() as isize,
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `file` was opened by [`Self::open`] and is not yet released.
+    unsafe extern "C" fn fsync(
+        file: *mut bindings::file,
+        first: bindings::loff_t,
+        last: bindings::loff_t,
+        _datasync: c_int,
+    ) -> c_int {
+        // SAFETY: By the requirements of this function.
+        let data = unsafe { Self::data(file) };
+        from_result(|| {
+            let synced = data.fsync(first.try_into()?, last.try_into()?);
+            // SAFETY: As above.
+            let noted = to_result(unsafe { bindings::file_check_and_advance_wb_err(file) });
+            synced.and(noted)?;
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// `desc` describes a mapping being made of a file opened by [`Self::open`].
+    unsafe extern "C" fn mmap_prepare(desc: *mut bindings::vm_area_desc) -> c_int {
+        // SAFETY: By the requirements of this function, for both.
+        let (data, mut vma) = unsafe { (Self::data((*desc).file), VmaDesc::from_raw(desc)) };
+        from_result(|| {
+            data.mmap_prepare(&mut vma)?;
+            vma.set_pfnmap::<T>()?;
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// `file` was opened by [`Self::open`] and is not yet released.
+    unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: c_ulong) -> c_long {
+        // SAFETY: By the requirements of this function.
+        let (data, mode) = unsafe { (Self::data(file), (*file).f_mode) };
+        match data.ioctl(mode & bindings::FMODE_WRITE != 0, cmd, arg) {
+            Ok(()) => 0,
+            Err(error) => error.to_errno() as c_long,
+        }
+    }
+
+    /// As `dax_get_unmapped_area()` of `drivers/dax/device.c`: an address that is congruent to the
+    /// offset, so that both reach a boundary of huge pages together.
+    ///
+    /// # Safety
+    ///
+    /// `file` was opened by [`Self::open`] and is not yet released.
+    unsafe extern "C" fn get_unmapped_area(
+        file: *mut bindings::file,
+        addr: usize,
+        len: usize,
+        pgoff: usize,
+        flags: usize,
+    ) -> usize {
+        // SAFETY: By the requirements of this function.
+        let align = unsafe { Self::data(file) }.mapping_align(pgoff, len);
+        let padded = len.checked_add(align).filter(|_| addr == 0);
+        if let Some(padded) = padded {
+            // SAFETY: As above; the arguments are what `mm` gave, but for the length.
+            let found = unsafe { bindings::mm_get_unmapped_area(file, addr, padded, pgoff, flags) };
+            // An error is not aligned to a page.
+            if found % bindings::PAGE_SIZE == 0 {
+                let offset = pgoff << bindings::PAGE_SHIFT;
+                return found + (offset.wrapping_sub(found) & (align - 1));
+            }
+        }
+        // SAFETY: As above.
+        unsafe { bindings::mm_get_unmapped_area(file, addr, len, pgoff, flags) }
+    }
+}

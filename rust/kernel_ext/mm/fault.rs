@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory mappings of a device: setting up a VMA, and serving its faults with page frames.
+//!
+//! For `VM_PFNMAP` mappings, on memory that need not have a `struct page`. The in-tree model of
+//! one with huge faults is `drivers/vfio/pci/vfio_pci_core.c`.
+//!
+//! C headers: [`include/linux/mm.h`](srctree/include/linux/mm.h),
+//! [`include/linux/huge_mm.h`](srctree/include/linux/huge_mm.h)
+
+use crate::kernel_ext::{
+    bindings,
+    mm::{
+        frames::{
+            Frames,
+            Leaves,
+            ZeroFrames, //
+        },
+        vm_operations::PMD_SIZE, //
+    }, //
+};
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+use kernel::{
+    prelude::*,
+    types::NotThreadSafe, //
+};
+
+/// The size of a page-table leaf, as its order: it maps `1 << order` pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// One page (4 KiB on x86-64).
+    Pte,
+    /// A PMD leaf (2 MiB).
+    Pmd,
+    /// A PUD leaf (1 GiB).
+    Pud,
+}
+
+impl Level {
+    pub(in crate::kernel_ext) fn from_order(order: c_uint) -> Option<Self> {
+        match order {
+            0 => Some(Self::Pte),
+            bindings::PMD_ORDER => Some(Self::Pmd),
+            bindings::PUD_ORDER => Some(Self::Pud),
+            _ => None,
+        }
+    }
+
+    /// The order of the leaf: 0, `PMD_ORDER` or `PUD_ORDER`.
+    pub(crate) const fn order(self) -> u32 {
+        match self {
+            Self::Pte => 0,
+            Self::Pmd => bindings::PMD_ORDER,
+            Self::Pud => bindings::PUD_ORDER,
+        }
+    }
+}
+
+/// How a fault ended (`vm_fault_t`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum FaultResult {
+    /// The page-table entry is in place.
+    Mapped,
+    /// Somebody else has changed the page table meanwhile: the access is simply tried again.
+    Raced,
+    /// Not at this size: the kernel tries the next smaller one.
+    Fallback,
+    /// No memory.
+    Oom,
+    /// There is nothing at this address: SIGBUS.
+    Sigbus,
+    /// What is at this address is broken: SIGBUS with BUS_MCEERR_AR.
+    Hwpoison,
+}
+
+impl FaultResult {
+    pub(in crate::kernel_ext) fn into_raw(self) -> bindings::vm_fault_t {
+        match self {
+            Self::Mapped | Self::Raced => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
+            Self::Fallback => bindings::vm_fault_reason_VM_FAULT_FALLBACK,
+            Self::Oom => bindings::vm_fault_reason_VM_FAULT_OOM,
+            Self::Sigbus => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
+            Self::Hwpoison => bindings::vm_fault_reason_VM_FAULT_HWPOISON,
+        }
+    }
+
+    fn from_raw(raw: bindings::vm_fault_t) -> Self {
+        if raw & bindings::vm_fault_reason_VM_FAULT_NOPAGE != 0 {
+            Self::Mapped
+        } else if raw & bindings::vm_fault_reason_VM_FAULT_OOM != 0 {
+            Self::Oom
+        } else {
+            Self::Sigbus
+        }
+    }
+}
+
+/// A fault being handled.
+///
+/// # Invariants
+///
+/// `raw` is the `struct vm_fault` of a fault that this task handles now at `level`, on a `VM_PFNMAP` VMA
+/// that is not private (`is_cow_mapping()`), with the VMA lock or the mmap lock held for read. Its page
+/// tables are there down to that level: `raw.pud`, and `raw.pmd` unless it is a PUD.
+pub(crate) struct VmFault<'a> {
+    raw: *mut bindings::vm_fault,
+    level: Level,
+    _fault: PhantomData<&'a mut bindings::vm_fault>,
+}
+
+impl VmFault<'_> {
+    /// # Safety
+    ///
+    /// The invariants of the type must hold for `raw` and `level`, for the duration of the call that was
+    /// given `raw`.
+    pub(in crate::kernel_ext) unsafe fn from_raw(
+        raw: *mut bindings::vm_fault,
+        level: Level,
+    ) -> Self {
+        // INVARIANT: By the requirements of this function.
+        Self {
+            raw,
+            level,
+            _fault: PhantomData,
+        }
+    }
+
+    /// The size of the leaf that the kernel asks for.
+    pub(crate) fn level(&self) -> Level {
+        self.level
+    }
+
+    fn vma(&self) -> *mut bindings::vm_area_struct {
+        // SAFETY: `raw` is valid by the type invariants.
+        unsafe { (*self.raw).__bindgen_anon_1.vma }
+    }
+
+    /// Whether the access was a write.
+    pub(crate) fn is_write(&self) -> bool {
+        // SAFETY: `raw` is valid by the type invariants.
+        unsafe { (*self.raw).flags & bindings::fault_flag_FAULT_FLAG_WRITE != 0 }
+    }
+
+    /// The faulting address, at the start of its page.
+    pub(crate) fn address(&self) -> usize {
+        // SAFETY: `raw` is valid by the type invariants.
+        unsafe { (*self.raw).__bindgen_anon_1.address }
+    }
+
+    /// The page offset of the fault in the device.
+    pub(crate) fn pgoff(&self) -> usize {
+        // SAFETY: `raw` is valid by the type invariants.
+        unsafe { (*self.raw).__bindgen_anon_1.pgoff }
+    }
+
+    /// The addresses that the VMA spans: start, and the first one behind it.
+    pub(crate) fn vma_range(&self) -> (usize, usize) {
+        // SAFETY: `raw` is valid by the type invariants, and the VMA is locked: its bounds stay.
+        unsafe {
+            let bounds = (*self.vma()).__bindgen_anon_1.__bindgen_anon_1;
+            (bounds.vm_start, bounds.vm_end)
+        }
+    }
+
+    /// How many pages from the faulting one on are in the VMA and in one page table with it.
+    pub(crate) fn room(&self) -> usize {
+        let address = self.address();
+        let table = (address | (PMD_SIZE - 1)) - address + 1;
+        let (_, end) = self.vma_range();
+        table.min(end - address) >> bindings::PAGE_SHIFT
+    }
+
+    /// Whether the page before the faulting one allows such an access, as far as this page table tells:
+    /// so it is when memory is touched in order. Never for a PUD.
+    pub(crate) fn follows(&self) -> bool {
+        // SAFETY: `raw` is valid by the type invariants, with a PMD; page tables stay while the VMA is
+        // locked.
+        self.level != Level::Pud && unsafe { bindings::vmf_follows(self.raw) }
+    }
+
+    /// Locks the page table where the leaf goes. Where there is none for a PTE, the one that the kernel
+    /// preallocated for this fault is put there. Does not sleep.
+    ///
+    /// Errors: `Raced` when a larger leaf is there, or when there is no table after all; `Fallback` for a
+    /// PUD.
+    pub(crate) fn lock(&mut self) -> Result<PageTable<'_>, FaultResult> {
+        // SAFETY: By the type invariants these may look at the fault's page tables, and fill in the
+        // preallocated one.
+        let ptl = unsafe {
+            match self.level {
+                Level::Pte => bindings::vmf_lock_ptes(self.raw),
+                Level::Pmd => bindings::vmf_lock_pmd(self.raw),
+                Level::Pud => return Err(FaultResult::Fallback),
+            }
+        };
+        // INVARIANT: Locked just above.
+        let ptl = NonNull::new(ptl).ok_or(FaultResult::Raced)?;
+        Ok(PageTable {
+            vmf: VmFault {
+                raw: self.raw,
+                level: self.level,
+                _fault: PhantomData,
+            },
+            ptl,
+            _not_send: NotThreadSafe,
+        })
+    }
+
+    /// Maps `frames` from the faulting page on, or around it in a larger leaf. Does not sleep.
+    ///
+    /// Another leaf that was put there meanwhile stays. When not all of the frames lie in the VMA and in
+    /// one page table, when they are not aligned to the leaf, or when the mapping is one of another inode,
+    /// nothing is mapped and the result is [`FaultResult::Fallback`].
+    ///
+    /// A leaf that is `writable` is so as far as the VMA is. Of a read fault it should not be, or the
+    /// first write will not be seen. One that is there already is made writable.
+    pub(crate) fn insert(&mut self, frames: Frames<'_>, writable: bool) -> FaultResult {
+        if self.level == Level::Pud {
+            return self.insert_pud(frames, writable);
+        }
+        match self.lock() {
+            Ok(mut table) => table.set(frames, writable),
+            Err(result) => result,
+        }
+    }
+
+    fn insert_pud(&mut self, frames: Frames<'_>, writable: bool) -> FaultResult {
+        if !fits(self, &frames.leaves(writable)) {
+            return FaultResult::Fallback;
+        }
+        // What is told of the leaf keeps those away that can't go through it.
+        let Some(_inserting) = frames.inode.insert_pud(self.pgoff()) else {
+            return FaultResult::Raced;
+        };
+        // SAFETY: By the type invariants these may look at the fault's page tables, and the VMA is what
+        // `vmf_insert_pfn_pud()` insists on: VM_PFNMAP, not copy-on-write. That the leaf lies in the VMA
+        // was checked above.
+        unsafe {
+            if !bindings::vmf_pud_none(self.raw) && !bindings::vmf_pud_huge(self.raw) {
+                return FaultResult::Raced;
+            }
+            if !writable && bindings::vmf_pud_huge(self.raw) {
+                return FaultResult::Raced;
+            }
+            // The kernel allocates a PMD table for a smaller fault without asking us, perhaps just now.
+            // `insert_pud()` warns of one only when it is to be writable.
+            let raw = bindings::vmf_insert_pfn_pud(self.raw, frames.pfn, false);
+            if !writable || !bindings::vmf_pud_huge(self.raw) {
+                return FaultResult::from_raw(raw);
+            }
+            FaultResult::from_raw(bindings::vmf_insert_pfn_pud(self.raw, frames.pfn, true))
+        }
+    }
+
+    /// Maps zeroes, read-only. As [`VmFault::insert`]; [`FaultResult::Fallback`] for a PUD.
+    pub(crate) fn insert_zeroes(&mut self, zeroes: ZeroFrames<'_>) -> FaultResult {
+        match self.lock() {
+            Ok(mut table) => table.set_leaves(&zeroes.leaves()),
+            Err(result) => result,
+        }
+    }
+
+    /// Maps the kernel's zero page at the faulting address, read-only. As [`VmFault::insert_zeroes`];
+    /// [`FaultResult::Fallback`] for a larger leaf.
+    pub(crate) fn insert_zero_page(&mut self) -> FaultResult {
+        self.insert_zeroes(ZeroFrames::page(self.address()))
+    }
+}
+
+/// Whether `leaves` go from the faulting page on, or are one around it, lie in the VMA and in one page
+/// table, and may be mapped by this VMA.
+fn fits(vmf: &VmFault<'_>, leaves: &Leaves<'_>) -> bool {
+    // SAFETY: The VMA is valid by the invariants of `VmFault`, and keeps its file.
+    let mapping = unsafe { (*(*vmf.vma()).vm_file).f_mapping };
+    if leaves.inode.is_some_and(|inode| inode.mapping() != mapping) {
+        return false;
+    }
+    let pages = leaves.pages.get();
+    match vmf.level {
+        Level::Pte => pages <= vmf.room(),
+        Level::Pmd | Level::Pud => {
+            let mask = (bindings::PAGE_SIZE << vmf.level.order()) - 1;
+            let (start, end) = vmf.vma_range();
+            let first = vmf.address() & !mask;
+            first >= start
+                && end - first > mask
+                && pages == 1 << vmf.level.order()
+                && leaves.pfn % pages == 0
+        }
+    }
+}
+
+/// A page table of a fault, with its lock (a spinlock) held.
+///
+/// # Invariants
+///
+/// `vmf` is no PUD's. `ptl` is the lock of the page table where its leaf goes, and this task holds it.
+pub(crate) struct PageTable<'a> {
+    vmf: VmFault<'a>,
+    ptl: NonNull<bindings::spinlock_t>,
+    _not_send: NotThreadSafe,
+}
+
+impl PageTable<'_> {
+    /// Maps `frames` from the faulting page on, or around it in a larger leaf: as
+    /// [`VmFault::insert`].
+    pub(crate) fn set(&mut self, frames: Frames<'_>, writable: bool) -> FaultResult {
+        self.set_leaves(&frames.leaves(writable))
+    }
+
+    fn set_leaves(&mut self, leaves: &Leaves<'_>) -> FaultResult {
+        if !fits(&self.vmf, leaves) {
+            return FaultResult::Fallback;
+        }
+        let raw = self.vmf.raw;
+        if self.vmf.level == Level::Pte {
+            let address = self.vmf.address();
+            // At most those of a page table.
+            let pages = leaves.pages.get() as c_uint;
+            // SAFETY: The page table is locked by the type invariants, and all of it lies there and in
+            // the VMA, which was checked above. So was that the VMA is one of the inode that the frames
+            // are for.
+            unsafe { bindings::vmf_set_ptes(raw, address, leaves.pfn, pages, leaves.kind) };
+            return FaultResult::Mapped;
+        }
+        // SAFETY: The page table is locked by the type invariants; that the leaf lies in the VMA, and that
+        // the VMA is one of the inode that the frames are for, was checked above.
+        if unsafe { bindings::vmf_set_pmd(raw, leaves.pfn, leaves.kind) } {
+            FaultResult::Mapped
+        } else {
+            // A page table of smaller leaves came in.
+            FaultResult::Raced
+        }
+    }
+}
+
+impl Drop for PageTable<'_> {
+    fn drop(&mut self) {
+        // SAFETY: Locked by the type invariants.
+        unsafe { bindings::spin_unlock(self.ptl.as_ptr()) };
+    }
+}

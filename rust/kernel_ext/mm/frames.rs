@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Page frames and zeroes that mappings may map.
+//!
+//! C header: [`include/linux/huge_mm.h`](srctree/include/linux/huge_mm.h)
+
+use crate::kernel_ext::{
+    bindings,
+    fs::anon_inode::AnonInode, //
+};
+use core::num::NonZero;
+
+/// Page frames of the media, to be mapped by mappings of one inode.
+///
+/// # Invariants
+///
+/// `pages` frames from `pfn` on are memory that user space may have, and that the kernel maps
+/// write-back. It stays at least as long as `'a` lasts, and what maps `inode` is unmapped before it goes.
+#[derive(Clone, Copy)]
+pub(crate) struct Frames<'a> {
+    pub(in crate::kernel_ext) pfn: usize,
+    pages: NonZero<usize>,
+    pub(in crate::kernel_ext) inode: &'a AnonInode,
+}
+
+impl<'a> Frames<'a> {
+    /// # Safety
+    ///
+    /// The invariants of the type must hold for `pages` frames from `pfn` on.
+    pub(in crate::kernel_ext) unsafe fn new(
+        pfn: usize,
+        pages: NonZero<usize>,
+        inode: &'a AnonInode,
+    ) -> Self {
+        // INVARIANT: By the requirements of this function.
+        Self { pfn, pages, inode }
+    }
+
+    /// The first `pages` of them; fewer, where there are not so many.
+    pub(crate) fn first(self, pages: NonZero<usize>) -> Self {
+        // INVARIANT: A part of what it held for.
+        Self {
+            pages: pages.min(self.pages),
+            ..self
+        }
+    }
+
+    pub(in crate::kernel_ext) fn leaves(&self, writable: bool) -> Leaves<'a> {
+        // INVARIANT: By those of `self`.
+        Leaves {
+            pfn: self.pfn,
+            pages: self.pages,
+            inode: Some(self.inode),
+            kind: if writable {
+                bindings::rdax_leaf_RDAX_LEAF_WRITE
+            } else {
+                bindings::rdax_leaf_RDAX_LEAF_READ
+            },
+        }
+    }
+}
+
+/// Page frames of zeroes, which are mapped read-only.
+///
+/// # Invariants
+///
+/// As those of [`Frames`], of zeroes that nobody writes to. Without an `inode` they are the kernel's own,
+/// which stay.
+#[derive(Clone, Copy)]
+pub(crate) struct ZeroFrames<'a> {
+    pfn: usize,
+    pages: NonZero<usize>,
+    inode: Option<&'a AnonInode>,
+}
+
+impl<'a> ZeroFrames<'a> {
+    /// # Safety
+    ///
+    /// The invariants of the type must hold for `pages` frames from `pfn` on.
+    pub(in crate::kernel_ext) unsafe fn new(
+        pfn: usize,
+        pages: NonZero<usize>,
+        inode: &'a AnonInode,
+    ) -> Self {
+        // INVARIANT: By the requirements of this function.
+        Self {
+            pfn,
+            pages,
+            inode: Some(inode),
+        }
+    }
+
+    /// The kernel's zero page, to be mapped at `address`.
+    pub(in crate::kernel_ext) fn page(address: usize) -> ZeroFrames<'static> {
+        // SAFETY: The C function only looks for a frame number.
+        let pfn = unsafe { bindings::zero_pfn(address) };
+        // INVARIANT: The kernel's zero page.
+        ZeroFrames {
+            pfn,
+            pages: NonZero::<usize>::MIN,
+            inode: None,
+        }
+    }
+
+    pub(in crate::kernel_ext) fn leaves(&self) -> Leaves<'a> {
+        // INVARIANT: By those of `self`.
+        Leaves {
+            pfn: self.pfn,
+            pages: self.pages,
+            inode: self.inode,
+            kind: bindings::rdax_leaf_RDAX_LEAF_ZERO,
+        }
+    }
+}
+
+/// What is to be mapped, and how.
+///
+/// # Invariants
+///
+/// Those of [`Frames`]; or those of [`ZeroFrames`], and `kind` is `RDAX_LEAF_ZERO`.
+#[derive(Clone, Copy)]
+pub(in crate::kernel_ext) struct Leaves<'a> {
+    pub(in crate::kernel_ext) pfn: usize,
+    pub(in crate::kernel_ext) pages: NonZero<usize>,
+    pub(in crate::kernel_ext) inode: Option<&'a AnonInode>,
+    pub(in crate::kernel_ext) kind: bindings::rdax_leaf,
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory errors in page frames that have no `struct page`.
+//!
+//! C header: [`include/linux/memory-failure.h`](srctree/include/linux/memory-failure.h)
+
+use crate::kernel_ext::{
+    bindings,
+    error::eopnotsupp,
+    fs::file_operations::FileOperations, //
+};
+use kernel::{
+    error::{
+        from_result,
+        to_result, //
+    },
+    prelude::*,
+    sync::{
+        Arc,
+        ArcBorrow, //
+    },
+    types::Opaque,
+    workqueue::Work, //
+};
+
+/// What a device does about its broken memory.
+pub(crate) trait MemoryFailureOperations: FileOperations {
+    /// Notes that the frame `pfn` is broken, and returns its page offset in the device.
+    ///
+    /// Atomic context, with `i_mmap_rwsem` held: what is mapped can't be torn down here.
+    ///
+    /// Errors: `ENOENT` when it is none of the device's frames.
+    fn broken(this: ArcBorrow<'_, Self>, pfn: usize) -> Result<usize>;
+
+    /// The work that [`MemoryFailureOperations::broken`] leaves to process context. It is over when the frames are
+    /// no longer registered.
+    fn work(&self) -> &Work<Self>;
+}
+
+/// The frames of a device, known to `memory_failure()`.
+///
+/// It looks for those who map a broken frame, with the help of [`MemoryFailureOperations::broken`], and sends them
+/// SIGBUS. It unmaps nothing, and finds nothing out about a frame that nobody maps.
+///
+/// # Invariants
+///
+/// `inner` is registered, if this kernel handles memory failures. Its `mapping` is that of `device`'s inode, whose mappings are all set up by
+/// [`cdev`] for a `T`.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Registration<T: MemoryFailureOperations> {
+    #[pin]
+    inner: Opaque<bindings::pfn_address_space>,
+    device: Arc<T>,
+}
+
+// SAFETY: May be unregistered from any thread; the device is `Send` and `Sync` by `FileOperations`.
+unsafe impl<T: MemoryFailureOperations> Send for Registration<T> {}
+// SAFETY: There is no method on `&self`.
+unsafe impl<T: MemoryFailureOperations> Sync for Registration<T> {}
+
+impl<T: MemoryFailureOperations> Registration<T> {
+    /// Registers the frames `first..=last`. Sleeps.
+    ///
+    /// Errors: `EBUSY` when one of them is registered.
+    pub(crate) fn new(device: Arc<T>, first: usize, last: usize) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            // INVARIANT: Registered here, or construction fails. `T` is the device's own.
+            inner <- Opaque::try_ffi_init(|slot: *mut bindings::pfn_address_space| {
+                // SAFETY: `slot` is valid for writes, and pinned until `drop()` unregisters it; the
+                // mapping lives as long as `device`.
+                unsafe {
+                    slot.write(pin_init::zeroed());
+                    (*slot).node.start = first;
+                    (*slot).node.last = last;
+                    (*slot).mapping = device.inode().mapping();
+                    (*slot).pfn_to_vma_pgoff = Some(Self::pfn_to_vma_pgoff);
+                    match to_result(bindings::register_pfn_address_space(slot)) {
+                        // Without CONFIG_MEMORY_FAILURE nobody will ever ask.
+                        Err(error) if error == eopnotsupp() => Ok(()),
+                        result => result,
+                    }
+                }
+            }),
+            device,
+        })
+    }
+
+    /// # Safety
+    ///
+    /// `vma` is a VMA of the inode of a registration of this type, with `i_mmap_rwsem` held; `pgoff`
+    /// is valid for writes.
+    unsafe extern "C" fn pfn_to_vma_pgoff(
+        vma: *mut bindings::vm_area_struct,
+        pfn: c_ulong,
+        pgoff: *mut c_ulong,
+    ) -> c_int {
+        // SAFETY: By the type invariants the VMA's file is one of `cdev`'s, whose private data points
+        // to a `T` in an `Arc`; it stays while the VMA is in the mapping.
+        let device = unsafe { ArcBorrow::from_raw((*(*vma).vm_file).private_data.cast::<T>()) };
+        // SAFETY: The VMA is valid by the requirements of this function.
+        let (first, bounds) =
+            unsafe { ((*vma).vm_pgoff, (*vma).__bindgen_anon_1.__bindgen_anon_1) };
+        let pages = (bounds.vm_end - bounds.vm_start) >> bindings::PAGE_SHIFT;
+        from_result(|| {
+            let found = T::broken(device, pfn)?;
+            if found < first || found - first >= pages {
+                return Err(ENOENT);
+            }
+            // SAFETY: By the requirements of this function.
+            unsafe { pgoff.write(found) };
+            Ok(0)
+        })
+    }
+}
+
+#[pinned_drop]
+impl<T: MemoryFailureOperations> PinnedDrop for Registration<T> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: Registered by the type invariants. It waits for callbacks under way.
+        unsafe { bindings::unregister_pfn_address_space(self.inner.get()) };
+        // SAFETY: The work is initialised, and lives as long as `device`. Nobody queues it again.
+        unsafe { bindings::flush_work(Work::raw_get(self.device.work())) };
+    }
+}

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Where the mappings of an inode may have PUD leaves.
+//!
+//! The kernel's rmap walk (`mapping_wrprotect_range()`) knows no PUD leaves: it takes the media behind
+//! one for a page table (`page_vma_mapped_walk()`, as of Linux 7.3). And to remove a part of what a PUD
+//! leaf maps needs the mmap lock (`zap_pud_range()`). So an inode remembers, for each aligned 1 GiB,
+//! whether a leaf was put there; and who puts one there, and who walks, exclude each other without
+//! waiting.
+
+use crate::kernel_ext::bindings;
+use kernel::{
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Full,
+        Relaxed, //
+    }, //
+};
+
+/// The pages of a PUD leaf.
+const PAGES: usize = 1 << bindings::PUD_ORDER;
+
+/// A leaf may be there.
+const PRESENT: u64 = 1 << 63;
+/// How often one was put there, modulo a power of two.
+const GENERATION: u64 = 1 << 48;
+/// A task is putting one there. A task has one of these at most, and there are less than 2^22 tasks.
+const INSERTING: u64 = 1 << 24;
+/// A task walks where none may be.
+const WALKING: u64 = 1;
+
+const fn inserting(state: u64) -> u64 {
+    state & (GENERATION - INSERTING)
+}
+
+const fn walking(state: u64) -> u64 {
+    state & (INSERTING - WALKING)
+}
+
+/// What is known of each aligned 1 GiB of an inode.
+///
+/// # Invariants
+///
+/// Where the mappings have a PUD leaf, or a task is putting one there, `PRESENT` is set. It is clear while a
+/// task walks.
+pub(in crate::kernel_ext) struct Puds {
+    states: KVec<Atomic<u64>>,
+}
+
+impl Puds {
+    /// For `pages` pages, beyond which no leaf will be. Sleeps. Errors: `ENOMEM`.
+    pub(in crate::kernel_ext) fn new(pages: usize) -> Result<Self> {
+        let mut states = KVec::with_capacity(pages / PAGES, GFP_KERNEL)?;
+        for _ in 0..pages / PAGES {
+            states.push(Atomic::new(0), GFP_KERNEL)?;
+        }
+        // INVARIANT: Nothing is mapped yet.
+        Ok(Self { states })
+    }
+
+    fn state(&self, pgoff: usize) -> Option<&Atomic<u64>> {
+        self.states.get(pgoff / PAGES)
+    }
+
+    fn is_present(&self, pgoff: usize) -> bool {
+        self.state(pgoff)
+            .is_some_and(|state| state.load(Relaxed) & PRESENT != 0)
+    }
+
+    /// A leaf is going to be put around `pgoff`. `None` when a task walks there.
+    pub(in crate::kernel_ext) fn insert(&self, pgoff: usize) -> Option<Inserting<'_>> {
+        let state = self.state(pgoff)?;
+        let mut old = state.load(Relaxed);
+        loop {
+            if walking(old) != 0 {
+                return None;
+            }
+            // The generation wraps into the topmost bit, which is set anyway.
+            let new = old.wrapping_add(GENERATION + INSERTING) | PRESENT;
+            // Full: the leaf comes after it, and pairs with that in `walk()` and `unmap()`.
+            match state.cmpxchg(old, new, Full) {
+                Ok(_) => return Some(Inserting(state)),
+                Err(now) => old = now,
+            }
+        }
+    }
+
+    /// `pages` pages at `pgoff` are going to be walked. `None` when a leaf may map one of them.
+    pub(in crate::kernel_ext) fn walk(&self, pgoff: usize, pages: usize) -> Option<Walking<'_>> {
+        let last = pgoff.checked_add(pages.checked_sub(1)?)?;
+        if pgoff / PAGES != last / PAGES {
+            return None;
+        }
+        let Some(state) = self.state(pgoff) else {
+            return Some(Walking(None));
+        };
+        let mut old = state.load(Relaxed);
+        loop {
+            if old & PRESENT != 0 {
+                return None;
+            }
+            // Full: the walk comes after it. A leaf that was there is gone: `unmap()`.
+            match state.cmpxchg(old, old + WALKING, Full) {
+                Ok(_) => return Some(Walking(Some(state))),
+                Err(now) => old = now,
+            }
+        }
+    }
+
+    /// Has `zap` remove all page-table entries of the pages `pgoff..end`, and whole leaves (an offset and a
+    /// number of pages).
+    pub(in crate::kernel_ext) fn unmap(
+        &self,
+        pgoff: usize,
+        end: usize,
+        zap: impl FnOnce(usize, usize),
+    ) {
+        let (mut first, mut last) = (pgoff, end - 1);
+        if self.is_present(first) {
+            first -= first % PAGES;
+        }
+        if self.is_present(last) {
+            last |= PAGES - 1;
+        }
+        let whole = first % PAGES == 0 && last == first | (PAGES - 1);
+        let state = self.state(first).filter(|_| whole);
+        let old = state.map_or(0, |state| state.load(Relaxed));
+        zap(first, last - first + 1);
+        if let Some(state) = state.filter(|_| old & PRESENT != 0 && inserting(old) == 0) {
+            // Nobody has put one there since, or the generation differs. Full: after the removal.
+            let _ = state.cmpxchg(old, old & !PRESENT, Full);
+        }
+    }
+}
+
+/// A PUD leaf is being put somewhere.
+#[must_use = "the leaf is taken to be there when this is dropped"]
+pub(in crate::kernel_ext) struct Inserting<'a>(&'a Atomic<u64>);
+
+impl Drop for Inserting<'_> {
+    fn drop(&mut self) {
+        let _ = self.0.fetch_sub(INSERTING, Full);
+    }
+}
+
+/// No PUD leaf is put somewhere.
+#[must_use = "leaves may come when this is dropped"]
+pub(in crate::kernel_ext) struct Walking<'a>(Option<&'a Atomic<u64>>);
+
+impl Drop for Walking<'_> {
+    fn drop(&mut self) {
+        if let Some(state) = self.0 {
+            let _ = state.fetch_sub(WALKING, Full);
+        }
+    }
+}
+
+#[kunit_tests(rdax_puds)]
+mod tests {
+    use super::*;
+
+    fn unmap(puds: &Puds, pgoff: usize, pages: usize) -> (usize, usize) {
+        let mut zapped = (0, 0);
+        puds.unmap(pgoff, pgoff + pages, |pgoff, pages| zapped = (pgoff, pages));
+        zapped
+    }
+
+    /// While a task walks no leaf comes, and where a leaf may be no task walks.
+    #[test]
+    fn exclusion() -> Result {
+        let puds = Puds::new(3 * PAGES)?;
+        let walking = puds.walk(PAGES + 5, 1);
+        assert!(walking.is_some());
+        assert!(puds.walk(PAGES, 512).is_some());
+        assert!(puds.insert(PAGES).is_none());
+        // Another 1 GiB.
+        let inserting = puds.insert(2 * PAGES);
+        assert!(inserting.is_some());
+        assert!(puds.walk(2 * PAGES + 7, 1).is_none());
+        drop(walking);
+        assert!(puds.insert(PAGES).is_some());
+        drop(inserting);
+        // The leaf stays when the task is done.
+        assert!(puds.walk(2 * PAGES + 7, 1).is_none());
+        assert!(puds.walk(PAGES, 1).is_none());
+        assert!(puds.walk(0, 1).is_some());
+        // Across two, and nothing at all.
+        assert!(puds.walk(PAGES - 1, 2).is_none());
+        assert!(puds.walk(0, 0).is_none());
+        // There can be none beyond the end.
+        assert!(puds.insert(3 * PAGES).is_none());
+        assert!(puds.walk(3 * PAGES, 1).is_some());
+        Ok(())
+    }
+
+    /// Leaves are removed as a whole, and are known to be gone only if all of one went and none came.
+    #[test]
+    fn removal() -> Result {
+        let puds = Puds::new(3 * PAGES)?;
+        assert_eq!(unmap(&puds, PAGES + 5, 1), (PAGES + 5, 1));
+        drop(puds.insert(PAGES));
+        assert_eq!(unmap(&puds, PAGES + 5, 1), (PAGES, PAGES));
+        assert!(puds.walk(PAGES, 1).is_some());
+        drop(puds.insert(PAGES));
+        assert_eq!(unmap(&puds, PAGES - 1, 2), (PAGES - 1, PAGES + 1));
+        // Not known, which is safe.
+        assert!(puds.walk(PAGES, 1).is_none());
+
+        // Another comes while one is removed, and is there when that is over.
+        puds.unmap(PAGES, 2 * PAGES, |_, _| drop(puds.insert(PAGES)));
+        assert!(puds.walk(PAGES, 1).is_none());
+        // Another is on its way.
+        let inserting = puds.insert(PAGES);
+        assert_eq!(unmap(&puds, PAGES, PAGES), (PAGES, PAGES));
+        drop(inserting);
+        assert!(puds.walk(PAGES, 1).is_none());
+        assert_eq!(unmap(&puds, PAGES, PAGES), (PAGES, PAGES));
+        assert!(puds.walk(PAGES, 1).is_some());
+        Ok(())
+    }
+
+    /// However often.
+    #[test]
+    fn generations() -> Result {
+        let puds = Puds::new(PAGES)?;
+        for _ in 0..(1 << 16) + 3 {
+            drop(puds.insert(0));
+        }
+        assert!(puds.walk(0, 1).is_none());
+        assert_eq!(unmap(&puds, 0, PAGES), (0, PAGES));
+        let walking = puds.walk(0, 1);
+        assert!(walking.is_some());
+        assert!(puds.insert(0).is_none());
+        Ok(())
+    }
+}

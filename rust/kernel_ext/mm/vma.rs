@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a mapping is to be, before it exists.
+//!
+//! C header: [`include/linux/mm_types.h`](srctree/include/linux/mm_types.h), `struct vm_area_desc`
+
+use crate::kernel_ext::{
+    bindings,
+    mm::vm_operations::{
+        VmOperations,
+        VmVTable, //
+    }, //
+};
+use core::marker::PhantomData;
+use kernel::prelude::*;
+
+/// A mapping that `mmap()` is about to make (`->mmap_prepare()`).
+///
+/// # Invariants
+///
+/// `raw` is the valid description of a mapping being made.
+pub(crate) struct VmaDesc<'a> {
+    raw: *mut bindings::vm_area_desc,
+    _desc: PhantomData<&'a mut bindings::vm_area_desc>,
+}
+
+impl VmaDesc<'_> {
+    /// # Safety
+    ///
+    /// `raw` must be what `->mmap_prepare()` was given, for the duration of the call.
+    pub(in crate::kernel_ext) unsafe fn from_raw(raw: *mut bindings::vm_area_desc) -> Self {
+        // INVARIANT: By the requirements of this function.
+        Self {
+            raw,
+            _desc: PhantomData,
+        }
+    }
+
+    fn has_flag(&self, bit: u32) -> bool {
+        // SAFETY: `raw` is valid by the type invariants.
+        unsafe { (*self.raw).vma_flags.__vma_flags[0] & (1 << bit) != 0 }
+    }
+
+    /// The addresses that it will span: start, and the first one behind it.
+    pub(crate) fn range(&self) -> (usize, usize) {
+        // SAFETY: `raw` is valid by the type invariants.
+        unsafe { ((*self.raw).start, (*self.raw).end) }
+    }
+
+    /// The page offset in the device where it begins.
+    pub(crate) fn pgoff(&self) -> usize {
+        // SAFETY: `raw` is valid by the type invariants.
+        unsafe { (*self.raw).pgoff }
+    }
+
+    /// Whether writes reach the device (`MAP_SHARED`).
+    ///
+    /// By bit number: the kernel crate's `VM_MAYSHARE` is `VM_MAYEXEC` up to Linux 7.2.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.has_flag(bindings::VMA_MAYSHARE_BIT)
+    }
+
+    /// Whether it may be written from the start (`PROT_WRITE`).
+    pub(crate) fn is_writable(&self) -> bool {
+        self.has_flag(bindings::VMA_WRITE_BIT)
+    }
+
+    /// Makes sure that it can't be made writable later (`mprotect()` then fails with `EACCES`).
+    pub(crate) fn keep_read_only(&mut self) {
+        // SAFETY: `raw` is valid by the type invariants, and this is what `->mmap_prepare()` may
+        // change.
+        unsafe { (*self.raw).vma_flags.__vma_flags[0] &= !(1 << bindings::VMA_MAYWRITE_BIT) };
+    }
+
+    /// Whether `MAP_SYNC` was asked for.
+    pub(crate) fn is_sync(&self) -> bool {
+        self.has_flag(bindings::VMA_SYNC_BIT)
+    }
+
+    /// Makes it a mapping of page frames whose faults are served by `T`.
+    ///
+    /// `VM_HUGEPAGE` stands for a `madvise(MADV_HUGEPAGE)`, so that huge leaves are asked for in a process
+    /// with `PR_THP_DISABLE_EXCEPT_ADVISED`; device_dax sets it too. The page protection is that of memory
+    /// that is not encrypted, since libnvdimm's own mapping of the media is not (AMD SME).
+    ///
+    /// Errors: `EINVAL` for a private mapping, which `vmf_insert_pfn()` would crash on.
+    pub(in crate::kernel_ext) fn set_pfnmap<T: VmOperations>(&mut self) -> Result {
+        if !self.is_shared() {
+            return Err(EINVAL);
+        }
+        let flags = 1 << bindings::VMA_PFNMAP_BIT
+            | 1 << bindings::VMA_DONTEXPAND_BIT
+            | 1 << bindings::VMA_DONTDUMP_BIT
+            | 1 << bindings::VMA_HUGEPAGE_BIT;
+        // SAFETY: `raw` is valid by the type invariants, and this is what `->mmap_prepare()` may
+        // change.
+        unsafe {
+            (*self.raw).vma_flags.__vma_flags[0] |= flags;
+            (*self.raw).page_prot = bindings::media_prot((*self.raw).page_prot);
+            (*self.raw).vm_ops = VmVTable::<T>::build();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What can be used as long as a namespace is bound.
+//!
+//! C header: [`include/linux/device/devres.h`](srctree/include/linux/device/devres.h)
+
+use crate::kernel_ext::{
+    bindings,
+    fs::anon_inode::AnonInode,
+    mm::{
+        frames::{
+            Frames,
+            ZeroFrames, //
+        },
+        page::HugeZeroPage, //
+    },
+    nvdimm::{
+        namespace::name,
+        pmem::{
+            Media,
+            Windows, //
+        }, //
+    },
+    sync::srcu::{
+        Classes,
+        Revoke,
+        SrcuRevocable, //
+    }, //
+};
+use core::{
+    num::NonZero,
+    ops::Deref, //
+};
+use kernel::{
+    device::Device,
+    prelude::*,
+    static_lock_class,
+    str::BStr,
+    sync::{
+        Arc,
+        SetOnce, //
+    }, //
+};
+
+/// The media of a bound namespace, and what its driver keeps with it.
+///
+/// A reference to one is to be had only from a [`SrcuRevocable`] that is alive, or is being revoked.
+#[pin_data]
+pub(crate) struct LiveMedia<T> {
+    media: Media,
+    /// Whose mappings may map the media, if any do.
+    inode: Option<Arc<AnonInode>>,
+    huge_zero: SetOnce<HugeZeroPage>,
+    #[pin]
+    value: T,
+}
+
+impl<T> Revoke for LiveMedia<T> {
+    /// Unmaps the media: nothing is inserted any more, since that takes a reference to this.
+    fn revoked(&self) {
+        if let Some(inode) = &self.inode {
+            inode.unmap_all();
+        }
+    }
+}
+
+impl<T> LiveMedia<T> {
+    /// The media.
+    pub(crate) fn media(&self) -> &Media {
+        &self.media
+    }
+
+    /// The namespace. No reference to it may be kept: libnvdimm frees the region under a namespace that
+    /// outlives its removal.
+    pub(crate) fn device(&self) -> &Device {
+        // SAFETY: `self` is alive, and the namespace with it.
+        unsafe { Device::from_raw(&raw mut (*self.media.namespace()).common.dev) }
+    }
+
+    /// The namespace's name, `namespace0.0`. Any context.
+    pub(crate) fn name(&self) -> &BStr {
+        BStr::from_bytes(name(self.device()).to_bytes())
+    }
+
+    /// `pages` page frames of the media from `pfn` on, to be mapped by mappings of the inode; `None` when
+    /// they are not all of this media, or when there is no inode.
+    pub(crate) fn frames(&self, pfn: usize, pages: NonZero<usize>) -> Option<Frames<'_>> {
+        let inode = self.inode.as_deref()?;
+        // SAFETY: `revoked()` unmaps the inode's mappings: before the namespace is disabled, and after the
+        // last reference to `self`, without which nothing is inserted.
+        unsafe { self.media.frames(pfn, pages, inode) }
+    }
+
+    /// Allocates what [`LiveMedia::huge_zero`] gives, unless that was done; whether it is there now. Sleeps.
+    pub(crate) fn make_huge_zero(&self) -> bool {
+        if self.huge_zero.as_ref().is_none() {
+            if let Ok(zero) = HugeZeroPage::new() {
+                // If another was faster, this one is dropped.
+                self.huge_zero.populate(zero);
+            }
+        }
+        self.huge_zero.as_ref().is_some()
+    }
+
+    /// Zeroes of the size of a PMD leaf, to be mapped by mappings of the inode, if
+    /// [`LiveMedia::make_huge_zero`] has made them. Any context.
+    pub(crate) fn huge_zero(&self) -> Option<ZeroFrames<'_>> {
+        let inode = self.inode.as_deref()?;
+        let zero = self.huge_zero.as_ref()?;
+        // SAFETY: `revoked()` unmaps the inode's mappings, before `self` is dropped and the page with it.
+        Some(unsafe { zero.frames(inode) })
+    }
+
+    /// Makes another value that can be used until the driver is unbound, or until it is revoked, and then
+    /// no mapping of `inode` maps the media any more. Sleeps.
+    ///
+    /// Errors: `ENOMEM`, and those of `value`.
+    pub(crate) fn publish<U: Send + Sync + 'static>(
+        &self,
+        inode: Arc<AnonInode>,
+        value: impl PinInit<U, Error>,
+    ) -> Result<Arc<SrcuRevocable<LiveMedia<U>>>> {
+        // SAFETY: `self` is alive, so that the namespace is bound and enabled, and its devres is not
+        // being released: that begins with revoking `self`.
+        unsafe {
+            publish(
+                self.media.namespace(),
+                self.media.windows(),
+                Some(inode),
+                value,
+                Classes {
+                    readers: static_lock_class!(),
+                    revoking: static_lock_class!(),
+                },
+            )
+        }
+    }
+
+    /// Forgets a value that [`LiveMedia::publish`] made of the same media, and that is revoked: nothing of it
+    /// is kept until the driver is unbound.
+    pub(crate) fn forget<U: Send + Sync + 'static>(
+        &self,
+        other: &Arc<SrcuRevocable<LiveMedia<U>>>,
+    ) {
+        let live = Arc::as_ptr(other).cast_mut().cast();
+        // SAFETY: `self` is alive, and the namespace with it. `matches()` is called for resources of
+        // `RELEASE` only. What is found has the address of `other`, so that it is a `Published` for a
+        // `SrcuRevocable<LiveMedia<U>>`, whose reference is ours to give back once it is no resource any more.
+        unsafe {
+            let dev = &raw mut (*self.media.namespace()).common.dev;
+            let found = bindings::devres_remove(dev, Some(RELEASE), Some(Published::matches), live);
+            if !found.is_null() {
+                let revoke = (*found.cast::<Published>()).revoke;
+                bindings::devres_free(found);
+                revoke(live);
+            }
+        }
+    }
+}
+
+impl<T> Deref for LiveMedia<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+/// Makes a value that is revoked at the latest when the bus releases the memory of `nsio`.
+///
+/// # Safety
+///
+/// `nsio` is a namespace that is enabled, and bound or being bound to this driver; `windows` are its
+/// mappings.
+pub(in crate::kernel_ext) unsafe fn publish<T: Send + Sync + 'static>(
+    nsio: *mut bindings::nd_namespace_io,
+    windows: Windows,
+    inode: Option<Arc<AnonInode>>,
+    value: impl PinInit<T, Error>,
+    classes: Classes,
+) -> Result<Arc<SrcuRevocable<LiveMedia<T>>>> {
+    // SAFETY: The namespace is enabled by the requirements of this function; its mapping, its list of
+    // bad blocks and its region are there until devres releases them, after the resource added below
+    // has revoked `live`.
+    let media = unsafe {
+        let region = bindings::to_nd_region((*nsio).common.dev.parent);
+        Media::new(nsio, windows, region)
+    };
+    let live = Arc::pin_init(
+        SrcuRevocable::new(
+            try_pin_init!(LiveMedia {
+                media,
+                inode,
+                huge_zero: SetOnce::new(),
+                value <- value,
+            }),
+            classes,
+        ),
+        GFP_KERNEL,
+    )?;
+    // SAFETY: `nsio` is valid and bound by the requirements of this function. The resource is ours until
+    // it is added; it gets a reference of its own, which `revoke()` gives back.
+    unsafe {
+        let found = bindings::__devres_alloc_node(
+            Some(RELEASE),
+            size_of::<Published>(),
+            bindings::GFP_KERNEL,
+            bindings::NUMA_NO_NODE,
+            c"rdax_published".as_char_ptr(),
+        );
+        if found.is_null() {
+            live.revoke(|_| ());
+            return Err(ENOMEM);
+        }
+        found.cast::<Published>().write(Published {
+            revoke: revoke::<T>,
+            live: Arc::into_raw(live.clone()).cast_mut().cast(),
+        });
+        bindings::devres_add(&raw mut (*nsio).common.dev, found);
+    }
+    Ok(live)
+}
+
+/// A resource of the namespace's device: a value that [`publish`] made.
+///
+/// # Invariants
+///
+/// `live` is an `Arc<SrcuRevocable<LiveMedia<T>>>` made into a pointer, and `revoke` is [`revoke`] for that `T`.
+struct Published {
+    revoke: unsafe fn(*mut c_void),
+    live: *mut c_void,
+}
+
+/// The release function of each [`Published`], by which devres finds them.
+///
+/// Compared and passed as the value of a static: a function may have several addresses, which may
+/// also be those of others. A `revoke::<T>` would have one for each unit of code that uses it.
+static RELEASE: unsafe extern "C" fn(*mut bindings::device, *mut c_void) = Published::release;
+
+impl Published {
+    /// # Safety
+    ///
+    /// `resource` is a [`Published`] that is no resource of its device any more.
+    unsafe extern "C" fn release(_dev: *mut bindings::device, resource: *mut c_void) {
+        // SAFETY: By the requirements of this function and the type invariants.
+        unsafe {
+            let this = &*resource.cast::<Self>();
+            (this.revoke)(this.live);
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `resource` is a [`Published`].
+    unsafe extern "C" fn matches(
+        _dev: *mut bindings::device,
+        resource: *mut c_void,
+        live: *mut c_void,
+    ) -> c_int {
+        // SAFETY: By the requirements of this function.
+        unsafe { ((*resource.cast::<Self>()).live == live).into() }
+    }
+}
+
+/// Revokes a value that [`publish`] made, and gives back the reference of its [`Published`].
+///
+/// # Safety
+///
+/// `live` is an `Arc<SrcuRevocable<LiveMedia<T>>>` made into a pointer, which this takes back.
+unsafe fn revoke<T>(live: *mut c_void) {
+    // SAFETY: By the requirements of this function.
+    let live = unsafe { Arc::from_raw(live.cast_const().cast::<SrcuRevocable<LiveMedia<T>>>()) };
+    live.revoke(|_| ());
+}

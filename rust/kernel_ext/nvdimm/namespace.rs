@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A namespace, while it is being bound.
+//!
+//! C headers: [`include/linux/nd.h`](srctree/include/linux/nd.h),
+//! [`include/linux/libnvdimm.h`](srctree/include/linux/libnvdimm.h)
+
+use crate::kernel_ext::{
+    bindings,
+    nvdimm::{
+        live::{
+            publish,
+            LiveMedia, //
+        },
+        pmem::{
+            Media,
+            Windows, //
+        },
+        region::is_read_only, //
+    },
+    sync::srcu::{
+        Classes,
+        SrcuRevocable, //
+    }, //
+};
+use core::{
+    marker::PhantomData,
+    mem::MaybeUninit,
+    ptr, //
+};
+use kernel::{
+    container_of,
+    device::Device,
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    fmt,
+    prelude::*,
+    static_lock_class,
+    str::BStr,
+    sync::Arc, //
+};
+
+/// The bytes of the leaves that the kernel maps a namespace with.
+const LEAF: u64 = (bindings::PAGE_SIZE << bindings::PMD_ORDER) as u64;
+
+/// The name of a device, as in sysfs (`dev_name()`). Any context.
+pub(in crate::kernel_ext) fn name(device: &Device) -> &CStr {
+    // SAFETY: A device that is bound, or being bound, is registered, and so has a name, a C string that
+    // does not change while the device exists (CAST: `Device` is transparent).
+    unsafe { CStr::from_char_ptr(bindings::dev_name(ptr::from_ref(device).cast())) }
+}
+
+/// What identifies a namespace that is being bound.
+///
+/// As text: the UUID if it has one, otherwise the name.
+pub(crate) struct Identity<'a> {
+    device: &'a Device,
+    uuid: Option<[u8; bindings::RDAX_UUID_SIZE as usize]>,
+    size: u64,
+}
+
+impl Identity<'_> {
+    /// # Safety
+    ///
+    /// `dev` is a valid namespace (not a btt, pfn or dax device), whose device lock is held as long as
+    /// this exists.
+    pub(in crate::kernel_ext) unsafe fn new(dev: *mut bindings::device) -> Self {
+        let mut uuid = [0; bindings::RDAX_UUID_SIZE as usize];
+        // SAFETY: By the requirements of this function, and `uuid` has room for what is written. The
+        // namespace lies in an `nd_namespace_io` (`to_nd_namespace_io()`), whose resource changes
+        // only under the device lock.
+        unsafe {
+            let has_uuid = bindings::nd_namespace_uuid(dev, uuid.as_mut_ptr());
+            let common = container_of!(dev, bindings::nd_namespace_common, dev);
+            let io: *mut bindings::nd_namespace_io =
+                container_of!(common, bindings::nd_namespace_io, common);
+            let res = &raw const (*io).res;
+            Self {
+                device: Device::from_raw(dev),
+                uuid: has_uuid.then_some(uuid),
+                // As `resource_size()`: a namespace without memory ends before it starts.
+                size: (*res).end.wrapping_sub((*res).start).wrapping_add(1),
+            }
+        }
+    }
+
+    /// Its device.
+    pub(crate) fn device(&self) -> &Device {
+        self.device
+    }
+
+    /// The name in sysfs, `namespace0.0`.
+    pub(crate) fn name(&self) -> &[u8] {
+        name(self.device).to_bytes()
+    }
+
+    /// The UUID in its labels, in lower case, if it has one.
+    pub(crate) fn uuid(&self) -> Option<&[u8]> {
+        // Without the 0 at its end.
+        self.uuid.as_ref()?.split_last().map(|(_, text)| text)
+    }
+
+    /// The number of bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+}
+
+impl fmt::Display for Identity<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.uuid().unwrap_or_else(|| self.name());
+        fmt::Display::fmt(BStr::from_bytes(text), f)
+    }
+}
+
+/// A namespace, enabled for the driver that is being bound to it.
+///
+/// # Invariants
+///
+/// - `common` is a namespace (not a btt, pfn or dax device), whose device lock is held and which no
+///   other personality has claimed.
+/// - It is enabled: its memory is reserved and mapped (write-back) by `windows` until the driver is
+///   unbound.
+pub(crate) struct Namespace<'a> {
+    common: *mut bindings::nd_namespace_common,
+    windows: Windows,
+    _bound: PhantomData<&'a bindings::nd_namespace_common>,
+}
+
+impl Namespace<'_> {
+    /// Checks what `dev` is, and enables it.
+    ///
+    /// Errors: `ENODEV` for what is not a namespace, is not wanted, is smaller than libnvdimm
+    /// allows or has no UUID yet; `EBUSY` when a btt, pfn or dax device has claimed it; `EACCES`
+    /// when a DIMM is locked; those of `devm_nsio_enable()`.
+    ///
+    /// # Safety
+    ///
+    /// `dev` must be a device on the nd bus being bound to this driver.
+    pub(in crate::kernel_ext) unsafe fn new(
+        dev: *mut bindings::device,
+        wants: impl FnOnce(&Identity<'_>) -> bool,
+    ) -> Result<Self> {
+        // btt and pfn devices have the same type number on the bus, and are no
+        // `nd_namespace_common` (`to_nd_device_type()`). Their device types are not exported.
+        //
+        // SAFETY: A device on the bus has a type, and that a name, a C string.
+        let type_name = unsafe { CStr::from_char_ptr((*(*dev).type_).name) };
+        if type_name != c"nd_namespace_io" && type_name != c"nd_namespace_pmem" {
+            return Err(ENODEV);
+        }
+
+        // SAFETY: `dev` is a namespace by its type. The bus holds its lock.
+        if !wants(&unsafe { Identity::new(dev) }) {
+            return Err(ENODEV);
+        }
+
+        // SAFETY: By its type, `dev` lies in an `nd_namespace_common`.
+        let common = unsafe { container_of!(dev, bindings::nd_namespace_common, dev) };
+        // SAFETY: As above. `claim` changes under the device lock, which is held.
+        if !unsafe { (*common).claim }.is_null() {
+            return Err(EBUSY);
+        }
+        // SAFETY: `dev` is a device on the bus being bound.
+        let common = from_err_ptr(unsafe { bindings::nvdimm_namespace_common_probe(dev) })?;
+        // SAFETY: `common` is what the common probe returned.
+        let windows = unsafe { Self::enable(common) }?;
+        // INVARIANT: Enabled just above.
+        Ok(Self {
+            common,
+            windows,
+            _bound: PhantomData,
+        })
+    }
+
+    /// Reserves the memory of a namespace and maps it, until the driver is unbound.
+    ///
+    /// Errors: those of `devm_nsio_enable()` and `devm_memremap()`, `EBUSY`.
+    ///
+    /// # Safety
+    ///
+    /// `common` is a namespace being bound, not enabled yet.
+    unsafe fn enable(common: *mut bindings::nd_namespace_common) -> Result<Windows> {
+        // SAFETY: As in `io()`. The resource does not change while the device lock is held.
+        unsafe {
+            let dev = &raw mut (*common).dev;
+            let nsio: *mut bindings::nd_namespace_io =
+                container_of!(common, bindings::nd_namespace_io, common);
+            let (start, end) = ((*nsio).res.start, (*nsio).res.end);
+            let size = usize::try_from(end - start + 1)?;
+            let first = (start.next_multiple_of(LEAF) - start) as usize;
+            let seam = match first {
+                0 => size,
+                first => first.min(size),
+            };
+            to_result(bindings::devm_namespace_enable(dev, common, seam as u64))?;
+            let rest = match size - seam {
+                0 => ptr::null_mut(),
+                rest => Self::map(dev, start + seam as u64, rest)?,
+            };
+            Ok(Windows::new((*nsio).addr.cast(), seam, rest, size))
+        }
+    }
+
+    /// As `devm_nsio_enable()` does for what it is told of.
+    ///
+    /// # Safety
+    ///
+    /// `dev` is a namespace being bound, which has these `len` bytes from the physical address `start` on.
+    unsafe fn map(dev: *mut bindings::device, start: u64, len: usize) -> Result<*mut u8> {
+        // SAFETY: By the requirements of this function.
+        unsafe {
+            let name = bindings::dev_name(dev);
+            let iomem = &raw mut bindings::iomem_resource;
+            if bindings::__devm_request_region(dev, iomem, start, len as u64, name).is_null() {
+                return Err(EBUSY);
+            }
+            let mapped = bindings::devm_memremap(dev, start, len, bindings::MEMREMAP_WB as usize);
+            Ok(from_err_ptr(mapped)?.cast())
+        }
+    }
+
+    fn io(&self) -> *mut bindings::nd_namespace_io {
+        // SAFETY: Every namespace that libnvdimm has lies in an `nd_namespace_io`
+        // (`to_nd_namespace_io()`).
+        unsafe { container_of!(self.common, bindings::nd_namespace_io, common) }
+    }
+
+    /// Where it lies: the physical address of the first byte, and the number of bytes.
+    fn resource(&self) -> (u64, u64) {
+        // SAFETY: `common` is valid by the type invariants; `res` does not change while the device
+        // lock is held.
+        unsafe {
+            let res = &raw const (*self.io()).res;
+            ((*res).start, (*res).end - (*res).start + 1)
+        }
+    }
+
+    /// The physical address of the first byte.
+    pub(crate) fn start(&self) -> u64 {
+        self.resource().0
+    }
+
+    /// The number of bytes.
+    pub(crate) fn size(&self) -> u64 {
+        self.resource().1
+    }
+
+    /// Its device.
+    pub(crate) fn device(&self) -> &Device {
+        // SAFETY: `common` and so the device in it are valid by the type invariants.
+        unsafe { Device::from_raw(&raw mut (*self.common).dev) }
+    }
+
+    /// What identifies it. Process context.
+    pub(crate) fn identity(&self) -> Identity<'_> {
+        // SAFETY: `common` is a namespace, whose device lock is held, by the type invariants.
+        unsafe { Identity::new(&raw mut (*self.common).dev) }
+    }
+
+    /// The node of the machine that it is nearest to; -1 when not known.
+    pub(crate) fn numa_node(&self) -> i32 {
+        // SAFETY: As above.
+        unsafe { bindings::dev_to_node(&raw const (*self.common).dev) }
+    }
+
+    /// Whether `MAP_SYNC` can be kept: stores are durable once user space has flushed them.
+    pub(crate) fn is_synchronous(&self) -> bool {
+        // SAFETY: The parent of a namespace is its region.
+        unsafe {
+            let region = bindings::to_nd_region((*self.common).dev.parent);
+            bindings::is_nvdimm_sync(region)
+        }
+    }
+
+    /// Whether its region is read-only now. Sleeps.
+    ///
+    /// When that changes later, [`Driver::set_read_only`] is called.
+    pub(crate) fn is_read_only(&self) -> bool {
+        // SAFETY: The parent of a namespace is its region.
+        unsafe { is_read_only((*self.common).dev.parent) }
+    }
+
+    /// Whether it is unknown what makes writes durable: libnvdimm knows no DIMMs of the region
+    /// (`nvdimm_has_flush()`), as with legacy pmem of the e820 map, and the host does not flush it either.
+    pub(crate) fn is_flush_unknown(&self) -> bool {
+        // SAFETY: The parent of a namespace is its region.
+        let has_flush = unsafe {
+            let region = bindings::to_nd_region((*self.common).dev.parent);
+            bindings::nvdimm_has_flush(region)
+        };
+        // virtio-pmem has no DIMMs, but a flush of its own, which this C function does not look at then.
+        has_flush < 0 && self.is_synchronous()
+    }
+
+    /// Whether memory errors in a part of it are not told to us: `memory_failure()` does not ask whose
+    /// frames they are where a section of the memory map (128 MiB) has ordinary memory, too.
+    pub(crate) fn shares_section(&self) -> bool {
+        let (start, size) = self.resource();
+        // A section that begins and ends in the namespace has nothing else.
+        [start, start + (size - 1)].iter().any(|address| {
+            let pfn = (address >> bindings::PAGE_SHIFT) as usize;
+            // SAFETY: The C function takes any number. The media itself has no pages.
+            unsafe { bindings::pfn_valid(pfn) }
+        })
+    }
+
+    /// Makes a value that can be used until the driver is unbound, together with the media.
+    ///
+    /// When the bus releases the namespace's memory, the value has been revoked, whatever the driver
+    /// did: devres releases this before. Sleeps.
+    ///
+    /// Errors: `ENOMEM`, and those of `value`.
+    pub(crate) fn publish<T: Send + Sync + 'static>(
+        &self,
+        value: impl PinInit<T, Error>,
+    ) -> Result<Arc<SrcuRevocable<LiveMedia<T>>>> {
+        // SAFETY: The namespace is enabled, and being bound, by the type invariants.
+        unsafe {
+            publish(
+                self.io(),
+                self.windows,
+                None,
+                value,
+                Classes {
+                    readers: static_lock_class!(),
+                    revoking: static_lock_class!(),
+                },
+            )
+        }
+    }
+
+    /// Reads from the media at `offset` bytes into `buf`.
+    ///
+    /// Errors: `EIO` at a bad block, `EFBIG` beyond the end.
+    pub(crate) fn read(&self, offset: u64, buf: &mut [u8]) -> Result {
+        // SAFETY: The namespace is enabled and mapped so by the type invariants; its parent is its region.
+        let media = unsafe {
+            let region = bindings::to_nd_region((*self.common).dev.parent);
+            Media::new(self.io(), self.windows, region)
+        };
+        if media.is_bad(offset, buf.len()) {
+            return Err(EIO);
+        }
+        // SAFETY: `read()` only writes what is initialised (CAST: `MaybeUninit<u8>` is transparent).
+        let buf = unsafe { &mut *(ptr::from_mut(buf) as *mut [MaybeUninit<u8>]) };
+        media.read(offset, buf)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The media of a bound namespace, as the kernel sees it.
+//!
+//! C headers: [`include/linux/libnvdimm.h`](srctree/include/linux/libnvdimm.h); the model is
+//! `drivers/nvdimm/pmem.c`.
+
+use crate::kernel_ext::{
+    bindings,
+    fs::anon_inode::AnonInode,
+    mm::frames::Frames,
+    nvdimm::badblocks::{
+        Badblocks,
+        BLOCK, //
+    },
+    task, //
+};
+use core::{
+    mem::MaybeUninit,
+    num::NonZero,
+    ptr, //
+};
+use kernel::{
+    error::to_result,
+    iov::{
+        IovIterDest,
+        IovIterSource, //
+    },
+    prelude::*, //
+};
+
+/// The bytes that are gone through without a chance for other tasks.
+const STEP: usize = bindings::PAGE_SIZE << bindings::PMD_ORDER;
+
+/// The media of a namespace.
+///
+/// There is a reference to one only while its namespace is bound: see [`LiveMedia`](super::live::LiveMedia).
+///
+/// # Invariants
+///
+/// While anybody can have a reference to it, `nsio` is the namespace's, enabled, and its `bb` is
+/// initialised; `windows` are write-back mappings of all its bytes, one behind the other. `region` is its
+/// enabled region.
+pub(crate) struct Media {
+    nsio: *mut bindings::nd_namespace_io,
+    windows: Windows,
+    region: *mut bindings::nd_region,
+    has_cache: bool,
+}
+
+// SAFETY: The mapping and the region are used from any task.
+unsafe impl Send for Media {}
+// SAFETY: As above; user space writes to the same memory at any time, so that no method relies on
+// what is in it.
+unsafe impl Sync for Media {}
+
+/// The kernel's mappings of a namespace.
+///
+/// `memremap()` maps with leaves of 2 MiB only where the physical address is a multiple of that from the
+/// start; otherwise with 4 KiB, whose page tables have 2 GiB a TiB, and are never given back. So what is
+/// before the first such multiple is a window of its own.
+#[derive(Clone, Copy)]
+pub(in crate::kernel_ext) struct Windows {
+    first: *mut u8,
+    /// How many bytes `first` has.
+    seam: usize,
+    /// The bytes behind it.
+    rest: *mut u8,
+    /// How many bytes both have.
+    size: usize,
+}
+
+impl Windows {
+    /// `first` maps `seam` bytes of `size`, and `rest` the others, if there are any.
+    pub(in crate::kernel_ext) fn new(
+        first: *mut u8,
+        seam: usize,
+        rest: *mut u8,
+        size: usize,
+    ) -> Self {
+        Self {
+            first,
+            seam,
+            rest,
+            size,
+        }
+    }
+
+    /// Whether all of `len` bytes at `offset` are there.
+    fn contain(&self, offset: u64, len: usize) -> bool {
+        offset
+            .checked_add(len as u64)
+            .is_some_and(|behind| behind <= self.size as u64)
+    }
+
+    /// The address of `len` bytes at `offset`, or of the first of them, and how many lie together there:
+    /// more than 0, unless `len` is.
+    ///
+    /// Errors: `EFBIG` when they are not all there.
+    fn at(&self, offset: u64, len: usize) -> Result<(*mut u8, usize)> {
+        if !self.contain(offset, len) {
+            return Err(EFBIG);
+        }
+        let offset = usize::try_from(offset)?;
+        Ok(match offset.checked_sub(self.seam) {
+            Some(offset) => (self.rest.wrapping_add(offset), len),
+            None => (
+                self.first.wrapping_add(offset),
+                len.min(self.seam.saturating_sub(offset)),
+            ),
+        })
+    }
+}
+
+impl Media {
+    /// # Safety
+    ///
+    /// The invariants of the type must hold.
+    pub(in crate::kernel_ext) unsafe fn new(
+        nsio: *mut bindings::nd_namespace_io,
+        windows: Windows,
+        region: *mut bindings::nd_region,
+    ) -> Self {
+        // INVARIANT: By the requirements of this function.
+        Self {
+            nsio,
+            windows,
+            region,
+            // SAFETY: `region` is valid by the requirements of this function.
+            has_cache: unsafe { bindings::nvdimm_has_cache(region) } != 0,
+        }
+    }
+
+    /// Where it is mapped.
+    pub(in crate::kernel_ext) fn windows(&self) -> Windows {
+        self.windows
+    }
+
+    /// The namespace, enabled as long as there is a reference to `self`.
+    pub(in crate::kernel_ext) fn namespace(&self) -> *mut bindings::nd_namespace_io {
+        self.nsio
+    }
+
+    /// `pages` page frames from `pfn` on, to be mapped by mappings of `inode` while there is a reference to
+    /// this; `None` when they are not all of this media.
+    ///
+    /// # Safety
+    ///
+    /// What maps `inode` must be unmapped before the namespace is disabled.
+    pub(in crate::kernel_ext) unsafe fn frames<'a>(
+        &'a self,
+        pfn: usize,
+        pages: NonZero<usize>,
+        inode: &'a AnonInode,
+    ) -> Option<Frames<'a>> {
+        // SAFETY: `nsio` is valid by the type invariants; its resource does not change while it is
+        // enabled.
+        let start = unsafe { (*self.nsio).res.start };
+        let offset = (pfn as u64)
+            .checked_mul(bindings::PAGE_SIZE as u64)?
+            .checked_sub(start)?;
+        let len = pages.get().checked_mul(bindings::PAGE_SIZE)?;
+        if !self.windows.contain(offset, len) {
+            return None;
+        }
+        // SAFETY: Checked just above, and by the requirements of this function. libnvdimm maps the media
+        // write-back as long as it is enabled.
+        Some(unsafe { Frames::new(pfn, pages, inode) })
+    }
+
+    /// Whether CPU caches must be written back to the media: not where the platform does it when the
+    /// power fails (eADR).
+    pub(crate) fn has_cache(&self) -> bool {
+        self.has_cache
+    }
+
+    /// Writes `len` zero bytes at `offset` bytes, clears the bad blocks that it overwrites as a whole,
+    /// and writes the CPU caches back. Sleeps. Durable after [`Media::flush`].
+    ///
+    /// Errors: `EFBIG` beyond the end; `EIO` at a bad block that can't be cleared: what is before it
+    /// is zeroed.
+    pub(crate) fn zero(&self, offset: u64, len: usize) -> Result {
+        let mut done = 0;
+        while done < len {
+            let at = offset + done as u64;
+            let part = self.overwrite(at, len - done, |addr, part| {
+                // SAFETY: `overwrite()` passes `part` bytes of the mapping, which is writable.
+                unsafe { bindings::memset(addr.cast(), 0, part) };
+            })?;
+            self.write_back(at, part)?;
+            done += part;
+        }
+        Ok(())
+    }
+
+    /// Writes the CPU caches of `len` bytes at `offset` bytes back to the media, where that is
+    /// needed. Sleeps. Durable after [`Media::flush`].
+    ///
+    /// Errors: `EFBIG` beyond the end.
+    pub(crate) fn write_back(&self, offset: u64, len: usize) -> Result {
+        if !self.windows.contain(offset, len) {
+            return Err(EFBIG);
+        }
+        let mut done = 0;
+        while self.has_cache && done < len {
+            let (addr, part) = self
+                .windows
+                .at(offset + done as u64, STEP.min(len - done))?;
+            // SAFETY: `at()` has checked that the bytes are in the mapping.
+            unsafe { bindings::arch_wb_cache_pmem(addr.cast(), part) };
+            task::cond_resched();
+            done += part;
+        }
+        Ok(())
+    }
+
+    /// Copies up to `len` bytes at `offset` bytes to `to`; returns how many. Does not wait for the
+    /// user's memory: it ends where that is absent, and at a machine check ([`Media::probe`] tells
+    /// which it was).
+    ///
+    /// Errors: `EFBIG` beyond the end.
+    pub(crate) fn copy_to_iter(
+        &self,
+        offset: u64,
+        len: usize,
+        to: &mut IovIterDest<'_>,
+    ) -> Result<usize> {
+        let (addr, len) = self.windows.at(offset, len)?;
+        // SAFETY: `at()` has checked that the bytes are in the mapping. What user space writes to
+        // them meanwhile is copied as it is. `to` is a valid destination.
+        Ok(unsafe { bindings::copy_mc_to_iter_nofault(addr.cast(), len, to.as_raw()) })
+    }
+
+    /// Copies up to `len` bytes of `from` to `offset` bytes, through the CPU caches; returns how many.
+    /// Does not wait for the user's memory: it ends where that is absent. Durable after
+    /// [`Media::flush`]. Clears no bad blocks: [`Media::good`] tells how many bytes have none.
+    ///
+    /// Errors: `EFBIG` beyond the end.
+    pub(crate) fn copy_from_iter(
+        &self,
+        offset: u64,
+        len: usize,
+        from: &mut IovIterSource<'_>,
+    ) -> Result<usize> {
+        let (addr, len) = self.windows.at(offset, len)?;
+        // SAFETY: As above, and the mapping is writable. `from` is a valid source.
+        Ok(unsafe { bindings::copy_from_iter_flushcache_nofault(addr.cast(), len, from.as_raw()) })
+    }
+
+    /// Copies from `offset` bytes to `to`, and returns what is there then. Any context.
+    ///
+    /// Errors: `EFBIG` beyond the end; `EIO` at a machine check.
+    pub(crate) fn read<'a>(
+        &self,
+        offset: u64,
+        to: &'a mut [MaybeUninit<u8>],
+    ) -> Result<&'a mut [u8]> {
+        let mut done = 0;
+        while let Some(to) = to.get_mut(done..).filter(|to| !to.is_empty()) {
+            let (addr, part) = self.windows.at(offset + done as u64, to.len())?;
+            let len = c_uint::try_from(part)?;
+            // SAFETY: `at()` has checked that the bytes are in the mapping; `to` is valid for writes.
+            let left =
+                unsafe { bindings::copy_mc_to_kernel(to.as_mut_ptr().cast(), addr.cast(), len) };
+            if left != 0 {
+                return Err(EIO);
+            }
+            done += part;
+        }
+        // SAFETY: Every byte of `to` was written by the loop (CAST: `MaybeUninit<u8>` is transparent).
+        Ok(unsafe { &mut *(ptr::from_mut(to) as *mut [u8]) })
+    }
+
+    /// Copies `from`, or the first part of it, to `offset` bytes, through the CPU caches; returns how
+    /// many bytes: more than 0, unless `from` is empty. Clears the bad blocks that it overwrites as a
+    /// whole. Sleeps. Durable after [`Media::flush`].
+    ///
+    /// Errors: `EFBIG` beyond the end; `EIO` when the first block is bad and can't be cleared, or when
+    /// only a part of it would be overwritten. Nothing is written then.
+    pub(crate) fn write(&self, offset: u64, from: &[u8]) -> Result<usize> {
+        self.overwrite(offset, from.len(), |addr, len| {
+            // SAFETY: `overwrite()` passes `len` bytes of the mapping, which is writable; `len` is at
+            // most the length of `from`.
+            unsafe { bindings::memcpy_flushcache(addr.cast(), from.as_ptr().cast(), len) };
+        })
+    }
+
+    /// Whether the byte at `offset` can be read, or raises a machine check.
+    ///
+    /// Errors: `EIO` when it does.
+    pub(crate) fn probe(&self, offset: u64) -> Result {
+        self.read(offset, &mut [MaybeUninit::uninit()])?;
+        Ok(())
+    }
+
+    /// The bad blocks that are known.
+    pub(crate) fn bad(&self) -> Badblocks<'_> {
+        // SAFETY: By the type invariants, as long as there is a reference to `self`.
+        unsafe { Badblocks::from_raw(&raw mut (*self.nsio).bb) }
+    }
+
+    /// Whether one of `len` bytes at `offset` bytes is in a bad block.
+    pub(crate) fn is_bad(&self, offset: u64, len: usize) -> bool {
+        self.good(offset, len) != len
+    }
+
+    /// Takes over what libnvdimm knows of bad blocks. Sleeps.
+    pub(crate) fn update_bad(&self) {
+        // SAFETY: `nsio` and `region` are valid by the type invariants.
+        unsafe {
+            let res = &raw const (*self.nsio).res;
+            let range = bindings::range {
+                start: (*res).start,
+                end: (*res).end,
+            };
+            bindings::nvdimm_badblocks_populate(self.region, &raw mut (*self.nsio).bb, &range);
+        }
+    }
+
+    /// How many of `len` bytes at `offset` bytes come before the first bad block; 0 when the first byte
+    /// is in one.
+    pub(crate) fn good(&self, offset: u64, len: usize) -> usize {
+        self.bad()
+            .first_in(offset..offset.saturating_add(len as u64))
+            .map_or(len, |bad| (bad.start - offset) as usize)
+    }
+
+    /// As [`Media::good`].
+    ///
+    /// Errors: `EIO` instead of 0, when `len` is not 0.
+    pub(crate) fn prepare_read(&self, offset: u64, len: usize) -> Result<usize> {
+        match self.good(offset, len) {
+            0 if len != 0 => Err(EIO),
+            good => Ok(good),
+        }
+    }
+
+    /// Calls `write` once, with the address and the length of what can be written now of `len` bytes at
+    /// `offset` bytes, and returns that length: the bytes before a bad block, or bad blocks that are to
+    /// be overwritten as a whole, which this clears. Sleeps. More than 0, if `len` is.
+    ///
+    /// `write` has the data at hand and does not fail, so that no block is cleared and then keeps what
+    /// was there before. Readers find a block bad until its new data is in it.
+    ///
+    /// Errors: `EFBIG` beyond the end; `EIO` when blocks can't be cleared, or are to be overwritten in
+    /// part. `write` is not called then.
+    fn overwrite(
+        &self,
+        offset: u64,
+        len: usize,
+        write: impl FnOnce(*mut u8, usize),
+    ) -> Result<usize> {
+        let (addr, len) = self.windows.at(offset, len)?;
+        let good = self.good(offset, len);
+        if good != 0 || len == 0 {
+            write(addr, good);
+            return Ok(good);
+        }
+        let bad = self
+            .bad()
+            .first_in(offset..offset.saturating_add(len as u64))
+            .map_or(len, |bad| (bad.end - offset) as usize);
+        // By the page: firmware does not handle more reliably (drivers/nvdimm/pmem.c).
+        let whole = bad.min(bindings::PAGE_SIZE) / BLOCK as usize * BLOCK as usize;
+        if offset % BLOCK != 0 || whole == 0 {
+            return Err(EIO);
+        }
+        let cleared = self.clear(offset, whole)?;
+        write(addr, cleared);
+        self.bad().forget(offset..offset + cleared as u64);
+        Ok(cleared)
+    }
+
+    /// Clears bad blocks, which `offset` and `len` are multiples of; returns how many bytes of whole blocks
+    /// from `offset` on were cleared. What is in these is undefined. Sleeps.
+    ///
+    /// Errors: `EFBIG` beyond the end; `EIO` when not even the first block was cleared.
+    fn clear(&self, offset: u64, len: usize) -> Result<usize> {
+        let (addr, len) = self.windows.at(offset, len)?;
+        // SAFETY: `nsio` is valid by the type invariants.
+        let cleared = unsafe {
+            let start = (*self.nsio).res.start + offset;
+            bindings::nvdimm_clear_poison(&raw mut (*self.nsio).common.dev, start, len as c_uint)
+        };
+        // Less than `len` when the firmware stops early: the first part of the blocks is cleared then.
+        let cleared = usize::try_from(cleared).unwrap_or(0).min(len);
+        let cleared = cleared / BLOCK as usize * BLOCK as usize;
+        if cleared == 0 {
+            return Err(EIO);
+        }
+        // SAFETY: `at()` has checked that the bytes, of which there are at least `cleared`, are in the
+        // mapping.
+        unsafe { bindings::arch_invalidate_pmem(addr.cast(), cleared) };
+        Ok(cleared)
+    }
+
+    /// Makes durable what was written back (`nvdimm_flush()`). Sleeps.
+    ///
+    /// Errors: `EIO` and others, of regions that the host flushes (virtio-pmem).
+    pub(crate) fn flush(&self) -> Result {
+        // SAFETY: `region` is the enabled region, by the type invariants.
+        to_result(unsafe { bindings::nvdimm_flush(self.region, ptr::null_mut()) })
+    }
+}

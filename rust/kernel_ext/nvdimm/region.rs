@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the region of a namespace says of itself.
+//!
+//! C header: [`include/linux/libnvdimm.h`](srctree/include/linux/libnvdimm.h)
+
+use crate::kernel_ext::bindings;
+use kernel::{
+    container_of,
+    prelude::*, //
+};
+
+/// Whether a region is read-only: a DIMM of it is not armed (its writes would be lost when power fails),
+/// or somebody has said so in its attribute `read_only`. May sleep.
+///
+/// `nd_region` is known to libnvdimm alone, and no function tells (`nvdimm_check_and_set_ro()` is for a
+/// gendisk). So the attribute is asked, as a reader of the file would. If it can't be, the answer is
+/// yes: nothing is lost by that.
+///
+/// # Safety
+///
+/// `region` is the valid device of a region.
+pub(in crate::kernel_ext) unsafe fn is_read_only(region: *mut bindings::device) -> bool {
+    // SAFETY: By the requirements of this function; a device on the bus has a type. Lists of groups and of
+    // attributes end in a null, and the attributes of a device are `struct device_attribute`s.
+    unsafe {
+        let mut groups = (*(*region).type_).groups;
+        while !groups.is_null() && !(*groups).is_null() {
+            let mut attrs = (**groups).__bindgen_anon_2.attrs;
+            while !attrs.is_null() && !(*attrs).is_null() {
+                if CStr::from_char_ptr((**attrs).name) == c"read_only" {
+                    let attr = container_of!(*attrs, bindings::rdax_device_attribute, attr);
+                    return show(region, attr) != Ok(*b"0\n");
+                }
+                attrs = attrs.add(1);
+            }
+            groups = groups.add(1);
+        }
+    }
+    true
+}
+
+/// The first two bytes that an attribute shows. May sleep. Errors: `ENOMEM`, those of the attribute.
+///
+/// # Safety
+///
+/// `attr` is an attribute of the valid device `dev`.
+unsafe fn show(
+    dev: *mut bindings::device,
+    attr: *mut bindings::rdax_device_attribute,
+) -> Result<[u8; 2]> {
+    // A page, aligned as one: kmalloc() aligns what is as large as a power of two to that.
+    let mut page = KVec::from_elem(0u8, bindings::PAGE_SIZE, GFP_KERNEL)?;
+    // SAFETY: By the requirements of this function; what shows an attribute is given a page (CAST: as
+    // `compat.h` has it, the one struct is the other).
+    let shown = unsafe {
+        let show = (*attr).show.ok_or(EIO)?;
+        show(dev, attr.cast(), page.as_mut_ptr().cast())
+    };
+    match page.first_chunk() {
+        Some(text) if shown >= 0 => Ok(*text),
+        _ => Err(EIO),
+    }
+}

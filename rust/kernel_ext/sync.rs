@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Locks, wait queues, revocation.
+
+pub(crate) mod lockdep;
+pub(crate) mod rwsem;
+pub(crate) mod srcu;
+pub(crate) mod wait;

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reader-writer semaphores.
+//!
+//! C header: [`include/linux/rwsem.h`](srctree/include/linux/rwsem.h)
+
+use crate::kernel_ext::bindings;
+use core::{
+    cell::UnsafeCell,
+    ops::{
+        Deref,
+        DerefMut, //
+    },
+};
+use kernel::{
+    error::to_result,
+    prelude::*,
+    sync::LockClassKey,
+    types::{
+        NotThreadSafe,
+        Opaque, //
+    },
+};
+
+/// A value behind a `struct rw_semaphore`.
+///
+/// # Invariants
+///
+/// `inner` is initialised by `init_rwsem()`.
+#[pin_data]
+pub(crate) struct RwSemaphore<T> {
+    #[pin]
+    inner: Opaque<bindings::rw_semaphore>,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: A semaphore is made to be used from any thread; the value goes with it.
+unsafe impl<T: Send> Send for RwSemaphore<T> {}
+// SAFETY: As above. Several may read the value at once, and one that holds it alone may take it.
+unsafe impl<T: Send + Sync> Sync for RwSemaphore<T> {}
+
+impl<T> RwSemaphore<T> {
+    /// A semaphore that nobody holds, of the lock class `key`.
+    pub(crate) fn new(
+        value: T,
+        name: &'static CStr,
+        key: Pin<&'static LockClassKey>,
+    ) -> impl PinInit<Self> {
+        pin_init!(Self {
+            value: UnsafeCell::new(value),
+            // INVARIANT: Initialised here.
+            inner <- Opaque::ffi_init(move |slot| {
+                // SAFETY: `slot` is valid for writes and pinned; name and class key are static.
+                unsafe { bindings::__init_rwsem(slot, name.as_char_ptr(), key.as_ptr()) }
+            }),
+        })
+    }
+
+    /// Holds it shared. Sleeps.
+    pub(crate) fn read(&self) -> ReadGuard<'_, T> {
+        // SAFETY: `inner` is initialised by the type invariants.
+        unsafe { bindings::down_read(self.inner.get()) };
+        // INVARIANT: Taken just above.
+        ReadGuard {
+            semaphore: self,
+            _not_send: NotThreadSafe,
+        }
+    }
+
+    /// Holds it alone. Sleeps, uninterruptibly.
+    pub(crate) fn write(&self) -> WriteGuard<'_, T> {
+        // SAFETY: `inner` is initialised by the type invariants.
+        unsafe { bindings::down_write(self.inner.get()) };
+        // INVARIANT: Taken just above.
+        WriteGuard {
+            semaphore: self,
+            _not_send: NotThreadSafe,
+        }
+    }
+
+    /// Holds it alone. Sleeps.
+    ///
+    /// Errors: `EINTR` when the task is being killed.
+    pub(crate) fn write_killable(&self) -> Result<WriteGuard<'_, T>> {
+        // SAFETY: `inner` is initialised by the type invariants.
+        to_result(unsafe { bindings::down_write_killable(self.inner.get()) })?;
+        // INVARIANT: Taken just above.
+        Ok(WriteGuard {
+            semaphore: self,
+            _not_send: NotThreadSafe,
+        })
+    }
+}
+
+/// A semaphore held shared.
+///
+/// # Invariants
+///
+/// This task holds `semaphore` for read.
+#[must_use = "the semaphore is released immediately when the guard is unused"]
+pub(crate) struct ReadGuard<'a, T> {
+    semaphore: &'a RwSemaphore<T>,
+    _not_send: NotThreadSafe,
+}
+
+impl<T> Deref for ReadGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: Held by the type invariants: nobody changes the value.
+        unsafe { &*self.semaphore.value.get() }
+    }
+}
+
+impl<T> Drop for ReadGuard<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: Held by the type invariants.
+        unsafe { bindings::up_read(self.semaphore.inner.get()) };
+    }
+}
+
+/// A semaphore held alone.
+///
+/// # Invariants
+///
+/// This task holds `semaphore` for write.
+#[must_use = "the semaphore is released immediately when the guard is unused"]
+pub(crate) struct WriteGuard<'a, T> {
+    semaphore: &'a RwSemaphore<T>,
+    _not_send: NotThreadSafe,
+}
+
+impl<T> Deref for WriteGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: Held by the type invariants: nobody changes the value.
+        unsafe { &*self.semaphore.value.get() }
+    }
+}
+
+impl<T> DerefMut for WriteGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: Held alone by the type invariants.
+        unsafe { &mut *self.semaphore.value.get() }
+    }
+}
+
+impl<T> Drop for WriteGuard<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: Held by the type invariants.
+        unsafe { bindings::up_write(self.semaphore.inner.get()) };
+    }
+}

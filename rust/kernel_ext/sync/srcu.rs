@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Sleepable RCU, and an object that can be taken away while readers may sleep.
+//!
+//! [`kernel::revocable::SrcuRevocable`] is the same idea on plain RCU, whose readers must not sleep.
+//! A fault handler that waits for an entry lock does.
+//!
+//! C header: [`include/linux/srcu.h`](srctree/include/linux/srcu.h)
+
+use crate::kernel_ext::bindings;
+use core::ops::Deref;
+use kernel::{
+    error::to_result,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        LockClassKey,
+        Mutex, //
+    },
+    types::{
+        NotThreadSafe,
+        Opaque, //
+    },
+};
+
+/// A `struct srcu_struct`.
+///
+/// # Invariants
+///
+/// `inner` is initialised by `init_srcu_struct_fast()`.
+#[pin_data(PinnedDrop)]
+struct Srcu {
+    #[pin]
+    inner: Opaque<bindings::srcu_struct>,
+}
+
+// SAFETY: `srcu_struct` is made to be used from any thread.
+unsafe impl Send for Srcu {}
+// SAFETY: As above; all methods take `&self` and may run in parallel.
+unsafe impl Sync for Srcu {}
+
+impl Srcu {
+    pub(in crate::kernel_ext) fn new(
+        name: &'static CStr,
+        key: Pin<&'static LockClassKey>,
+    ) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            // INVARIANT: Initialised here, or construction fails.
+            inner <- Opaque::try_ffi_init(move |slot| {
+                // SAFETY: `slot` is valid for writes, and pinned until `drop()`; name and class key are
+                // static.
+                to_result(unsafe {
+                    bindings::init_srcu_struct_fast(slot, name.as_char_ptr(), key.as_ptr())
+                })
+            }),
+        })
+    }
+
+    /// Begins a read-side section, which ends when the guard is dropped. Readers may sleep.
+    fn read(&self) -> ReadGuard<'_> {
+        // SAFETY: `inner` is initialised by the type invariants.
+        let counter = unsafe { bindings::srcu_read_lock_fast(self.inner.get()) };
+        // INVARIANT: Entered just above.
+        ReadGuard {
+            srcu: self,
+            counter,
+            _not_send: NotThreadSafe,
+        }
+    }
+
+    /// Waits until every read-side section that began before this call has ended. Sleeps.
+    fn synchronize(&self) {
+        // SAFETY: `inner` is initialised by the type invariants.
+        unsafe { bindings::synchronize_srcu(self.inner.get()) };
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for Srcu {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: `inner` is initialised by the type invariants, and no reader is left: a
+        // `ReadGuard` borrows the `Srcu`.
+        unsafe { bindings::cleanup_srcu_struct(self.inner.get()) };
+    }
+}
+
+/// A read-side section of an [`Srcu`].
+///
+/// # Invariants
+///
+/// `counter` is what `srcu_read_lock_fast()` of `srcu` returned, on this task, and not yet given back.
+struct ReadGuard<'a> {
+    srcu: &'a Srcu,
+    counter: *mut bindings::srcu_ctr,
+    _not_send: NotThreadSafe,
+}
+
+impl Drop for ReadGuard<'_> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants.
+        unsafe { bindings::srcu_read_unlock_fast(self.srcu.inner.get(), self.counter) };
+    }
+}
+
+/// What lockdep is to take for the same kind of [`SrcuRevocable`]: one may be revoked while another kind
+/// is used.
+pub(crate) struct Classes {
+    pub(crate) readers: Pin<&'static LockClassKey>,
+    pub(crate) revoking: Pin<&'static LockClassKey>,
+}
+
+/// What has to be done about a value that nobody uses any more.
+pub(crate) trait Revoke {
+    /// Takes away what the value stands for. Sleeps. No reader sees the value, and none will.
+    fn revoked(&self);
+}
+
+/// A value that can be used until it is revoked, by readers that may sleep.
+///
+/// What protects what: the *memory* of the value belongs to whoever owns the `SrcuRevocable` (a
+/// reference count, usually). The grace period protects what the value *stands for*: when
+/// [`revoke`](Self::revoke) returns, every reader that saw it alive has finished, and no other
+/// will see it alive. This is `alive` and `synchronize_rcu()` of the thread "/dev/dax, core: file
+/// operations and dax-mmap" (May 2016), on SRCU as `kill_dax()` in `drivers/dax/super.c` does it.
+#[pin_data]
+pub(crate) struct SrcuRevocable<T> {
+    #[pin]
+    srcu: Srcu,
+    alive: Atomic<bool>,
+    #[pin]
+    revoking: Mutex<()>,
+    #[pin]
+    value: T,
+}
+
+impl<T: Revoke> SrcuRevocable<T> {
+    /// A new value, alive.
+    ///
+    /// Errors: `ENOMEM`, and those of `value`.
+    pub(crate) fn new(
+        value: impl PinInit<T, Error>,
+        classes: Classes,
+    ) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            srcu <- Srcu::new(c"rdax_live", classes.readers),
+            alive: Atomic::new(true),
+            revoking <- Mutex::new((), c"rdax_revoking", classes.revoking),
+            value <- value,
+        })
+    }
+
+    /// The value, if it is alive; it stays alive while the guard exists. The holder may sleep.
+    ///
+    /// Guards may nest, also in one task: a fault inside of a copy from user memory is fine.
+    pub(crate) fn try_access(&self) -> Option<SrcuGuard<'_, T>> {
+        let guard = self.srcu.read();
+        // Pairs with the store in `revoke()`: a reader that misses it began its section before
+        // `synchronize()` and is waited for.
+        if !self.alive.load(Relaxed) {
+            return None;
+        }
+        Some(SrcuGuard {
+            value: &self.value,
+            _guard: guard,
+        })
+    }
+
+    /// Waits until every guard that exists now is dropped. Sleeps; no guard may be held by this task.
+    pub(crate) fn synchronize(&self) {
+        self.srcu.synchronize();
+    }
+
+    /// Revokes the value, waits until nobody uses it, and calls [`Revoke::revoked`], then `last` with it.
+    ///
+    /// Does nothing if it was revoked before, but for waiting until that is complete. Sleeps; no
+    /// guard may be held by this task.
+    pub(crate) fn revoke(&self, last: impl FnOnce(&T)) {
+        let _revoking = self.revoking.lock();
+        if self.alive.load(Relaxed) {
+            // Pairs with the load in `try_access()`, by the grace period.
+            self.alive.store(false, Relaxed);
+            self.srcu.synchronize();
+            self.value.revoked();
+            last(&self.value);
+        }
+    }
+}
+
+/// A value that is alive for as long as this exists.
+#[must_use = "the value may be revoked as soon as the guard is dropped"]
+pub(crate) struct SrcuGuard<'a, T> {
+    value: &'a T,
+    _guard: ReadGuard<'a>,
+}
+
+impl<T> Deref for SrcuGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.value
+    }
+}

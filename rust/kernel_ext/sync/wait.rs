@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Hashed wait queues with keyed, exclusive waiters.
+//!
+//! The scheme of `fs/dax.c` (ac401cc78242, "dax: New fault locking"), which took it from
+//! `wait_on_bit()`: what is waited for lives in a word of the caller's, and a table of wait queues
+//! serves all the words. A waiter carries its key, since one queue serves many keys.
+//!
+//! C header: [`include/linux/wait.h`](srctree/include/linux/wait.h)
+
+use crate::kernel_ext::{
+    bindings,
+    hash::hash_long, //
+};
+use kernel::{
+    container_of,
+    prelude::*,
+    types::Opaque, //
+};
+
+/// Whom to wake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wake {
+    /// The task that has waited longest: it will take the lock, or pass the wake-up on.
+    Next,
+    /// All of them: what they waited for is no more.
+    All,
+}
+
+const TABLE_BITS: u32 = 8;
+const TABLE_SIZE: usize = 1 << TABLE_BITS;
+
+/// A table of wait queues, hashed by key.
+///
+/// # Invariants
+///
+/// Each head is initialised by `init_waitqueue_head()`, and none has waiters when it is dropped.
+#[pin_data]
+pub(crate) struct WaitTable {
+    #[pin]
+    heads: [Opaque<bindings::wait_queue_head>; TABLE_SIZE],
+}
+
+// SAFETY: Wait queues are made to be used from any thread.
+unsafe impl Send for WaitTable {}
+// SAFETY: As above; all methods take `&self` and may run in parallel.
+unsafe impl Sync for WaitTable {}
+
+/// A waiter, on its own stack while it waits.
+#[repr(C)]
+struct Waiter {
+    wait: bindings::wait_queue_entry,
+    key: usize,
+}
+
+impl WaitTable {
+    /// A table without waiters.
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            // INVARIANT: Each head is initialised here. A waiter borrows the table.
+            heads <- pin_init::pin_init_array_from_fn(|_| {
+                Opaque::ffi_init(|slot| {
+                    // SAFETY: `slot` is valid for writes and pinned; the name and the class key
+                    // are static.
+                    unsafe {
+                        bindings::__init_waitqueue_head(
+                            slot,
+                            c"rdax_wait_table".as_char_ptr(),
+                            kernel::static_lock_class!().as_ptr(),
+                        )
+                    }
+                })
+            }),
+        })
+    }
+
+    fn head(&self, key: usize) -> *mut bindings::wait_queue_head {
+        // The hash is below `TABLE_SIZE`; the mask tells the compiler so.
+        self.heads[hash_long(key, TABLE_BITS) & (TABLE_SIZE - 1)].get()
+    }
+
+    /// Queues as an exclusive waiter for `key`, drops `guard`, and sleeps until woken.
+    ///
+    /// `guard` is the lock under which the caller saw that it has to wait. It is dropped after the
+    /// task was queued, so that whoever changes the state under that lock will find it: no
+    /// wake-up is lost (`Documentation/litmus-tests/` has the two-thread proof).
+    ///
+    /// Sleeps, uninterruptibly. Spurious returns are possible: look again.
+    pub(crate) fn wait_exclusive<G>(&self, key: usize, guard: G) -> Woken<'_> {
+        let head = self.head(key);
+        let mut waiter = Waiter {
+            wait: pin_init::zeroed(),
+            key,
+        };
+        let wait = &raw mut waiter.wait;
+
+        // SAFETY: `wait` points into this frame, which `finish_wait()` below takes off the queue
+        // before it ends. `head` is initialised by the type invariants.
+        unsafe {
+            bindings::init_wait(wait);
+            (*wait).func = Some(Self::wake_function);
+            bindings::prepare_to_wait_exclusive(
+                head,
+                wait,
+                bindings::TASK_UNINTERRUPTIBLE as c_int,
+            );
+        }
+        drop(guard);
+        // SAFETY: Process context, and no spinlock is held: `guard` is gone.
+        unsafe { bindings::schedule() };
+        // SAFETY: As above.
+        unsafe { bindings::finish_wait(head, wait) };
+        Woken { table: self, key }
+    }
+
+    /// Wakes who waits for `key`; returns whether its queue had anybody.
+    ///
+    /// To be called after the change that they wait for was made under the lock that they drop in
+    /// [`WaitTable::wait_exclusive`]. Any context.
+    pub(crate) fn wake(&self, key: usize, mode: Wake) -> bool {
+        let head = self.head(key);
+        // Lockless. Pairs with `prepare_to_wait_exclusive()`, by the lock that both sides held: a
+        // waiter that saw the old state queued itself before it dropped the lock, and this side
+        // took the lock after that. A waiter that comes later sees the new state.
+        //
+        // SAFETY: `head` is initialised by the type invariants.
+        if !unsafe { bindings::waitqueue_active(head) } {
+            return false;
+        }
+        let nr = match mode {
+            Wake::Next => 1,
+            Wake::All => 0,
+        };
+        let mut key = key;
+        // SAFETY: `head` is initialised by the type invariants; `wake_function()` reads `key`
+        // during the call only.
+        unsafe { bindings::__wake_up(head, bindings::TASK_NORMAL, nr, (&raw mut key).cast()) };
+        true
+    }
+
+    /// `wake_exceptional_entry_func()` of `fs/dax.c`.
+    ///
+    /// # Safety
+    ///
+    /// `wait` is the entry of a [`Waiter`] of this table, and `key` points to an `usize`.
+    unsafe extern "C" fn wake_function(
+        wait: *mut bindings::wait_queue_entry,
+        mode: c_uint,
+        flags: c_int,
+        key: *mut c_void,
+    ) -> c_int {
+        // SAFETY: By the requirements of this function; the waiter's frame is alive while its
+        // entry is queued, and the queue is locked.
+        let waiter = unsafe { container_of!(wait, Waiter, wait) };
+        // SAFETY: As above.
+        let same = unsafe { (*waiter).key == *key.cast::<usize>() };
+        if !same {
+            return 0;
+        }
+        // SAFETY: `wait` was set up by `init_wait()`, which this function needs.
+        unsafe { bindings::autoremove_wake_function(wait, mode, flags, core::ptr::null_mut()) }
+    }
+}
+
+/// A wake-up that an exclusive waiter got, and that nobody else will get.
+///
+/// Who has it either takes what it waited for, so that its own unlock wakes the next, and says so
+/// by [`Woken::settle`]; or drops it, and so passes it on. (237388320def, "dax: Wake up all
+/// waiters after invalidating dax entry", tells what happens otherwise.)
+#[must_use = "a wake-up that is dropped at once wakes the next waiter"]
+pub(crate) struct Woken<'a> {
+    table: &'a WaitTable,
+    key: usize,
+}
+
+impl Woken<'_> {
+    /// Somebody is sure to wake the next waiter for `key`: this task, or another that was faster.
+    /// If that is not the key of this wake-up, it is passed on.
+    pub(crate) fn settle(self, key: usize) {
+        if self.key == key {
+            core::mem::forget(self);
+        }
+    }
+}
+
+impl Drop for Woken<'_> {
+    fn drop(&mut self) {
+        self.table.wake(self.key, Wake::Next);
+    }
+}
+
+#[kunit_tests(rdax_wait)]
+mod tests {
+    use super::*;
+    use core::sync::atomic::{
+        AtomicUsize,
+        Ordering, //
+    };
+    use kernel::{
+        sync::Arc,
+        time::{
+            delay::fsleep,
+            Delta, //
+        },
+        workqueue, //
+    };
+
+    const KEY: usize = 4096;
+
+    #[pin_data]
+    struct Shared {
+        #[pin]
+        table: WaitTable,
+        /// How many are about to wait, were woken, and have gone.
+        coming: AtomicUsize,
+        woken: AtomicUsize,
+        gone: AtomicUsize,
+    }
+
+    impl Shared {
+        fn new() -> Result<Arc<Self>> {
+            Arc::pin_init(
+                try_pin_init!(Self {
+                    table <- WaitTable::new(),
+                    coming: AtomicUsize::new(0),
+                    woken: AtomicUsize::new(0),
+                    gone: AtomicUsize::new(0),
+                }),
+                GFP_KERNEL,
+            )
+        }
+
+        /// Another task waits for `key`, and then takes what it waited for, or passes it on.
+        fn spawn(self: &Arc<Self>, key: usize, takes: bool) -> Result {
+            let shared = self.clone();
+            workqueue::system_unbound().try_spawn(GFP_KERNEL, move || {
+                let before = Counted(&shared.coming);
+                let woken = shared.table.wait_exclusive(key, before);
+                shared.woken.fetch_add(1, Ordering::SeqCst);
+                if takes {
+                    woken.settle(key);
+                } else {
+                    drop(woken);
+                }
+                shared.gone.fetch_add(1, Ordering::SeqCst);
+            })?;
+            Ok(())
+        }
+
+        /// Wakes those who waited and still do, so that nothing outlives the test.
+        fn end(&self, all: usize) -> Result {
+            for _ in 0..10_000 {
+                if self.gone.load(Ordering::SeqCst) == all {
+                    return Ok(());
+                }
+                self.table.wake(KEY, Wake::All);
+                fsleep(Delta::from_millis(1));
+            }
+            Err(ETIMEDOUT)
+        }
+    }
+
+    /// Counts when dropped: the waiter is in its queue then.
+    struct Counted<'a>(&'a AtomicUsize);
+
+    impl Drop for Counted<'_> {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn reaches(counter: &AtomicUsize, value: usize) -> Result {
+        for _ in 0..10_000 {
+            if counter.load(Ordering::SeqCst) >= value {
+                return Ok(());
+            }
+            fsleep(Delta::from_millis(1));
+        }
+        Err(ETIMEDOUT)
+    }
+
+    /// Another key of the same queue.
+    fn neighbour() -> usize {
+        let queue = hash_long(KEY, TABLE_BITS);
+        let mut key = KEY + 1;
+        while hash_long(key, TABLE_BITS) != queue {
+            key += 1;
+        }
+        key
+    }
+
+    /// One queue serves many keys, and a wake-up is for one of them.
+    #[test]
+    fn keys() -> Result {
+        let shared = Shared::new()?;
+        assert!(!shared.table.wake(KEY, Wake::All));
+        shared.spawn(KEY, true)?;
+        reaches(&shared.coming, 1)?;
+        // Its queue has somebody, but not for this.
+        assert!(shared.table.wake(neighbour(), Wake::All));
+        fsleep(Delta::from_millis(20));
+        assert_eq!(shared.woken.load(Ordering::SeqCst), 0);
+        assert!(shared.table.wake(KEY, Wake::Next));
+        let came = reaches(&shared.woken, 1);
+        shared.end(1)?;
+        came?;
+        // It took itself off the queue.
+        assert!(!shared.table.wake(KEY, Wake::All));
+        Ok(())
+    }
+
+    /// One wake-up, one waiter; the wake-up of one who took what it waited for goes no further.
+    #[test]
+    fn next_wakes_one() -> Result {
+        let shared = Shared::new()?;
+        for _ in 0..3 {
+            shared.spawn(KEY, true)?;
+        }
+        reaches(&shared.coming, 3)?;
+        shared.table.wake(KEY, Wake::Next);
+        let came = reaches(&shared.woken, 1);
+        fsleep(Delta::from_millis(20));
+        let woken = shared.woken.load(Ordering::SeqCst);
+        shared.end(3)?;
+        came?;
+        assert_eq!(woken, 1);
+        Ok(())
+    }
+
+    #[test]
+    fn all_wakes_all() -> Result {
+        let shared = Shared::new()?;
+        for _ in 0..3 {
+            shared.spawn(KEY, true)?;
+        }
+        reaches(&shared.coming, 3)?;
+        shared.table.wake(KEY, Wake::All);
+        let came = reaches(&shared.woken, 3);
+        shared.end(3)?;
+        came
+    }
+
+    /// Who goes without what it waited for passes the wake-up on.
+    #[test]
+    fn passed_on() -> Result {
+        let shared = Shared::new()?;
+        for _ in 0..3 {
+            shared.spawn(KEY, false)?;
+        }
+        reaches(&shared.coming, 3)?;
+        shared.table.wake(KEY, Wake::Next);
+        let came = reaches(&shared.woken, 3);
+        shared.end(3)?;
+        came
+    }
+
+    /// That of another key is passed on too: it was not for what is settled.
+    #[test]
+    fn settled_for_another() -> Result {
+        let shared = Shared::new()?;
+        shared.spawn(KEY, true)?;
+        reaches(&shared.coming, 1)?;
+        let woken = Woken {
+            table: &shared.table,
+            key: KEY,
+        };
+        woken.settle(neighbour());
+        let came = reaches(&shared.woken, 1);
+        shared.end(1)?;
+        came
+    }
+}

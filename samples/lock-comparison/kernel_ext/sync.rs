@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Locks and wait queues.
+
+#[path = "../../../rust/kernel_ext/sync/lockdep.rs"]
+pub(crate) mod lockdep;
+#[allow(dead_code)]
+#[path = "../../../rust/kernel_ext/sync/rwsem.rs"]
+pub(crate) mod rwsem;
+#[allow(dead_code)]
+#[path = "../../../rust/kernel_ext/sync/wait.rs"]
+pub(crate) mod wait;
