@@ -3,8 +3,9 @@
 """The documents: docs.py check, docs.py html, or docs.py pictures.
 
 check     renders all of Documentation with Sphinx, warnings are errors, and looks for what Sphinx
-          does not see: dead links, names of documents that do not exist, warnings of the manual
-          pages, the format of the ABI files, pictures that do not match their source
+          does not see: dead links, names of documents that do not exist, lines of more than 80
+          columns, warnings of the manual pages, the format of the ABI files, pictures that do
+          not match their source
 html      renders into Documentation/output
 pictures  draws Documentation/images/*.svg from the .dot files
 """
@@ -22,6 +23,8 @@ TOP = Path(__file__).resolve().parents[2]
 KERNEL = Path(os.environ.get("RDAX_KERNEL_SOURCE", "/kernel/linux"))
 SPHINX = os.environ.get("SPHINXBUILD", "sphinx-build")
 WIDTH = 80
+# What every section of an ABI file says (Documentation/ABI/README of the kernel).
+ABI_FIELDS = ("Date:", "Contact:", "Description:")
 # Where a document may be named.
 NAMING = (".rst", ".md", ".rs", ".c", ".h", ".py", ".sh", ".8", ".5")
 
@@ -42,7 +45,6 @@ def render(source: Path, target: Path) -> list[str]:
                           "-d", doctrees, source, target]).splitlines()
 
 
-
 def dead_links(page: Path) -> Iterator[str]:
     """The relative links of a page in Markdown that lead nowhere."""
     for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
@@ -61,6 +63,12 @@ def unknown_documents(top: Path, files: list[Path]) -> Iterator[str]:
                     yield f"{path}:{number}: there is no document {name}"
 
 
+def wide_lines(page: Path) -> Iterator[str]:
+    for number, line in enumerate(page.read_text().splitlines(), 1):
+        if len(line) > WIDTH:
+            yield f"{page}:{number}: {len(line)} columns, more than {WIDTH}"
+
+
 def manual_page(page: Path) -> list[str]:
     """What man says of a page."""
     done = subprocess.run(["man", "--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z", page],
@@ -73,6 +81,15 @@ def manual_page(page: Path) -> list[str]:
     return [f"{page}: {line}" for line in said]
 
 
+def abi_fields(page: Path) -> Iterator[str]:
+    """Sections without a field that the kernel's format has."""
+    for section in re.split(r"^(?=What:)", page.read_text(), flags=re.MULTILINE)[1:]:
+        what = section.partition("\n")[0].split(":", 1)[1].strip()
+        for field in ABI_FIELDS:
+            if not re.search(rf"^{field}\s*\S", section, flags=re.MULTILINE):
+                yield f"{page}: {what}: no {field}"
+
+
 def abi(folder: Path) -> list[str]:
     """What the kernel's own parser of ABI files says."""
     tools = [tool for tool in (KERNEL / "tools/docs/get_abi.py", KERNEL / "scripts/get_abi.py")
@@ -80,7 +97,8 @@ def abi(folder: Path) -> list[str]:
     if not tools:
         return [f"there is no get_abi.py in {KERNEL}"]
     said = output_of([sys.executable, "-B", tools[0], "--dir", folder, "validate"])
-    return said.splitlines()
+    return [*said.splitlines(), *(line for page in sorted(folder.rglob("*")) if page.is_file()
+                                  for line in abi_fields(page))]
 
 
 def drawn(source: Path) -> str:
@@ -117,6 +135,8 @@ def check(top: Path) -> list[str]:
         found = render(documents, Path(target))
     found += dead_links(top / "README.md")
     found += unknown_documents(top, sources(top))
+    for page in sorted(documents.rglob("*.rst")):
+        found += wide_lines(page)
     for page in (documents / "rdax.8", documents / "rdax.conf.5"):
         found += manual_page(page)
     found += abi(documents / "ABI")

@@ -68,12 +68,20 @@ class DocsTest(unittest.TestCase):
         self.assertEqual(list(docs.unknown_documents(self.top, [code])),
                          [f"{code}:2: there is no document gone.rst"])
 
+    def test_wide_lines(self) -> None:
+        page = self.write("a.rst", "\u2192" * 80 + "\n" + "x" * 81 + "\n")
+        self.assertEqual(list(docs.wide_lines(page)), [f"{page}:2: 81 columns, more than 80"])
+
     def test_manual_page(self) -> None:
         if not shutil.which("man"):
             self.skipTest("no man here")
         right = '.TH A 8\n.SH NAME\na \\- an error, a warning\n'
         self.assertEqual(docs.manual_page(self.write("a.8", right)), [])
         self.assertTrue(docs.manual_page(self.write("b.8", right + ".nonsense\n")))
+
+    def test_abi_fields(self) -> None:
+        page = self.write("a", ABI + "\n" + ABI.replace("Date:\t\tMay 2026\n", ""))
+        self.assertEqual(list(docs.abi_fields(page)), [f"{page}: /sys/rdax/a: no Date:"])
 
     def test_abi(self) -> None:
         if not docs.KERNEL.exists():
