@@ -26,13 +26,14 @@ use kernel::{
         from_err_ptr,
         to_result, //
     },
+    new_mutex,
     prelude::*,
-    sync::Arc,
-    types::Opaque,
-    xarray::{
-        AllocKind,
-        XArray, //
-    }, //
+    rbtree::RBTree,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+    types::Opaque, //
 };
 
 /// How many devices there can be: all minor numbers of a major number. Memory is taken for those that are
@@ -146,7 +147,7 @@ pub(crate) struct Class<T: FileOperations> {
     minors: Ida,
     /// The devices whose nodes can be opened, by minor number.
     #[pin]
-    devices: XArray<Arc<T>>,
+    devices: Mutex<RBTree<usize, Arc<T>>>,
     pub(in crate::kernel_ext) name: &'static CStr,
 }
 
@@ -167,7 +168,7 @@ impl<T: FileOperations> Class<T> {
             class: ClassHandle::new(class)?,
             numbers: Numbers::new(name)?,
             minors <- Ida::new(),
-            devices <- XArray::new(AllocKind::Alloc),
+            devices <- new_mutex!(RBTree::new(), "rdax_class_devices"),
             name,
             // INVARIANT: In this very `Class<T>`.
             cdev <- Cdev::new(numbers.0, FileVTable::<T>::build()),
@@ -176,7 +177,7 @@ impl<T: FileOperations> Class<T> {
 
     pub(in crate::kernel_ext) fn device_of(&self, minor: usize) -> Option<Arc<T>> {
         let devices = self.devices.lock();
-        devices.get(minor).map(Arc::from)
+        devices.get(&minor).cloned()
     }
 
     /// Gives `data` the minor number `wanted`, or the smallest that is free. Sleeps.
@@ -200,18 +201,18 @@ impl<T: FileOperations> Class<T> {
             number: number as usize,
             class: self.clone(),
         };
-        let stored = self
-            .devices
-            .lock()
-            .store(minor.number, data.clone(), GFP_KERNEL);
-        // What could not be stored is dropped without the lock.
-        stored.map_err(|failure| failure.error)?;
+        let stored =
+            self.devices
+                .lock()
+                .try_create_and_insert(minor.number, data.clone(), GFP_KERNEL);
+        // Without the lock: dropping `minor` takes it.
+        stored?;
         Ok(minor)
     }
 
     /// The device with that number can't be opened any more.
     pub(in crate::kernel_ext) fn forget(&self, minor: usize) {
-        let device = self.devices.lock().remove(minor);
+        let device = self.devices.lock().remove(&minor);
         // Dropped without the lock.
         drop(device);
     }
