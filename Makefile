@@ -45,7 +45,7 @@ bench-check:
 torture:
 	@$(LAB) torture $(TORTURE)
 
-# make test-mutants MUTANTS="01 20"
+# make test-mutants MUTANTS="fault lost-at-unbind"
 test-mutants:
 	@$(LAB) mutants $(MUTANTS)
 
@@ -84,7 +84,7 @@ help:
 	@echo 'KERNEL=NAME        use the kernel debug or kasan, built from its source'
 	@echo 'SUITES="NAME..."   host guest torture persist (default: all)'
 	@echo 'BENCH="NAME..."    instructions bind parallel, or operations'
-	@echo 'MUTANTS="NN..."    the numbers of the patches in scripts/mutants'
+	@echo 'MUTANTS="NAME..."  areas or names of scripts/mutants/README.md'
 	@echo 'TORTURE="ARG..."   --short --time SECONDS --seed N ... PHASE...'
 	@echo 'PARTS="NAME..."    instructions memory throughput mixed fairness exclusion'
 	@echo 'RDAX_CACHE=DIR     where the lab is kept (default ~/.cache/rdax)'

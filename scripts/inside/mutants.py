@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Put known bugs back one by one, and see that a test fails: mutants.py [NUMBER...].
+"""Put known bugs back one by one, and see that a test fails: mutants.py [AREA | NAME]...
 
-Each patch in scripts/mutants says in a line `Test: host NAME`, `Test: guest PROGRAM` or
+Each patch in scripts/mutants, in a folder for its area, says in a line `Test: host NAME`, `Test: guest PROGRAM` or
 `Test: special PROGRAM` which test is to fail: one of rust/host under loom, or a kselftest
 in a guest, or in another of guest.MACHINES (special, odd), whose console counts too.
 `Test: debug PROGRAM` or `Test: kasan PROGRAM` is one in a guest whose kernel has the checks for it; it is tried with
@@ -42,6 +42,28 @@ def run(command: Sequence[str | Path], what: str, **kwargs: str | dict[str, str]
                           check=False, **kwargs)  # type: ignore[call-overload]
     if done.returncode:
         raise MutantError(f"{what}: {done.stdout.decode(errors='replace')[-2000:]}")
+
+
+def read_patch(patch: Path) -> tuple[str, str]:
+    """What it breaks, and its line `Test: ...`."""
+    head = patch.read_text().partition("\n--- ")[0].strip().splitlines()
+    test = next(line for line in head if line.startswith("Test: "))
+    return " ".join(line for line in head if line != test), test
+
+
+def table() -> str:
+    """scripts/mutants/README.md: what each breaks, and what catches it."""
+    lines = ["<!-- SPDX-License-Identifier: GPL-2.0 -->", "", "# Known bugs", "",
+             "`make test-mutants` puts these bugs back one by one. A test must catch each.",
+             "`make test-mutants MUTANTS=\"fault lost-at-unbind\"` tries those of an area, or one.",
+             "This file is written by `scripts/inside/mutants.py --table`; `make check` compares it."]
+    for area in sorted(path for path in MUTANTS.iterdir() if path.is_dir()):
+        lines += ["", f"## {area.name}", "", "| mutant | what it breaks | caught by |", "|---|---|---|"]
+        for patch in sorted(area.glob("*.patch")):
+            breaks, test = read_patch(patch)
+            breaks = breaks.replace("|", "\\|")
+            lines.append(f"| {patch.stem} | {breaks} | {test.removeprefix('Test: ')} |")
+    return "\n".join(lines) + "\n"
 
 
 def mutate(patch: Path) -> None:
@@ -116,6 +138,9 @@ def caught_in_guest(program: str, machine: str) -> bool:
 
 def main() -> int:
     wanted = sys.argv[1:]
+    if wanted == ["--table"]:
+        print(table(), end="")
+        return 0
     tap = Tap()
     for prepare in (["cargo", "fetch", "--locked", "--manifest-path",
                      str(TOP / "rust/host/Cargo.toml")],
@@ -123,11 +148,10 @@ def main() -> int:
         run(prepare, "the tests can't be built", env=os.environ | CARGO)
     if trouble := torture.build():
         raise MutantError(trouble)
-    for patch in sorted(MUTANTS.glob("*.patch")):
-        if wanted and patch.name.split("-")[0] not in wanted:
+    for patch in sorted(MUTANTS.glob("*/*.patch")):
+        if wanted and not {patch.stem, patch.parent.name} & set(wanted):
             continue
-        test = next(line for line in patch.read_text().splitlines() if line.startswith("Test: "))
-        _, home, name = test.split()
+        _, home, name = read_patch(patch)[1].split()
         kernel = guest.kernel().get("name")
         if home in guest.SLOWER and home != kernel:
             tap.result(True, patch.stem, f"needs `make test-mutants KERNEL={home}`")
@@ -147,7 +171,7 @@ def main() -> int:
         except (MutantError, guest.GuestError) as error:
             tap.comment(str(error).replace("\n", "\n# "))
             caught = False
-        tap.result(caught, f"{patch.stem} is caught by {home} {name}")
+        tap.result(caught, f"{patch.parent.name}/{patch.stem} is caught by {home} {name}")
     return tap.end()
 
 
