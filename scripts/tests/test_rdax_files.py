@@ -29,6 +29,12 @@ STDIN, STDOUT, STDERR = range(3)
 CLOSED, FULL, UNREAD, READ_ONLY = "closed", "/dev/full", "a pipe that nobody reads", "read-only"
 
 
+def setUpModule() -> None:
+    # A shell's background job ignores it, and so would the programs that are started here.
+    unittest.addModuleCleanup(signal.signal, signal.SIGINT, signal.getsignal(signal.SIGINT))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class Driver(base.Driver):
     """Makes a device at a bind that is not divided, and devices without a name."""
 
