@@ -7,7 +7,7 @@
 # with fsync, one request at a time and many. Each block carries a checksum, read
 # back after all are written.
 
-# shellcheck source=lib.sh
+# shellcheck source=lib/lib.sh
 . "$(dirname "$0")/lib.sh"
 command -v fio >/dev/null || skip_all "fio isn't there"
 ktap_set_plan 16

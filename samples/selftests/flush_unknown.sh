@@ -5,7 +5,7 @@
 # who is not told so takes a sync for more than it is: each bind warns, once. No
 # other bind does: NVDIMMs have DIMMs, and virtio-pmem is flushed by the host.
 
-# shellcheck source=lib.sh
+# shellcheck source=lib/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 WARNING="unable to guarantee persistence of writes"

@@ -4,7 +4,7 @@
 # An NVDIMM that is plugged in while the machine runs: nothing takes it that was not told
 # to, those that are bound go on undisturbed, and `bind=` takes it when it appears.
 
-# shellcheck source=lib.sh
+# shellcheck source=lib/lib.sh
 . "$(dirname "$0")/lib.sh"
 [ -n "${RDAX_MONITOR:-}" ] || skip_all "no QEMU monitor: scripts/lab guest --machine odd"
 ktap_set_plan 17

@@ -6,7 +6,7 @@
 # or destroyed, and a name would take another one's data. Without labels it is meant by
 # its name, or by its name and size. What a list says otherwise than it must is logged.
 
-# shellcheck source=lib.sh
+# shellcheck source=lib/lib.sh
 . "$(dirname "$0")/lib.sh"
 ktap_set_plan 50
 

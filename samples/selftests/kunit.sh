@@ -4,7 +4,7 @@
 # The module's own suites, which a kernel with KUnit runs when the module is
 # loaded: each of their results counts.
 
-# shellcheck source=lib.sh
+# shellcheck source=lib/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 RESULTS=/sys/kernel/debug/kunit

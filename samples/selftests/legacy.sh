@@ -5,7 +5,7 @@
 # e820 map does. The kernel does not ask the driver about memory errors there: binding
 # says so, for such a namespace and for no other, and it is true.
 
-# shellcheck source=lib.sh
+# shellcheck source=lib/lib.sh
 . "$(dirname "$0")/lib.sh"
 WARNING="memory errors near its start or end are not handled"
 OFFLINE=/sys/devices/system/memory/hard_offline_page

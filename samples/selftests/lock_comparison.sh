@@ -5,7 +5,7 @@
 # holders of each page, and lets in those that it says it doesn't: faults on the same page, ranges of
 # another size, CPUs of another NUMA node. Two nodes of two CPUs each are needed.
 
-# shellcheck source=lib.sh
+# shellcheck source=lib/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 MODULE=${KO%/*}/samples/lock-comparison/lock_comparison.ko

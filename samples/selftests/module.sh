@@ -7,7 +7,7 @@
 # mapped, since code that runs must not go, and works afterwards, also with a device
 # still bound.
 
-# shellcheck source=lib.sh
+# shellcheck source=lib/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 GOOD=(align=2M bind=namespace98.0 divided=namespace98.1 fault_around=8192 force=namespace98.2

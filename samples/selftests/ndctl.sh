@@ -6,7 +6,7 @@
 # however many devices a region has, and ndctl disables, destroys and makes anew what
 # rdax has. What it says is compared word for word.
 
-# shellcheck source=lib.sh
+# shellcheck source=lib/lib.sh
 . "$(dirname "$0")/lib.sh"
 command -v ndctl >/dev/null || skip_all "no ndctl"
 ktap_set_plan 54

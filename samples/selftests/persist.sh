@@ -5,7 +5,7 @@
 # SEED` in the next. Through pages of all sizes, read through other sizes than
 # written. Not run by the kselftest runner, which knows one boot only.
 
-# shellcheck source=lib.sh
+# shellcheck source=lib/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 [ $# = 2 ] || skip_all "usage: persist.sh write|verify SEED"

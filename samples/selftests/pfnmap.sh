@@ -5,7 +5,7 @@
 # wrote: madvise, partial munmap, mremap and fork on the node. It skips itself
 # as a whole where the node isn't what it wants; here that is a failure.
 
-# shellcheck source=lib.sh
+# shellcheck source=lib/lib.sh
 . "$(dirname "$0")/lib.sh"
 ktap_set_plan 2
 

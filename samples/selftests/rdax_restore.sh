@@ -5,7 +5,7 @@
 # has its name, alignment, extents and bytes again. A configuration that does not fit is
 # refused in a sentence, and nothing is bound then; what was begun is undone.
 
-# shellcheck source=lib.sh
+# shellcheck source=lib/lib.sh
 . "$(dirname "$0")/lib.sh"
 TOOL=${RDAX_TOOL:-${KO%/*}/scripts/rdax}
 [ -x "$TOOL" ] || skip_all "there is no $TOOL: set RDAX_TOOL"

@@ -6,7 +6,7 @@
 # devices, and shows what was done to them. Each end has its exit status, and none
 # a trace of Python, also when the standard files are closed, full or read by nobody.
 
-# shellcheck source=lib.sh
+# shellcheck source=lib/lib.sh
 . "$(dirname "$0")/lib.sh"
 TOOL=${RDAX_TOOL:-${KO%/*}/scripts/rdax}
 [ -x "$TOOL" ] || skip_all "there is no $TOOL: set RDAX_TOOL"

@@ -6,7 +6,7 @@
 # writes are refused, where a copy with `dd conv=fsync` would seem to succeed.
 # read_only.c has all that writes.
 
-# shellcheck source=lib.sh
+# shellcheck source=lib/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 # The namespace of a region that is read-only.

@@ -7,7 +7,7 @@
 # tail has a known signature, one too small for the alignment. Each refusal with its
 # errno; `force` overrides a signature and nothing else.
 
-# shellcheck source=lib.sh
+# shellcheck source=lib/lib.sh
 . "$(dirname "$0")/lib.sh"
 [ -e "$DEVICES/$NS2" ] || skip_all "there is no $NS2"
 modprobe -q nd_pmem || skip_all "no nd_pmem to write signatures with"

@@ -5,7 +5,7 @@
 # written back then can only be seen on the console (booted with `tp_printk`), by whoever
 # started the machine. Not run by the kselftest runner.
 
-# shellcheck source=lib.sh
+# shellcheck source=lib/lib.sh
 . "$(dirname "$0")/lib.sh"
 trap - EXIT
 

@@ -5,7 +5,7 @@
 # sync, truncate, redirections. Each either does what it does to a file or a
 # disk, or says why not; none overwrites what it was not told to.
 
-# shellcheck source=lib.sh
+# shellcheck source=lib/lib.sh
 . "$(dirname "$0")/lib.sh"
 [ -e "$DEVICES/$NS2" ] || skip_all "there is no $NS2"
 dumpers=()

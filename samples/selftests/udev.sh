@@ -5,7 +5,7 @@
 # rdax.conf bound and the others with nd_pmem; nodes have the rules' owner, mode and
 # names, an administrator's rules come after them, and all that survives a rebind.
 
-# shellcheck source=lib.sh
+# shellcheck source=lib/lib.sh
 . "$(dirname "$0")/lib.sh"
 UDEV=${RDAX_UDEV:-${KO%/*}/scripts/udev}
 UDEVD=/usr/lib/systemd/systemd-udevd

@@ -6,7 +6,7 @@
 # two parts, with a seam at the first multiple of 2 MiB. Binding takes next to no memory,
 # and nobody sees the seam.
 
-# shellcheck source=lib.sh
+# shellcheck source=lib/lib.sh
 . "$(dirname "$0")/lib.sh"
 
 LEAF=$((2 << 20))

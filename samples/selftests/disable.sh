@@ -6,7 +6,7 @@
 # under its old name, with its data. The dead mapping is all that holds the module.
 # liveness.c has the other states in which a user can be.
 
-# shellcheck source=lib.sh
+# shellcheck source=lib/lib.sh
 . "$(dirname "$0")/lib.sh"
 command -v ndctl >/dev/null || skip_all "no ndctl"
 ktap_set_plan 29
