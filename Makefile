@@ -29,6 +29,10 @@ endif
 run shell setup deb test-install htmldocs pictures distclean clean:
 	@$(LAB) $@
 
+# make intree KDIR=/usr/src/linux: as a part of that kernel
+intree:
+	@scripts/intree/install $(KDIR)
+
 # make test SUITES="host guest persist"
 test:
 	@$(LAB) test $(SUITES)
@@ -62,6 +66,7 @@ check:
 help:
 	@echo 'make               build rdax.ko for the lab'"'"'s kernel'
 	@echo 'make KDIR=DIR      build it for this kernel tree, without the lab'
+	@echo 'make intree KDIR=DIR  copy it into this kernel tree, and build it there'
 	@echo 'make run           the demonstration: write, boot again, find the data'
 	@echo 'make test          the tests; the last line counts them (SUITES=)'
 	@echo 'make test-mutants  put known bugs back; a test must catch each (MUTANTS=)'
@@ -90,5 +95,5 @@ help:
 	@echo 'RDAX_CACHE=DIR     where the lab is kept (default ~/.cache/rdax)'
 	@echo 'RDAX_MIRROR=URL    the Debian mirror (default: this machine'"'"'s)'
 
-.PHONY: all modules run shell setup deb test-install test torture test-mutants bench bench-check bench-locks clippy \
+.PHONY: all modules intree run shell setup deb test-install test torture test-mutants bench bench-check bench-locks clippy \
 	fmtcheck checkpatch shellcheck mutants layers docs check htmldocs pictures clean distclean help
