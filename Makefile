@@ -57,7 +57,7 @@ test-mutants:
 bench-locks:
 	@$(LAB) bench-locks $(PARTS)
 
-clippy fmtcheck checkpatch shellcheck mutants layers docs:
+clippy fmtcheck checkpatch shellcheck mypy mutants layers docs:
 	@$(LAB) check $@
 
 check:
@@ -77,7 +77,8 @@ help:
 	@echo 'make bench-locks   measure the locks of samples/lock-comparison (PARTS=)'
 	@echo 'make shell         a guest with the module loaded, and a prompt'
 	@echo 'make check         all static checks; each can be run by its name:'
-	@echo '                   clippy fmtcheck checkpatch shellcheck mutants layers docs'
+	@echo '                   clippy fmtcheck checkpatch shellcheck mypy mutants'
+	@echo '                   layers docs'
 	@echo 'make htmldocs      render the documentation into Documentation/output'
 	@echo 'make pictures      draw Documentation/images/*.svg from the .dot files'
 	@echo 'make deb           the Debian packages rdax-dkms and rdax-tools, in deb/'
@@ -96,4 +97,4 @@ help:
 	@echo 'RDAX_MIRROR=URL    the Debian mirror (default: this machine'"'"'s)'
 
 .PHONY: all modules intree run shell setup deb test-install test torture test-mutants bench bench-check bench-locks clippy \
-	fmtcheck checkpatch shellcheck mutants layers docs check htmldocs pictures clean distclean help
+	fmtcheck checkpatch shellcheck mypy mutants layers docs check htmldocs pictures clean distclean help

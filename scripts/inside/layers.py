@@ -94,9 +94,9 @@ def check(top: Path) -> list[str]:
                 wrong.append(f"rust/dax: {name} imports {target}, which lies above it")
     if circle := find_circle(graph):
         wrong.append(f"rust/dax: a circle of imports: {' -> '.join(circle)}")
-    for path in (top / "rust/kernel_ext").rglob("*.rs"):
-        wrong += [f"{path.relative_to(top)} imports {name}"
-                  for name in sorted(imports(path.read_text())) if name.startswith("dax::")]
+    for file in (top / "rust/kernel_ext").rglob("*.rs"):
+        wrong += [f"{file.relative_to(top)} imports {name}"
+                  for name in sorted(imports(file.read_text())) if name.startswith("dax::")]
     return wrong
 
 

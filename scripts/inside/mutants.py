@@ -142,9 +142,11 @@ def main() -> int:
         print(table(), end="")
         return 0
     tap = Tap()
-    for prepare in (["cargo", "fetch", "--locked", "--manifest-path",
-                     str(TOP / "rust/host/Cargo.toml")],
-                    [TOP / "scripts/inside/samples", "tests", f"SLOWER={guest.slower()}"]):
+    commands: tuple[list[str | Path], ...] = (
+        ["cargo", "fetch", "--locked", "--manifest-path", TOP / "rust/host/Cargo.toml"],
+        [TOP / "scripts/inside/samples", "tests", f"SLOWER={guest.slower()}"],
+    )
+    for prepare in commands:
         run(prepare, "the tests can't be built", env=os.environ | CARGO)
     if trouble := torture.build():
         raise MutantError(trouble)

@@ -25,7 +25,7 @@ import torture
 from tap import Kselftest, Reader, Tap, Verdicts, by_lines
 
 INSIDE = Path("/rdax/scripts/inside")
-CHECKS = ("fmtcheck", "clippy", "checkpatch", "shellcheck", "mutants", "layers", "docs")
+CHECKS = ("fmtcheck", "clippy", "checkpatch", "shellcheck", "mypy", "mutants", "layers", "docs")
 SCRIPT_TESTS = Path("/rdax/scripts/tests")
 RUST_HOST = Path("/rdax/rust/host")
 CARGO = {"CARGO_TARGET_DIR": "/build/cargo", "CARGO_HOME": "/build/cargo-home"}
