@@ -105,8 +105,9 @@ def caught_by_compiler(code: str) -> bool:
 
 def caught_by_unit(module: str) -> bool:
     done = subprocess.run([sys.executable, "-B", "-m", "unittest", module],
-                          cwd=COPY / "scripts/tests", stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, check=False)
+                          cwd=COPY / "scripts/tests",
+                          env=os.environ | {"PYTHONPATH": "../inside:../tool"},
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if b"Ran 0 tests" in done.stdout or b"ModuleNotFoundError" in done.stdout:
         raise MutantError(f"there is no unit test {module}")
     return done.returncode != 0

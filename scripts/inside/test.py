@@ -106,7 +106,7 @@ def host(tap: Tap) -> None:
         host_command(tap, f"host: {check}", [INSIDE / "check", check])
     host_verdicts(tap, "host: scripts",
                   ["python3", "-B", "-m", "unittest", "discover", "-v", "-s", SCRIPT_TESTS],
-                  PYTHONPATH=str(INSIDE))
+                  PYTHONPATH=f"{INSIDE}:{INSIDE.parent}/tool")
     rust(tap)
     litmus(tap)
     say("host: a guest that warns on its console")

@@ -4,30 +4,27 @@
 import argparse
 import contextlib
 import errno
-import importlib.machinery
-import importlib.util
 import io
 import json
 import os
+import re
 import shutil
 import stat
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 import xml.etree.ElementTree
 from pathlib import Path
 from unittest import mock
 
+import layers
+import rdax.cli
+
 SCRIPTS = Path(__file__).resolve().parent.parent
-LOADER = importlib.machinery.SourceFileLoader("rdax", str(SCRIPTS / "rdax"))
-SPEC = importlib.util.spec_from_loader("rdax", LOADER)
-assert SPEC
-rdax = importlib.util.module_from_spec(SPEC)
-sys.modules["rdax"] = rdax
-LOADER.exec_module(rdax)
 # The tests put others in its place.
-rdax_write = rdax.write
+rdax_write = rdax.files.write
 
 ENTRIES = """\
 0x0 1 order 9 mapped dirty
@@ -44,60 +41,70 @@ class Numbers(unittest.TestCase):
         for text, number in (("0", 0), ("4096", 4096), ("4K", 4096), ("4k", 4096), ("2M", 2 << 20),
                              ("1GiB", 1 << 30), ("3T", 3 << 40), ("0x1000", 4096),
                              ("0XfF", 255), ("18446744073709551615", (1 << 64) - 1)):
-            self.assertEqual(rdax.parse_size(text), number, text)
+            self.assertEqual(rdax.values.parse_size(text), number, text)
 
     def test_not_sizes(self) -> None:
         for text in ("", "K", "-1", "+1", "1.5G", "1B", "4 K", "4KK", "0x10K", "1E", "٣", "1_000",
                      "18446744073709551616", "16777216T", "4K\n"):
             with self.assertRaises(argparse.ArgumentTypeError, msg=text):
-                rdax.parse_size(text)
+                rdax.values.parse_size(text)
 
     def test_text_is_exact(self) -> None:
         for number, text in ((0, "0"), (1, "1"), (1023, "1023"), (1024, "1K"), (4097, "4097"),
                              (16376 << 10, "16376K"), (2 << 20, "2M"), (4 << 30, "4G"),
                              (1 << 40, "1T"), (1 << 50, "1024T")):
-            self.assertEqual(rdax.size_text(number), text)
-            self.assertEqual(rdax.parse_size(text), number)
+            self.assertEqual(rdax.values.size_text(number), text)
+            self.assertEqual(rdax.values.parse_size(text), number)
 
     def test_names(self) -> None:
-        self.assertEqual(rdax.parse_device("/dev/rdax12"), "rdax12")
-        self.assertEqual(rdax.parse_namespace("namespace0.1"), "namespace0.1")
+        self.assertEqual(rdax.values.parse_device("/dev/rdax12"), "rdax12")
+        self.assertEqual(rdax.values.parse_namespace("namespace0.1"), "namespace0.1")
         for text in ("rdax", "rdax01", "rdax0/..", "dax0.0", "/dev/../rdax0", "rdax0\n"):
             with self.assertRaises(argparse.ArgumentTypeError, msg=text):
-                rdax.parse_device(text)
+                rdax.values.parse_device(text)
         for text in ("namespace0", "btt0.0", "namespace0.0/..", "namespace0.0,x"):
             with self.assertRaises(argparse.ArgumentTypeError, msg=text):
-                rdax.parse_namespace(text)
+                rdax.values.parse_namespace(text)
 
     def test_aligns(self) -> None:
-        self.assertEqual(rdax.parse_align("2048K"), 2 << 20)
+        self.assertEqual(rdax.values.parse_align("2048K"), 2 << 20)
         with self.assertRaises(argparse.ArgumentTypeError):
-            rdax.parse_align("8K")
+            rdax.values.parse_align("8K")
 
     def test_the_ioctl(self) -> None:
         # as the C compiler has it, of rust/uapi/rdax.h
-        self.assertEqual(rdax.IOC_PUNCH, 0x4018DA01)
+        self.assertEqual(rdax.devices.IOC_PUNCH, 0x4018DA01)
+
+
+class Modules(unittest.TestCase):
+    def test_no_circle_of_imports(self) -> None:
+        graph = {path.stem: set(re.findall(r"^from \.(\w+) import", path.read_text(), re.MULTILINE)
+                                + ["files"] * ("from . import files" in path.read_text()))
+                 for path in (SCRIPTS / "tool/rdax").glob("*.py")}
+        self.assertIn("values", graph["cli"])
+        self.assertEqual(layers.find_circle(graph), [])
 
 
 class Pictures(unittest.TestCase):
     def layout(self, pages: int = 2048, first: int = 0,
-               bad: tuple[tuple[int, int], ...] = ()) -> "rdax.Layout":
-        return rdax.Layout("rdax0", "namespace0.0", 4096, first, pages,
-                           rdax.parse_entries(ENTRIES) + rdax.bad_parts(bad),
-                           rdax.parse_extents("0x0 0x400 0x400\n0x400 0x0 0x400\n"))
+               bad: tuple[tuple[int, int], ...] = ()) -> rdax.picture.Layout:
+        return rdax.picture.Layout("rdax0", "namespace0.0", 4096, first, pages,
+                           rdax.picture.parse_entries(ENTRIES) + rdax.picture.bad_parts(bad),
+                           rdax.attributes.parse_extents("0x0 0x400 0x400\n0x400 0x0 0x400\n"))
 
     def test_entries(self) -> None:
         self.assertEqual(
-            [(part.first, part.pages, part.state.label) for part in rdax.parse_entries(ENTRIES)],
+            [(part.first, part.pages, part.state.label)
+             for part in rdax.picture.parse_entries(ENTRIES)],
             [(0, 512, "2M dirty"), (512, 512, "2M"), (1024, 3, "hole"), (1027, 1, "4K dirty"),
              (1028, 2, "4K"), (1030, 1, "not mapped")])
-        self.assertEqual(rdax.parse_entries("0x0 1 order 18 mapped dirty\n")[0].state.label,
+        self.assertEqual(rdax.picture.parse_entries("0x0 1 order 18 mapped dirty\n")[0].state.label,
                          "1G dirty")
-        self.assertEqual(rdax.parse_entries("of a later version\n"), [])
+        self.assertEqual(rdax.picture.parse_entries("of a later version\n"), [])
 
     def test_ascii(self) -> None:
         # A cell of 32 pages shows the dirty one of the 7 that are something.
-        self.assertEqual(rdax.picture(self.layout(), 20, True, False), [
+        self.assertEqual(rdax.picture.picture(self.layout(), 20, True, False), [
             "rdax0: 8M of namespace0.0, align 4K; 64K a cell",
             *(f"{where:>10} MMMMMMMM" for where in ("0", "512K", "1M", "1536K")),
             *(f"{where:>10} mmmmmmmm" for where in ("2M", "2560K", "3M", "3584K")),
@@ -115,53 +122,55 @@ class Pictures(unittest.TestCase):
         ])
 
     def test_part_with_every_page(self) -> None:
-        lines = rdax.picture(self.layout(9, 1023, ((1028 * 4096 + 512, 512),)), 28, False, False)
+        layout = self.layout(9, 1023, ((1028 * 4096 + 512, 512),))
+        lines = rdax.picture.picture(layout, 28, False, False)
         self.assertEqual(lines[0], "rdax0: 36K from 4092K on of namespace0.0, align 4K; 4K a cell")
         self.assertEqual(lines[1], "     4092K ▒□□□▂▚░··")
         self.assertIn("▚ bad: 4K", lines)
 
     def test_width(self) -> None:
         for width in (20, 79, 80, 300):
-            lines = rdax.picture(self.layout(), width, False, False)
+            lines = rdax.picture.picture(self.layout(), width, False, False)
             rows = [line for line in lines[1:] if line.startswith(" ")]
             self.assertEqual(len({len(row) for row in rows}), 1)
             self.assertLessEqual(len(rows[0]), width)
-            self.assertLessEqual(len(rows), rdax.ROWS)
+            self.assertLessEqual(len(rows), rdax.picture.ROWS)
 
     def test_colours_add_nothing_else(self) -> None:
-        plain = rdax.picture(self.layout(), 80, False, False)
-        coloured = "\n".join(rdax.picture(self.layout(), 80, False, True))
+        plain = rdax.picture.picture(self.layout(), 80, False, False)
+        coloured = "\n".join(rdax.picture.picture(self.layout(), 80, False, True))
         self.assertIn("\x1b[33m▅", coloured)
-        for state in rdax.STATES:
+        for state in rdax.picture.STATES:
             coloured = coloured.replace(f"\x1b[{state.colour}m", "")
         self.assertEqual(coloured.replace("\x1b[0m", ""), "\n".join(plain))
 
     def test_more_than_the_device_is_cut(self) -> None:
-        layout = rdax.Layout("rdax0", "namespace0.0", 4096, 0, 4,
-                             rdax.parse_entries("0x2 1 order 9 mapped\n"), [])
-        self.assertEqual(rdax.tally(layout), [(rdax.CLEAN[1], 2), (rdax.UNUSED, 2)])
-        self.assertEqual(len(rdax.grid(layout, 1)), 4)
+        layout = rdax.picture.Layout("rdax0", "namespace0.0", 4096, 0, 4,
+                             rdax.picture.parse_entries("0x2 1 order 9 mapped\n"), [])
+        self.assertEqual(rdax.picture.tally(layout),
+                         [(rdax.picture.CLEAN[1], 2), (rdax.picture.UNUSED, 2)])
+        self.assertEqual(len(rdax.picture.grid(layout, 1)), 4)
 
     def test_of_equal_rank_the_most_pages(self) -> None:
         # In the one cell: 3 pages of a 2 MiB entry, of which more are before it, and 5 of 4 KiB.
-        parts = rdax.parse_entries("0x200 1 order 9 mapped\n0x400 5 order 0 mapped\n")
-        layout = rdax.Layout("rdax0", "namespace0.0", 4096, 0x3fd, 8, parts, [])
-        self.assertEqual(rdax.grid(layout, 8), [rdax.CLEAN[0]])
+        parts = rdax.picture.parse_entries("0x200 1 order 9 mapped\n0x400 5 order 0 mapped\n")
+        layout = rdax.picture.Layout("rdax0", "namespace0.0", 4096, 0x3fd, 8, parts, [])
+        self.assertEqual(rdax.picture.grid(layout, 8), [rdax.picture.CLEAN[0]])
 
     def test_small_svg(self) -> None:
-        layout = rdax.Layout("rdax0", "namespace0.0", 4096, 0, 3,
-                             rdax.parse_entries("0x1 1 order 0 mapped\n"), [])
+        layout = rdax.picture.Layout("rdax0", "namespace0.0", 4096, 0, 3,
+                             rdax.picture.parse_entries("0x1 1 order 0 mapped\n"), [])
         self.assertIn('<rect x="346" y="40" width="256" height="20" fill="#a8d8a0">',
-                      rdax.svg(layout))
+                      rdax.picture.svg(layout))
 
     def test_size_zero(self) -> None:
-        layout = rdax.Layout("rdax1", "namespace0.0", 4096, 0, 0, [], [])
-        self.assertEqual(rdax.picture(layout, 80, True, False),
+        layout = rdax.picture.Layout("rdax1", "namespace0.0", 4096, 0, 0, [], [])
+        self.assertEqual(rdax.picture.picture(layout, 80, True, False),
                          ["rdax1: 0 of namespace0.0, align 4K; 4K a cell"])
-        xml.etree.ElementTree.fromstring(rdax.svg(layout).encode())
+        xml.etree.ElementTree.fromstring(rdax.picture.svg(layout).encode())
 
     def test_svg(self) -> None:
-        text = rdax.svg(self.layout(2048, 0, ((6 << 20, 512),)))
+        text = rdax.picture.svg(self.layout(2048, 0, ((6 << 20, 512),)))
         root = xml.etree.ElementTree.fromstring(text.encode())
         name = "{http://www.w3.org/2000/svg}"
         rects = [(rect[0].text, rect.get("x"), rect.get("width"), rect.get("fill"))
@@ -186,9 +195,9 @@ class Fake(unittest.TestCase):
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         self.top = Path(directory.name).resolve()
-        self.machine = rdax.Machine(self.top)
+        self.machine = rdax.machine.Machine(self.top)
         # Only root could make nodes: files, told apart by their inodes.
-        patch = mock.patch.object(rdax, "node_number", lambda found: (0, found.st_ino))
+        patch = mock.patch.object(rdax.users, "node_number", lambda found: (0, found.st_ino))
         patch.start()
         self.addCleanup(patch.stop)
         self.files({
@@ -257,7 +266,7 @@ class Fake(unittest.TestCase):
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), \
                 mock.patch.object(sys, "stdin", io.StringIO()):
             try:
-                status = rdax.main(argv, self.machine)
+                status = rdax.cli.main(argv, self.machine)
             except SystemExit as end:
                 status = end.code
         return status, out.getvalue(), err.getvalue()
@@ -329,7 +338,7 @@ namespace1.0  512M  raw     -1  nd_pmem (pmem1)  yes
     def test_no_nvdimms(self) -> None:
         (self.top / "nothing/sys/bus").mkdir(parents=True)
         (self.top / "nothing/proc/1").mkdir(parents=True)
-        self.machine = rdax.Machine(self.top / "nothing")
+        self.machine = rdax.machine.Machine(self.top / "nothing")
         self.assertEqual(self.run_tool("list")[:2], (0, "no namespace is bound\n"))
 
 
@@ -357,7 +366,7 @@ class Kernel:
 class Binds(Fake):
     def with_kernel(self, answer: int, *argv: str) -> tuple[int, str, list[str]]:
         kernel = Kernel(self, answer)
-        with mock.patch.object(rdax, "write", kernel.write):
+        with mock.patch.object(rdax.files, "write", kernel.write):
             status, out, err = self.run_tool(*argv)
         return status, out + err, kernel.log
 
@@ -378,7 +387,7 @@ class Binds(Fake):
         self.assertEqual(log[-1], "nd_pmem/bind namespace1.0")
 
     def test_given_back_when_interrupted(self) -> None:
-        with mock.patch.object(rdax, "take", side_effect=KeyboardInterrupt):
+        with mock.patch.object(rdax.bind, "take", side_effect=KeyboardInterrupt):
             status, text, log = self.with_kernel(0, "bind", "namespace1.0")
         self.assertEqual(status, 130, text)
         self.assertEqual(log[-1], "nd_pmem/bind namespace1.0")
@@ -410,7 +419,7 @@ class Binds(Fake):
         def closed(_seconds: float) -> None:
             (self.top / "proc/77/fd/0").unlink()
 
-        with mock.patch.object(rdax.time, "sleep", closed):
+        with mock.patch.object(time, "sleep", closed):
             status, text, _ = self.with_kernel(0, "bind", "namespace1.0")
         self.assertEqual(status, 0, text)
 
@@ -467,7 +476,7 @@ extents = ["400M 12K"]
 
 class Configurations(unittest.TestCase):
     def problems(self, text: str) -> list[str]:
-        config = rdax.parse_config(text, "FILE")
+        config = rdax.config.parse_config(text, "FILE")
         return config.problems + [f"{entry.where}: {problem}" for entry in config.entries
                                   for problem in entry.problems]
 
@@ -486,29 +495,32 @@ align = 4096
 device = []
 """
         self.assertEqual(self.problems(text), [])
-        run, mib = rdax.Run, 1 << 20
-        self.assertEqual([entry.region for entry in rdax.parse_config(text, "FILE").entries], [
-            rdax.RegionConfig("namespace1.0", "", 512 * mib, 0x180000000, 2 * mib, False, (
-                rdax.DeviceConfig("rdax3", 2 * mib, (run(256 * mib, 64 * mib), run(0, 32 * mib))),
-                rdax.DeviceConfig("rdax1", 4096, (run(400 * mib, 12 << 10),)))),
-            rdax.RegionConfig("namespace2.0", "0c3f0000-1111-2222-3333-444455556666", None, None,
-                              None, True, None),
-            rdax.RegionConfig("namespace3.0", "", mib, None, 4096, False, ())])
+        device, run, mib = rdax.config.DeviceConfig, rdax.config.Run, 1 << 20
+        config = rdax.config.parse_config(text, "FILE")
+        self.assertEqual([entry.region for entry in config.entries], [
+            rdax.config.RegionConfig("namespace1.0", "", 512 * mib, 0x180000000, 2 * mib, False, (
+                device("rdax3", 2 * mib, (run(256 * mib, 64 * mib), run(0, 32 * mib))),
+                device("rdax1", 4096, (run(400 * mib, 12 << 10),)))),
+            rdax.config.RegionConfig("namespace2.0", "0c3f0000-1111-2222-3333-444455556666",
+                                     None, None, None, True, None),
+            rdax.config.RegionConfig("namespace3.0", "", mib, None, 4096, False, ())])
 
     def test_what_is_written_is_read(self) -> None:
-        runs = tuple(rdax.Run(8192 * number, 4096) for number in range(9))
-        region = rdax.RegionConfig("namespace1.0", "", 1 << 20, 4096, 4096, True, (
-            rdax.DeviceConfig("rdax0", 4096, runs), rdax.DeviceConfig("rdax1", 1 << 30, ())))
+        runs = tuple(rdax.config.Run(8192 * number, 4096) for number in range(9))
+        region = rdax.config.RegionConfig("namespace1.0", "", 1 << 20, 4096, 4096, True, (
+            rdax.config.DeviceConfig("rdax0", 4096, runs),
+            rdax.config.DeviceConfig("rdax1", 1 << 30, ())))
         for one in (region, region._replace(devices=()), region._replace(devices=None),
                     region._replace(uuid="0c3f0000-1111-2222-3333-444455556666", resource=None)):
-            entry, = rdax.parse_config("\n".join(rdax.region_lines(one)), "FILE").entries
+            text = "\n".join(rdax.config.region_lines(one))
+            entry, = rdax.config.parse_config(text, "FILE").entries
             self.assertEqual((entry.region, entry.problems), (one, []))
 
     def test_not_toml(self) -> None:
         for text, where in (("[[region]\n", "line 1"), ("a = 1\na = 2\n", "line 2"),
                             ("x = " + "[" * 5000, ""), ("x = 9" + "9" * 5000, "")):
-            with self.assertRaisesRegex(rdax.Failure, f"^FILE: it is not valid TOML.*{where}"):
-                rdax.parse_config(text, "FILE")
+            with self.assertRaisesRegex(rdax.say.Failure, f"^FILE: it is not valid TOML.*{where}"):
+                rdax.config.parse_config(text, "FILE")
 
     def test_each_problem_is_one_sentence(self) -> None:
         device = '[[region.device]]\nname = "rdax0"\nextents = ["0 2M"]\n'
@@ -572,10 +584,10 @@ device = []
             self.assertNotIn("\n", "".join(found))
 
     def test_overlap_with_one_before_the_last(self) -> None:
-        run = rdax.Run
-        devices = [rdax.DeviceConfig("rdax0", 1, (run(0, 100),)),
-                   rdax.DeviceConfig("rdax1", 1, (run(10, 10), run(50, 10)))]
-        self.assertEqual(len(list(rdax.check_runs(devices, 100))), 2)
+        run = rdax.config.Run
+        devices = [rdax.config.DeviceConfig("rdax0", 1, (run(0, 100),)),
+                   rdax.config.DeviceConfig("rdax1", 1, (run(10, 10), run(50, 10)))]
+        self.assertEqual(len(list(rdax.config.check_runs(devices, 100))), 2)
 
     def test_twice(self) -> None:
         other = NAMESPACE1.replace("1.0", "2.0") + DEVICES1.replace("rdax3", "rdax4")
@@ -594,8 +606,8 @@ device = []
         self.assertEqual(len(self.problems(NAMESPACE1 + uuid % 1 + NAMESPACE1 + uuid % 1)), 2)
 
     def test_merged(self) -> None:
-        run = rdax.Run
-        self.assertEqual(rdax.merged([run(4, 4), run(8, 4), run(0, 4), run(4, 1)]),
+        run = rdax.config.Run
+        self.assertEqual(rdax.config.merged([run(4, 4), run(8, 4), run(0, 4), run(4, 1)]),
                          (run(4, 8), run(0, 5)))
 
 
@@ -623,10 +635,10 @@ class Driver:
         if path.parent.name == "rdax":
             parameters = self.fake.machine.parameters
             # By its UUID, if it has one.
-            known = rdax.uuid_of(self.fake.machine.namespaces / name) or name
+            known = rdax.machine.uuid_of(self.fake.machine.namespaces / name) or name
             assert known in (parameters / "divided").read_text().split(",")
             size = (self.fake.machine.namespaces / name / "size").read_text()
-            self.fake.region(name, int(size), int(rdax.parse_size(
+            self.fake.region(name, int(size), int(rdax.values.parse_size(
                 (parameters / "align").read_text())))
 
     def unbind(self, path: Path, name: str) -> None:
@@ -668,7 +680,7 @@ class Divisions(Fake):
         self.config = self.top / "etc/rdax.conf"
         self.config.parent.mkdir()
         self.driver = Driver(self)
-        patch = mock.patch.object(rdax, "write", self.driver.write)
+        patch = mock.patch.object(rdax.files, "write", self.driver.write)
         patch.start()
         self.addCleanup(patch.stop)
 
@@ -723,7 +735,7 @@ class Saves(Divisions):
                          ["rdax.conf"] if before is not None else [])
 
     def test_new(self) -> None:
-        self.assertEqual(self.saved(), rdax.HEADER + SAVED0)
+        self.assertEqual(self.saved(), rdax.config.HEADER + SAVED0)
         self.assertEqual(self.said, "namespace0.0: saved: rdax2 2G, rdax10 1G\n"
                                     f"{self.config}: written\n")
         # It has physical addresses.
@@ -741,13 +753,13 @@ class Saves(Divisions):
     def test_uuid_in_place_of_resource(self) -> None:
         uuid = "0c3f0000-1111-2222-3333-444455556666"
         self.files({"sys/bus/nd/devices/namespace0.0/uuid": f"{uuid}\n"})
-        self.assertEqual(self.saved(), rdax.HEADER + SAVED0.replace(
+        self.assertEqual(self.saved(), rdax.config.HEADER + SAVED0.replace(
             'size = "4G"\nresource = 0x100000000\n', f'uuid = "{uuid}"\nsize = "4G"\n'))
 
     def test_stdout(self) -> None:
         self.config.write_text("not [ TOML")
         status, out, err = self.run_tool("save", "--output", "-")
-        self.assertEqual((status, out, err), (0, rdax.HEADER + SAVED0, ""))
+        self.assertEqual((status, out, err), (0, rdax.config.HEADER + SAVED0, ""))
         self.assertEqual(self.config.read_text(), "not [ TOML")
 
     def test_mode_and_the_file_before_are_kept(self) -> None:
@@ -766,26 +778,26 @@ class Saves(Divisions):
         self.config.symlink_to("real")
         self.saved()
         self.assertTrue(self.config.is_symlink())
-        self.assertEqual(real.read_text(), rdax.HEADER + SAVED0)
+        self.assertEqual(real.read_text(), rdax.config.HEADER + SAVED0)
 
     def test_what_is_not_bound_is_kept(self) -> None:
         self.config.write_text(NAMESPACE1 + "force = true\n" + DEVICES1)
         text = self.saved()
         self.assertIn("namespace1.0 is not bound: its entry is kept (--forget", self.said)
-        entries = rdax.parse_config(text, "FILE").entries
+        entries = rdax.config.parse_config(text, "FILE").entries
         self.assertEqual([entry.region.namespace for entry in entries],
                          ["namespace0.0", "namespace1.0"])
         self.assertEqual(entries[1].region,
-                         rdax.parse_config(NAMESPACE1 + "force = true\n" + DEVICES1,
+                         rdax.config.parse_config(NAMESPACE1 + "force = true\n" + DEVICES1,
                                            "FILE").entries[0].region)
-        self.assertEqual(self.saved("--forget"), rdax.HEADER + SAVED0)
+        self.assertEqual(self.saved("--forget"), rdax.config.HEADER + SAVED0)
         self.assertIn("namespace1.0 is not bound: its entry is removed", self.said)
 
     def test_only_some(self) -> None:
         self.region("namespace1.0", 512 << 20, 2 << 20)
         before = SAVED0.replace("rdax10", "rdax11")
         self.config.write_text(before)
-        self.assertEqual(self.saved("namespace1.0"), rdax.HEADER + before + NAMESPACE1
+        self.assertEqual(self.saved("namespace1.0"), rdax.config.HEADER + before + NAMESPACE1
                          + "device = []\n")
         status, _, err = self.run_tool("save", "namespace1.1")
         self.assertEqual(status, 4)
@@ -794,10 +806,10 @@ class Saves(Divisions):
     def test_force_stays_with_its_namespace(self) -> None:
         forced = SAVED0.replace("\n\n[[region.device]]", "\nforce = true\n\n[[region.device]]", 1)
         self.config.write_text(forced)
-        self.assertEqual(self.saved(), rdax.HEADER + forced)
+        self.assertEqual(self.saved(), rdax.config.HEADER + forced)
         # It was for another one, with the same name.
         self.config.write_text(forced.replace("0x100000000", "0x200000000"))
-        self.assertEqual(self.saved(), rdax.HEADER + SAVED0)
+        self.assertEqual(self.saved(), rdax.config.HEADER + SAVED0)
 
     def test_a_name_that_another_entry_has(self) -> None:
         self.config.write_text(NAMESPACE1 + DEVICES1.replace("rdax3", "rdax2"))
@@ -824,7 +836,7 @@ class Saves(Divisions):
         self.files({"sys/class/dax/rdax2/extents": f"{2 << 30} {1 << 30}\n",
                     "sys/kernel/debug/rdax/rdax2/extents": "0x0 0x80000 0x40000\n"
                                                            "0x40000 0x0 0x40000\n"})
-        self.assertEqual(self.saved(), rdax.HEADER + SAVED0)
+        self.assertEqual(self.saved(), rdax.config.HEADER + SAVED0)
 
     def test_no_space(self) -> None:
         with mock.patch.object(os, "fsync", side_effect=OSError(errno.ENOSPC, "no space")):
@@ -1061,18 +1073,18 @@ class CommandLine(Fake):
             with mock.patch.object(sys, "stdin", stdin), \
                     contextlib.redirect_stderr(io.StringIO()):
                 if agreed:
-                    rdax.agree("x", False)
+                    rdax.say.agree("x", False)
                 else:
-                    with self.assertRaises(rdax.Failure):
-                        rdax.agree("x", False)
+                    with self.assertRaises(rdax.say.Failure):
+                        rdax.say.agree("x", False)
 
     def test_no_trace_of_an_error_in_it(self) -> None:
-        with mock.patch.object(rdax, "inventory", side_effect=ZeroDivisionError("oh")):
+        with mock.patch.object(rdax.list, "inventory", side_effect=ZeroDivisionError("oh")):
             self.assertEqual(self.run_tool("list"),
                              (1, "", mock.ANY))
             err = self.run_tool("list")[2]
-        self.assertRegex(err, r"^rdax: an error in rdax itself, of version [0-9.]+, at line "
-                              r"\d+(, \d+)+: please report it\n$")
+        self.assertRegex(err, r"^rdax: an error in rdax itself, of version [0-9.]+, at "
+                              r"\w+\.py:\d+(, \w+\.py:\d+)+: please report it\n$")
 
     @unittest.skipIf(os.geteuid() == 0, "root may do everything")
     def test_forbidden(self) -> None:
@@ -1088,6 +1100,14 @@ class CommandLine(Fake):
             assert process.stdout and process.stderr
             process.stdout.close()
             self.assertEqual(process.stderr.read(), b"")
+
+    def test_in_one_file(self) -> None:
+        path = self.top / "rdax"
+        subprocess.run([sys.executable, "-B", SCRIPTS / "tool/pack", path], check=True)
+        done = subprocess.run([path, "list", "--help"], check=False, capture_output=True,
+                              text=True, cwd=self.top)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertIn("usage: rdax list", done.stdout)
 
     def test_executable(self) -> None:
         self.assertTrue((SCRIPTS / "rdax").stat().st_mode & stat.S_IXUSR)
@@ -1125,7 +1145,7 @@ class Completion(Fake):
 
     def test_every_command_and_option(self) -> None:
         commands = [word for word in self.complete("") if not word.startswith("-")]
-        actions = rdax.parser()._subparsers._group_actions[0].choices
+        actions = rdax.cli.parser()._subparsers._group_actions[0].choices
         self.assertEqual(commands, list(actions))
         for name, command in actions.items():
             options = {option for option in command._option_string_actions

@@ -2,6 +2,7 @@
 """What scripts/rdax makes of the kernel's errors: the cause, or all that there can be."""
 
 import errno
+import fcntl
 import os
 import re
 import subprocess
@@ -9,18 +10,18 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
+import rdax.cli
 import test_rdax as base
 
-rdax = base.rdax
 ABI = base.SCRIPTS.parent / "Documentation/ABI/testing/sysfs-class-rdax"
 # The tables for what sysfs-class-rdax describes.
 FILES = {
-    "/sys/class/dax/rdaxN/size": rdax.SIZE_ERRORS,
-    "/sys/class/dax/rdaxN/align": rdax.ALIGN_ERRORS,
-    "/sys/class/dax/rdaxN/extents": rdax.EXTENT_ERRORS,
-    "/sys/bus/nd/drivers/rdax/bind": rdax.BIND_ERRORS,
-    "/sys/bus/nd/devices/namespaceX.Y/rdax_region/create": rdax.CREATE_ERRORS,
-    "/sys/bus/nd/devices/namespaceX.Y/rdax_region/delete": rdax.DELETE_ERRORS,
+    "/sys/class/dax/rdaxN/size": rdax.errors.SIZE_ERRORS,
+    "/sys/class/dax/rdaxN/align": rdax.errors.ALIGN_ERRORS,
+    "/sys/class/dax/rdaxN/extents": rdax.errors.EXTENT_ERRORS,
+    "/sys/bus/nd/drivers/rdax/bind": rdax.errors.BIND_ERRORS,
+    "/sys/bus/nd/devices/namespaceX.Y/rdax_region/create": rdax.errors.CREATE_ERRORS,
+    "/sys/bus/nd/devices/namespaceX.Y/rdax_region/delete": rdax.errors.DELETE_ERRORS,
 }
 
 
@@ -54,7 +55,7 @@ class Answers(base.Divisions):
                 raise OSError(number, os.strerror(number))
             original(path, text)
 
-        with mock.patch.object(rdax, "write", write):
+        with mock.patch.object(rdax.files, "write", write):
             status, out, err = self.run_tool(*argv)
         self.assertEqual(out, "")
         return status, err.removeprefix("rdax: ").removesuffix("\n")
@@ -64,13 +65,15 @@ class Answers(base.Divisions):
         bind, unbind = ("bind", "namespace1.0"), ("unbind", "namespace0.0", "-y")
         resize, create = ("resize", "rdax2", "3G"), ("create", "namespace0.0", "--size", "1G")
         for call, argv, table, before in (
-                ("rdax/bind namespace1.0", bind, rdax.BIND_ERRORS, "namespace1.0: "),
-                ("rdax/unbind namespace0.0", unbind, rdax.UNBIND_ERRORS, "namespace0.0: "),
-                ("nd_pmem/bind namespace0.0", (*unbind, "--to", "nd_pmem"), rdax.PMEM_ERRORS,
+                ("rdax/bind namespace1.0", bind, rdax.errors.BIND_ERRORS, "namespace1.0: "),
+                ("rdax/unbind namespace0.0", unbind, rdax.errors.UNBIND_ERRORS, "namespace0.0: "),
+                ("nd_pmem/bind namespace0.0", (*unbind, "--to", "nd_pmem"), rdax.errors.PMEM_ERRORS,
                  "namespace0.0 is unbound, but nd_pmem does not take it: "),
-                (f"rdax2/size {3 << 30}", resize, rdax.SIZE_ERRORS, "size 3221225472"),
-                ("rdax_region/create 1", create, rdax.CREATE_ERRORS, "no device can be made: "),
-                ("rdax_region/delete rdax10", ("destroy", "rdax10", "-y"), rdax.DELETE_ERRORS,
+                (f"rdax2/size {3 << 30}", resize, rdax.errors.SIZE_ERRORS, "size 3221225472"),
+                ("rdax_region/create 1", create, rdax.errors.CREATE_ERRORS,
+                 "no device can be made: "),
+                ("rdax_region/delete rdax10", ("destroy", "rdax10", "-y"),
+                 rdax.errors.DELETE_ERRORS,
                  "refused: ")):
             for number, meaning in table.items():
                 self.doCleanups()
@@ -136,7 +139,7 @@ class Answers(base.Divisions):
             if path.name == "align" and text == "4K":
                 raise OSError(errno.ENODEV, "no")
 
-        with mock.patch.object(rdax, "write", write):
+        with mock.patch.object(rdax.files, "write", write):
             status, out, err = self.run_tool("bind", "namespace1.0", "--align", "2M")
         self.assertEqual((status, out), (0, "namespace1.0: bound: no device; align 2M\n"))
         self.assertEqual(err, "rdax: parameter align could not be made '4K' again: no\n")
@@ -162,7 +165,7 @@ class Answers(base.Divisions):
     def test_punch_and_sync(self) -> None:
         for number, text in ((errno.EIO, "a bad block can't be cleared"),
                              (errno.EFBIG, "it has become smaller"), (errno.ENXIO, "gone")):
-            with mock.patch.object(rdax.fcntl, "ioctl", side_effect=OSError(number, "oh")):
+            with mock.patch.object(fcntl, "ioctl", side_effect=OSError(number, "oh")):
                 _, _, err = self.run_tool("punch", "rdax2", "--offset", "0", "--length", "4K", "-y")
             self.assertIn(text, err)
             self.assertIn("; a part of it may be done", err)
@@ -180,7 +183,7 @@ class Nodes(base.Fake):
         self.files({"sys/class/dax/rdax2/dev": "240:2\n"})
         punch = ("punch", "rdax2", "--offset", "0", "--length", "4K", "-y")
         for argv in (("sync", "rdax2"), punch):
-            with mock.patch.object(rdax.fcntl, "ioctl", side_effect=AssertionError):
+            with mock.patch.object(fcntl, "ioctl", side_effect=AssertionError):
                 status, _, err = self.run_tool(*argv)
             self.assertEqual((status, err),
                              (1, f"rdax: refused: {self.top}/dev/rdax2 is not the node of rdax2\n"))
@@ -196,7 +199,7 @@ class Loads(base.Fake):
             return subprocess.CompletedProcess([], 1, "", said)
 
         with mock.patch.object(subprocess, "run", ran), \
-                mock.patch.object(rdax, "may_load", lambda: True):
+                mock.patch.object(rdax.module, "may_load", lambda: True):
             status, _, err = self.run_tool("bind", "namespace1.0")
         self.assertEqual(status, 1)
         return err

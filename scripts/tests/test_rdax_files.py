@@ -3,6 +3,7 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 import random
 import re
@@ -11,15 +12,16 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 from unittest import mock
 
+import rdax.cli
 import test_rdax as base
 
-rdax = base.rdax
 
 # What Python says, and no operator should read.
 PYTHON = re.compile(r"Traceback|Exception|\w(Error|Interrupt|Exit)\b|Errno|NoneType|\bNone\b|"
@@ -44,7 +46,7 @@ class Driver(base.Driver):
             return
         divided = self.fake.machine.parameters / "divided"
         before = divided.read_text()
-        known = rdax.uuid_of(self.fake.machine.namespaces / name) or name
+        known = rdax.machine.uuid_of(self.fake.machine.namespaces / name) or name
         divided.write_text(known)
         super().bind(path, name)
         divided.write_text(before)
@@ -63,8 +65,8 @@ class Forked(base.Divisions):
     def setUp(self) -> None:
         super().setUp()
         self.driver = Driver(self)
-        for patch in (mock.patch.object(rdax, "write", self.driver.write),
-                      mock.patch.object(rdax.fcntl, "ioctl", self.punched)):
+        for patch in (mock.patch.object(rdax.files, "write", self.driver.write),
+                      mock.patch.object(fcntl, "ioctl", self.punched)):
             patch.start()
             self.addCleanup(patch.stop)
         self.files({"sys/kernel/debug/rdax/rdax2/entries": base.ENTRIES,
@@ -135,7 +137,7 @@ class Forked(base.Divisions):
                     os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
     def run_program(self, argv: tuple[str, ...], broken: dict[int, str]) -> tuple[int, str, str]:
-        return self.fork(broken, lambda: rdax.run(argv, self.machine))
+        return self.fork(broken, lambda: rdax.cli.run(argv, self.machine))
 
 
 # Each command, and whether what it prints is its work.
@@ -227,14 +229,14 @@ class StandardFiles(Forked):
         for how in (CLOSED, FULL, UNREAD):
             status, _, _ = self.run_program(("restore",), {STDOUT: how})
             self.assertEqual(status, 0)
-            self.assertEqual(base.rdax.link_name(self.machine.namespaces / "namespace1.0/driver"),
+            self.assertEqual(rdax.files.link_name(self.machine.namespaces / "namespace1.0/driver"),
                              "rdax")
 
     def test_a_file_that_is_opened_is_no_standard_file(self) -> None:
         # Otherwise what a library prints would go to the device.
         def sync() -> NoReturn:
             with mock.patch.object(os, "fsync", lambda handle: os._exit(40 + handle)):
-                rdax.run(("sync", "rdax2"), self.machine)
+                rdax.cli.run(("sync", "rdax2"), self.machine)
 
         broken = {STDIN: CLOSED, STDOUT: CLOSED, STDERR: CLOSED}
         self.assertGreater(self.fork(broken, sync)[0], 42)
@@ -244,9 +246,9 @@ class StandardFiles(Forked):
         stdin.isatty = lambda: True  # type: ignore[method-assign]
         for stderr in (None, open("/dev/full", "w", encoding="utf-8")):
             with mock.patch.object(sys, "stdin", stdin), mock.patch.object(sys, "stderr", stderr):
-                with self.assertRaisesRegex(rdax.Failure, "--yes is needed"):
-                    rdax.agree("x", False)
-                rdax.agree("x", True)
+                with self.assertRaisesRegex(rdax.say.Failure, "--yes is needed"):
+                    rdax.say.agree("x", False)
+                rdax.say.agree("x", True)
             with contextlib.suppress(AttributeError, OSError):
                 stderr.close()  # type: ignore[union-attr]
 
@@ -256,8 +258,8 @@ class StandardFiles(Forked):
             stdin = mock.Mock(isatty=lambda: True, readline=mock.Mock(side_effect=problem))
             with mock.patch.object(sys, "stdin", stdin), \
                     contextlib.redirect_stderr(base.io.StringIO()):
-                with self.assertRaisesRegex(rdax.Failure, "nothing was done"):
-                    rdax.agree("x", False)
+                with self.assertRaisesRegex(rdax.say.Failure, "nothing was done"):
+                    rdax.say.agree("x", False)
 
 
 class Program(unittest.TestCase):
@@ -320,18 +322,14 @@ class Program(unittest.TestCase):
         code = ("import signal, os\n"
                 "[signal.signal(n, signal.SIG_IGN) for n in (signal.SIGHUP, signal.SIGINT)]\n"
                 "os.execv('/proc/self/exe', ['python3', '-I', '-c', '''\n"
-                "import importlib.machinery, importlib.util, signal, sys\n"
-                "loader = importlib.machinery.SourceFileLoader(\"rdax\", "
-                f"\"{base.SCRIPTS}/rdax\")\n"
-                "rdax = importlib.util.module_from_spec(importlib.util.spec_from_loader(\n"
-                "    \"rdax\", loader))\n"
-                "sys.modules[\"rdax\"] = rdax\n"
-                "loader.exec_module(rdax)\n"
+                "import signal, sys\n"
+                f"sys.path.insert(0, '{base.SCRIPTS}/tool')\n"
+                "from rdax import cli\n"
                 "def main(*_):\n"
                 "    return int(any(signal.getsignal(n) != signal.SIG_IGN\n"
                 "                   for n in (signal.SIGHUP, signal.SIGINT)))\n"
-                "rdax.main = main\n"
-                "rdax.run()\n"
+                "cli.main = main\n"
+                "cli.run()\n"
                 "'''])\n")
         done = subprocess.run([sys.executable, "-B", "-c", code], check=False, capture_output=True,
                               text=True)
@@ -357,7 +355,7 @@ class Interrupted(Forked):
                         for number in numbers:
                             os.kill(os.getpid(), number)
 
-                with mock.patch.object(rdax, "write", interrupted):
+                with mock.patch.object(rdax.files, "write", interrupted):
                     status, out, err = self.run_program(argv, {})
                 self.assertNotRegex(out + err, PYTHON)
                 self.assertIn(status, (0, wanted), err)
@@ -371,7 +369,7 @@ class Interrupted(Forked):
         def whole() -> bool:
             self.assertEqual((self.machine.parameters / "align").read_text().strip(), "4K")
             self.assertEqual((self.machine.parameters / "force").read_text().strip(), "")
-            driver = rdax.link_name(self.machine.namespaces / "namespace1.0/driver")
+            driver = rdax.files.link_name(self.machine.namespaces / "namespace1.0/driver")
             return driver in ("rdax", "nd_pmem")
 
         self.at_each_point(("bind", "namespace1.0", "--align", "2M", "--force"), whole)
@@ -396,7 +394,7 @@ class Limits(Forked):
                 def child() -> NoReturn:
                     os.closerange(3, 256)
                     resource.setrlimit(resource.RLIMIT_NOFILE, (3 + more, 3 + more))
-                    rdax.run(argv, self.machine)
+                    rdax.cli.run(argv, self.machine)
 
                 status, out, err = self.fork({}, child)
                 self.assertNotRegex(out + err, PYTHON)
@@ -443,9 +441,9 @@ class Junk(base.Divisions):
                     "sys/kernel/debug/rdax/rdax2/extents": "0x0 0x80000 0x80000\n",
                     "sys/bus/nd/devices/namespace0.0/rdax_region/create": "rdax2\n"})
         self.config.write_text(base.SAVED0 + base.NAMESPACE1 + base.DEVICES1)
-        for patch in (mock.patch.object(rdax.fcntl, "ioctl", lambda *_: 0),
-                      mock.patch.object(rdax, "write", lambda path, text: None),
-                      mock.patch.object(rdax.time, "sleep", lambda seconds: None)):
+        for patch in (mock.patch.object(fcntl, "ioctl", lambda *_: 0),
+                      mock.patch.object(rdax.files, "write", lambda path, text: None),
+                      mock.patch.object(time, "sleep", lambda seconds: None)):
             patch.start()
             self.addCleanup(patch.stop)
 
@@ -495,8 +493,8 @@ class Junk(base.Divisions):
             def refuses(*_: object) -> NoReturn:
                 raise OSError(number, os.strerror(number))
 
-            with mock.patch.object(rdax, "write", refuses), \
-                    mock.patch.object(rdax.fcntl, "ioctl", refuses), \
+            with mock.patch.object(rdax.files, "write", refuses), \
+                    mock.patch.object(fcntl, "ioctl", refuses), \
                     mock.patch.object(os, "fsync", refuses):
                 self.run_all(number)
 

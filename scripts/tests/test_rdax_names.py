@@ -2,16 +2,17 @@
 """Which namespace scripts/rdax means: names change, UUIDs don't; and memory that is read-only."""
 
 import errno
+import fcntl
 import json
 import os
 import unittest
 from pathlib import Path
 from unittest import mock
 
+import rdax.cli
 import test_rdax as base
 import test_rdax_files as files
 
-rdax = base.rdax
 UUID0 = "0c3f0000-1111-2222-3333-444455556666"
 UUID1 = "1d4e0000-1111-2222-3333-444455556666"
 NAMESPACE1 = base.NAMESPACE1.replace("resource = 0x180000000", f'uuid = "{UUID1}"')
@@ -23,7 +24,7 @@ class Named(base.Divisions):
     def setUp(self) -> None:
         super().setUp()
         self.driver = files.Driver(self)
-        patch = mock.patch.object(rdax, "write", self.driver.write)
+        patch = mock.patch.object(rdax.files, "write", self.driver.write)
         patch.start()
         self.addCleanup(patch.stop)
         for number in (0, 1):
@@ -204,14 +205,14 @@ class Lists(Named):
         files.Driver.write(self.driver, path, text)
 
     def test_older_module(self) -> None:
-        with mock.patch.object(rdax, "write", self.older):
+        with mock.patch.object(rdax.files, "write", self.older):
             self.assertEqual(self.bind("namespace5.0"),
                              ["namespace5.0,namespace1.0", "namespace5.0"])
 
     def test_many(self) -> None:
         many = ",".join(f"namespace{number}.0" for number in range(2, 20))
         self.assertTrue(len(many) <= 255 < len(f"{many},namespace1.0"))
-        with mock.patch.object(rdax, "write", self.older):
+        with mock.patch.object(rdax.files, "write", self.older):
             self.assertEqual(self.bind(many), ["namespace1.0", many])
         self.setUp()
         self.assertEqual(self.bind(many), [f"{many},{UUID1}", many])
@@ -269,7 +270,7 @@ class ReadOnly(Named):
 
     def test_punch_is_refused_before_it_asks(self) -> None:
         self.bound()
-        with mock.patch.object(rdax.fcntl, "ioctl", side_effect=AssertionError):
+        with mock.patch.object(fcntl, "ioctl", side_effect=AssertionError):
             self.assertEqual(self.run_tool("punch", "rdax4", "--offset", "0", "--length", "4K"),
                              (1, "", f"rdax: refused: {self.WHY}\n"))
 
@@ -283,10 +284,11 @@ class ReadOnly(Named):
 
         punch = ("punch", "rdax4", "--offset", "0", "--length", "4K", "-y")
         for patch, argv, text in (
-                (mock.patch.object(rdax.fcntl, "ioctl", refuses), punch, f"rdax4: {self.WHY}"),
-                (mock.patch.object(rdax, "opened", refuses), punch, f"can't be opened: {self.WHY}"),
+                (mock.patch.object(fcntl, "ioctl", refuses), punch, f"rdax4: {self.WHY}"),
+                (mock.patch.object(rdax.files, "opened", refuses), punch,
+                 f"can't be opened: {self.WHY}"),
                 (mock.patch.object(os, "fsync", refuses), ("sync", "rdax4"), self.WHY),
-                (mock.patch.object(rdax, "write", refuses), ("resize", "rdax4", "12K"),
+                (mock.patch.object(rdax.files, "write", refuses), ("resize", "rdax4", "12K"),
                  f"size 12288 refused: {self.WHY}")):
             self.files({"sys/devices/ndbus0/region1/read_only": "0\n"})
             with patch:

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: GPL-2.0
+"""rdax bind and unbind."""
+
+import argparse
+import errno
+import os
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from . import files
+from .errors import BIND_ERRORS, PMEM_ERRORS, UNBIND_ERRORS, reason, status_of
+from .files import exact, forbidden, link_name, number_or, read, read_or
+from .kernellog import LOG_ERR, kernel_log
+from .locks import locked, uninterrupted
+from .machine import MODES, Machine, Use, also_read_only, users_of
+from .module import LONGEST_PARAMETER, load_module, parameters, with_namespace
+from .say import BUSY, FAILED, Failure, agree, say, show
+from .values import ALIGNS, size_text
+
+# Before a disk that is only open counts as in use.
+LOOKS = 5
+SECONDS_BETWEEN = 0.2
+
+
+class Binding(NamedTuple):
+    """How a namespace is bound, and what may be overridden for it."""
+
+    align: int | None
+    # Although something known is at its head, and although its block device is in use.
+    known: bool = False
+    used: bool = False
+    # Without a first device.
+    divided: bool = False
+    # What the user says to override a signature.
+    override: str = "--force"
+    looks: int = LOOKS
+
+
+def claimed(name: str, holder: str, mode: str) -> Failure:
+    return Failure(FAILED, f"refused: {name} is in {MODES.get(mode, mode or 'another')} mode, for "
+                           f"{holder}. 'ndctl create-namespace -f -e {name} -m raw' makes it raw; "
+                           "that gives up all data in it")
+
+
+def claim(machine: Machine, namespace: Path) -> tuple[int, list[Use]]:
+    """Opens the namespace's disk exclusively, so that nobody can mount it, or -1; who uses it."""
+    nodes = [node.name for node in machine.nodes_of_block(namespace)]
+    uses = machine.block_uses(namespace)
+    handle = -1
+    if nodes:
+        disk = machine.dev / nodes[0]
+        try:
+            handle = files.opened(disk, os.O_RDONLY | os.O_EXCL, "open")
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise Failure(FAILED, f"{disk} can't be looked at: {error.strerror}") from None
+            if not uses:
+                uses.append(Use("exclusive", f"{disk.name} is open exclusively, by whom is not "
+                                             "known (a mount elsewhere, MD, LVM?)"))
+    users = machine.users(nodes)
+    uses += [Use("open", f"{name} is open in {user}") for name in nodes
+             for user in users.by_node[name] if not user.stale]
+    return handle, uses
+
+
+def check_free(machine: Machine, namespace: Path, how: Binding) -> int:
+    """A claim of the disk if nobody uses it; -1 where there is none, or that is overridden."""
+    for left in range(how.looks - 1, -1, -1):
+        handle, uses = claim(machine, namespace)
+        # udev looks into a disk that has just appeared; that is soon over.
+        if not left or not uses or any(use.kind not in ("open", "exclusive") for use in uses):
+            break
+        if handle >= 0:
+            os.close(handle)
+        time.sleep(SECONDS_BETWEEN)
+    hard = [use for use in uses if use.kind == "swap"] if how.used else uses
+    if not hard:
+        for use in uses:
+            say(f"by force, although {use.text}")
+        return handle
+    if handle >= 0:
+        os.close(handle)
+    hint = "swapoff first" if any(use.kind == "swap" for use in uses) else (
+        "'rdax bind --force' takes it all the same: then what uses it gets errors")
+    raise Failure(BUSY, f"refused: {'; '.join(use.text for use in hard)} ({hint})")
+
+
+def take(machine: Machine, namespace: Path, how: Binding) -> None:
+    """The write to the driver's bind file, with what surrounds it."""
+    name = namespace.name
+    values: dict[str, Sequence[str]] = {}
+    if how.align:
+        values["align"] = [ALIGNS[how.align]]
+    for parameter, wanted in (("force", how.known), ("divided", how.divided)):
+        if not wanted:
+            continue
+        listed = read(machine.parameters / parameter)
+        if len(listed) >= LONGEST_PARAMETER:
+            raise Failure(FAILED, f"the parameter {parameter} is longer than a file in sysfs can "
+                                  "show: what it was could not be written again")
+        lists = with_namespace(listed, namespace)
+        if lists:
+            values[parameter] = lists
+    with kernel_log(machine) as log:
+        try:
+            with parameters(machine, values):
+                files.write(machine.driver / "bind", name)
+        except OSError as error:
+            # Refusals are errors; what is only a notice is no reason.
+            logged = (log.find(rf"\b{re.escape(name)}: rdax: (.*)", LOG_ERR)
+                      or log.find(rf"\b{re.escape(name)}: (could not reserve region.*)")
+                      or log.find(rf"\b{re.escape(name)}: (.* misaligned, unable to map)"))
+            why = reason(error, BIND_ERRORS, logged, namespace)
+            why = re.sub(r"parameter force(=\S+)?", how.override, why)
+            raise Failure(status_of(error), f"{name}: {why}") from None
+
+
+def take_over(machine: Machine, namespace: Path, how: Binding) -> None:
+    """From the driver that has it, if any; it is given back if that fails."""
+    name, before = namespace.name, link_name(namespace / "driver")
+    if before not in ("", "nd_pmem"):
+        raise Failure(BUSY, f"refused: {name} belongs to the driver {before}")
+    old = machine.drivers / before if before else None
+    handle = -1
+    if old:
+        for file in (old / "unbind", old / "bind", machine.driver / "bind"):
+            if not os.access(file, os.W_OK):
+                raise forbidden(file, "write")
+        handle = check_free(machine, namespace, how)
+    try:
+        try:
+            if old:
+                files.write(old / "unbind", name)
+        finally:
+            if handle >= 0:
+                os.close(handle)
+        take(machine, namespace, how)
+    except Failure as failure:
+        raise Failure(failure.status, f"{failure}{given_back(machine, namespace, old)}") from None
+    except BaseException:
+        say(f"{name}: interrupted{given_back(machine, namespace, old)}")
+        raise
+
+
+def given_back(machine: Machine, namespace: Path, old: Path | None) -> str:
+    """Makes the driver of a namespace what it was, and says so, to be appended."""
+    try:
+        with uninterrupted():
+            now = link_name(namespace / "driver")
+            if now == "rdax":
+                files.write(machine.driver / "unbind", namespace.name)
+                now = ""
+            if old and now != old.name:
+                files.write(old / "bind", namespace.name)
+    except (OSError, Failure) as error:
+        why = reason(error, PMEM_ERRORS) if isinstance(error, OSError) else error
+        return f"; it could not be given back{f' to {old.name}' if old else ''}: {why}"
+    return f"; it was given back to {old.name}" if old else ""
+
+
+def check_bindable(namespace: Path) -> None:
+    name = namespace.name
+    if not exact(namespace / "size"):
+        raise Failure(FAILED, f"refused: {name} has no memory yet ('ndctl create-namespace')")
+    holder = read_or(namespace / "holder").rsplit("/", 1)[-1]
+    if holder:
+        raise claimed(name, holder, read_or(namespace / "mode"))
+
+
+def do_bind(machine: Machine, args: argparse.Namespace) -> None:
+    name = machine.named(args.namespace)
+    namespace = machine.namespace(name)
+    check_bindable(namespace)
+    load_module(machine, args.module)
+    with locked(machine):
+        was = link_name(namespace / "driver") == "rdax"
+        if not was:
+            take_over(machine, namespace, Binding(args.align, known=args.force, used=args.force))
+        region = machine.region(name)
+        align = number_or(region / "align")
+        if args.align and align != args.align:
+            raise Failure(FAILED, f"{name} is bound already, with align {size_text(align)}")
+        what = [f"{device.name}, {size_text(number_or(device / 'size'))}"
+                for device in machine.devices_of(name)]
+    show(f"{name}: {'bound already' if was else 'bound'}: {'; '.join(what) or 'no device'}; "
+         f"align {size_text(align)}{also_read_only(namespace)}")
+
+
+def whole(machine: Machine, name: str) -> bool:
+    """Whether the region is one device, as after every bind."""
+    devices = machine.devices_of(name)
+    return len(devices) == 1 and not exact(machine.region(name) / "available_size")
+
+
+def do_unbind(machine: Machine, args: argparse.Namespace) -> None:
+    name = machine.named(args.namespace)
+    machine.region(name)
+    target = machine.drivers / args.to if args.to else None
+    for file in [machine.driver / "unbind", *([target / "bind"] if target else [])]:
+        if not file.exists():
+            raise Failure(FAILED, f"there is no driver {file.parent.name}: is its module loaded?")
+        if not os.access(file, os.W_OK):
+            raise forbidden(file, "write")
+    with locked(machine):
+        used = users_of(machine, [device.name for device in machine.devices_of(name)])
+        if used and not args.force:
+            raise Failure(BUSY, f"refused: {'; '.join(used)} (--force: calls on open files then "
+                                "give ENXIO, accesses to mappings SIGBUS)")
+        if not whole(machine, name):
+            agree(f"{name} is divided: its memory keeps what is in it, but which part was which "
+                  "device is forgotten, unless 'rdax save' has written it down", args.yes)
+        try:
+            files.write(machine.driver / "unbind", name)
+        except OSError as error:
+            raise Failure(status_of(error), f"{name}: {reason(error, UNBIND_ERRORS)}") from None
+        if target:
+            try:
+                files.write(target / "bind", name)
+            except OSError as error:
+                raise Failure(FAILED, f"{name} is unbound, but {args.to} does not take it: "
+                                      f"{reason(error, PMEM_ERRORS)}") from None
+    show(f"{name}: unbound{f', now of {args.to}' if args.to else ''}")

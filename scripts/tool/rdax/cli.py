@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Shows, makes, resizes, removes, saves and restores regions and devices of rdax: rdax(8)."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from . import VERSION
+from .bind import do_bind, do_unbind
+from .devices import do_create, do_destroy, do_punch, do_resize, do_sync
+from .errors import status_of
+from .list import do_list
+from .locks import INTERRUPTS
+from .machine import Machine
+from .map import do_map
+from .restore import do_restore
+from .save import do_save
+from .say import (
+    FAILED, FORBIDDEN, INTERRUPTED, OK, OUTPUT, USAGE, Failure, printable, put, say, text_of,
+)
+from .values import parse_align, parse_device, parse_name_or_uuid, parse_size, parse_width
+
+EPILOG = """\
+SIZE and the like are bytes, or have a suffix K, M, G or T (powers of 1024).
+exit status: 0 done; 1 refused or failed; 2 wrong usage; 3 not permitted;
+             4 no such device or namespace; 5 in use; 130 interrupted
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """One that writes as everything here does."""
+
+    def _print_message(self, message: str, _file: object = None) -> None:
+        OUTPUT.write(message)
+
+    def print_help(self, file: object = None) -> None:
+        OUTPUT.write(self.format_help())
+
+    def error(self, message: str) -> NoReturn:
+        put(sys.stderr, self.format_usage())
+        put(sys.stderr, f"{self.prog}: error: {printable(message)}\n")
+        raise SystemExit(USAGE)
+
+
+def parser() -> Parser:
+    top = Parser(prog="rdax", description=__doc__, epilog=EPILOG, allow_abbrev=False,
+                 formatter_class=argparse.RawDescriptionHelpFormatter)
+    top.add_argument("--version", action="version", version=f"rdax {VERSION}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name: str, function: Callable[[Machine, argparse.Namespace], None],
+            text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text, allow_abbrev=False,
+                                      epilog=EPILOG,
+                                      formatter_class=argparse.RawDescriptionHelpFormatter)
+        command.set_defaults(function=function)
+        return command
+
+    def yes(command: argparse.ArgumentParser) -> None:
+        command.add_argument("-y", "--yes", action="store_true",
+                             help="don't ask; needed where there is no terminal")
+
+    command = add("list", do_list, "regions, their devices and who uses them, and other namespaces")
+    command.add_argument("--json", action="store_true", help="for programs")
+
+    command = add("bind", do_bind, "make a namespace a region, with one device")
+    command.add_argument("namespace", type=parse_name_or_uuid, metavar="NAMESPACE")
+    command.add_argument("--align", type=parse_align, help="4K, 2M or 1G (default: the module's)")
+    command.add_argument("--force", action="store_true",
+                         help="also when it holds something known, or is in use")
+    command.add_argument("--module", metavar="PATH", help="load this file if rdax isn't loaded")
+
+    command = add("unbind", do_unbind, "take a region and its devices away")
+    command.add_argument("namespace", type=parse_name_or_uuid, metavar="NAMESPACE")
+    command.add_argument("--force", action="store_true", help="also when it is in use")
+    command.add_argument("--to", metavar="DRIVER", choices=["nd_pmem"],
+                         help="give it to this driver (nd_pmem)")
+    yes(command)
+
+    command = add("create", do_create, "make another device in a region")
+    command.add_argument("namespace", type=parse_name_or_uuid, metavar="NAMESPACE")
+    command.add_argument("--size", type=parse_size, required=True)
+    command.add_argument("--align", type=parse_align, help="4K, 2M or 1G (default: the region's)")
+
+    command = add("destroy", do_destroy, "take a device away")
+    command.add_argument("device", type=parse_device, metavar="DEVICE")
+    yes(command)
+
+    command = add("resize", do_resize, "make a device larger or smaller")
+    command.add_argument("device", type=parse_device, metavar="DEVICE")
+    command.add_argument("size", type=parse_size, metavar="SIZE")
+    yes(command)
+
+    command = add("punch", do_punch, "zero a range of a device, and make a hole of it")
+    command.add_argument("device", type=parse_device, metavar="DEVICE")
+    command.add_argument("--offset", type=parse_size, required=True)
+    command.add_argument("--length", type=parse_size, required=True)
+    yes(command)
+
+    command = add("sync", do_sync, "make durable what was written before")
+    command.add_argument("device", type=parse_device, metavar="DEVICE")
+
+    command = add("save", do_save, "write how regions are divided to the configuration file")
+    command.add_argument("namespaces", type=parse_name_or_uuid, metavar="NAMESPACE", nargs="*",
+                         help="only these (default: all that are bound)")
+    command.add_argument("--output", metavar="FILE",
+                         help="instead of /etc/rdax.conf (-: to stdout)")
+    command.add_argument("--forget", action="store_true",
+                         help="remove the entries of namespaces that are not bound")
+
+    command = add("restore", do_restore, "bind and divide regions as the configuration file says")
+    command.add_argument("namespaces", type=parse_name_or_uuid, metavar="NAMESPACE", nargs="*",
+                         help="only these (default: all that the file has)")
+    command.add_argument("--config", metavar="FILE", help="instead of /etc/rdax.conf")
+    command.add_argument("--dry-run", action="store_true", help="say what would be done")
+    command.add_argument("--if-configured", action="store_true",
+                         help="a NAMESPACE that the file does not have is no error")
+    command.add_argument("--module", metavar="PATH", help="load this file if rdax isn't loaded")
+
+    command = add("map", do_map, "a picture of what is mapped, dirty, a hole, or bad")
+    command.add_argument("device", type=parse_device, metavar="DEVICE")
+    command.add_argument("--ascii", action="store_true", help="letters instead of blocks")
+    command.add_argument("--svg", metavar="FILE", help="write an SVG image instead (-: to stdout)")
+    command.add_argument("--width", type=parse_width, help="columns (default: the terminal's)")
+    command.add_argument("--offset", type=parse_size, default=0, help="only from here on")
+    command.add_argument("--length", type=parse_size, default=0, help="only so much")
+    return top
+
+
+def is_report(args: argparse.Namespace) -> bool:
+    """Whether what it prints is what the command is for."""
+    return (args.function is do_list or args.function is do_map and args.svg in (None, "-")
+            or args.function is do_save and args.output == "-"
+            or args.function is do_restore and args.dry_run)
+
+
+def places(error: BaseException) -> str:
+    """The files and lines of this program that an error came by."""
+    lines, trace = [], error.__traceback__
+    while trace:
+        path = Path(trace.tb_frame.f_code.co_filename)
+        if path.parent == Path(__file__).parent:
+            lines.append(f"{path.name}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return ", ".join(lines)
+
+
+def main(argv: Sequence[str] | None = None, machine: Machine | None = None) -> int:
+    OUTPUT.error = None
+    top = parser()
+    try:
+        args = top.parse_args(argv)
+        if args.function is do_punch and not args.length:
+            top.error("argument --length: must not be 0")
+    except SystemExit as end:
+        return OUTPUT.end(end.code if isinstance(end.code, int) else OK, is_report=True)
+    return OUTPUT.end(status_after(args, machine or Machine()), is_report(args))
+
+
+def status_after(args: argparse.Namespace, machine: Machine) -> int:
+    """Does it, and says why not."""
+    try:
+        args.function(machine, args)
+        return OK
+    except Failure as failure:
+        say(str(failure))
+        return failure.status
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except OSError as error:
+        say(text_of(error))
+        return FORBIDDEN if isinstance(error, PermissionError) else status_of(error)
+    except MemoryError:
+        say("there is not enough memory")
+    except ImportError as error:
+        say(f"the module {error.name} of Python can't be read: Python 3.11 or later is needed, and "
+            "a process may have too many open files")
+    except Exception as error:  # pylint: disable=broad-exception-caught
+        say(f"an error in rdax itself, of version {VERSION}, at {places(error)}: please "
+            "report it")
+    return FAILED
+
+
+def fill_standard_files() -> None:
+    """Nothing that is opened later may be taken for a standard file that was closed."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free: this one.
+            os.open(os.devnull, os.O_RDWR)
+
+
+def watch_signals() -> None:
+    """What was begun is undone on the way out, and no other signal disturbs that."""
+    seen = False
+
+    def interrupted(number: int, _frame: FrameType | None) -> None:
+        nonlocal seen
+        if seen:
+            return
+        seen = True
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + number)
+
+    for number in INTERRUPTS:
+        # nohup(1), or a shell, may have it ignored.
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, interrupted)
+
+
+def run(argv: Sequence[str] | None = None, machine: Machine | None = None) -> NoReturn:
+    """The program: whatever its standard files are, nothing of Python is to be heard."""
+    status = FAILED
+    try:
+        watch_signals()
+        fill_standard_files()
+        status = main(argv, machine)
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else FAILED
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+    except Exception:  # pylint: disable=broad-exception-caught
+        say("it can't start: is there memory, and may files be opened?")
+    finally:
+        # All is written. What the interpreter does at its end can fail in words of its own.
+        os._exit(status)

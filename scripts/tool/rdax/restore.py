@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-2.0
+"""rdax restore."""
+
+import argparse
+from collections.abc import Iterable
+from contextlib import nullcontext
+from pathlib import Path
+
+from . import files
+from .bind import Binding, check_bindable, given_back, take_over, whole
+from .config import DeviceConfig, Entry, RegionConfig, Run, read_config
+from .devices import store
+from .division import devices_text, difference, division, find_namespace, is_wanted
+from .errors import CREATE_ERRORS, reason
+from .files import exact, link_name
+from .kernellog import kernel_log
+from .locks import locked, uninterrupted
+from .machine import Machine, also_read_only
+from .module import load_module
+from .say import FAILED, FORBIDDEN, Failure, say, show, text_of
+from .values import size_text
+
+# A program of udev looks into each disk that comes: for that, restore waits longer than bind.
+RESTORE_LOOKS = 25
+
+
+def is_as_configured(machine: Machine, namespace: Path, region: RegionConfig) -> bool:
+    """Whether a bound region is so, or False if it has no devices yet; otherwise a Failure."""
+    align = exact(machine.region(namespace.name) / "align")
+    now = division(machine, namespace)
+    if region.align not in (None, align):
+        problem = f"it has align {size_text(align)}, not {size_text(region.align or 0)}"
+    elif region.devices is not None:
+        problem = difference(now, region.devices)
+    else:
+        problem = "" if whole(machine, namespace.name) else "it is not one device with all of it"
+    if problem and (now or region.align not in (None, align)):
+        raise Failure(FAILED, f"{namespace.name} is bound otherwise, and left as it is: {problem}")
+    return not problem
+
+
+def check_names(machine: Machine, region: RegionConfig) -> None:
+    for device in region.devices or ():
+        if (machine.devices / device.name).exists():
+            owner = link_name(machine.devices / device.name / "device")
+            raise Failure(FAILED, f"refused: {owner} has a device {device.name} already")
+
+
+def free_name(machine: Machine, reserved: set[str]) -> str:
+    number = 0
+    while f"rdax{number}" in reserved or (machine.devices / f"rdax{number}").exists():
+        number += 1
+    return f"rdax{number}"
+
+
+def make_device(machine: Machine, region: Path, wanted: DeviceConfig) -> None:
+    with kernel_log(machine) as log:
+        try:
+            files.write(region / "create", wanted.name)
+        except OSError as error:
+            logged = log.find(rf"\bcreate {wanted.name} refused: (.*)")
+            why = reason(error, CREATE_ERRORS, logged, region.parent)
+            raise Failure(FAILED, f"{wanted.name} can't be made: {why}") from None
+    device = machine.device(wanted.name)
+    if exact(device / "align") != wanted.align:
+        store(machine, device, "align", str(wanted.align))
+    for run in wanted.runs:
+        store(machine, device, "extents", f"{run.offset} {run.length}")
+
+
+def build(machine: Machine, namespace: Path, region: RegionConfig, name: str) -> str:
+    """Binds a namespace if it is not, and makes its devices: all of it, or nothing."""
+    was = link_name(namespace / "driver")
+    devices = region.devices
+    try:
+        if was != "rdax":
+            take_over(machine, namespace, Binding(
+                region.align, known=region.force, divided=True, override="'force = true'",
+                looks=RESTORE_LOOKS))
+        # Names change when the region is disabled and enabled.
+        if find_namespace(machine, region) != namespace:
+            raise Failure(FAILED, f"{namespace.name} is the name of another namespace now")
+        bound = machine.region(namespace.name)
+        if machine.devices_of(namespace.name):
+            raise Failure(FAILED, "it has a device already")
+        if devices is None:
+            devices = DeviceConfig(name, exact(bound / "align"), (Run(0, exact(bound / "size")),)),
+        for device in devices:
+            make_device(machine, bound, device)
+        problem = difference(division(machine, namespace), devices)
+        if problem or region.align not in (None, exact(bound / "align")):
+            raise Failure(FAILED, f"the driver made something else: {problem or 'another align'}")
+    except BaseException as error:
+        undone = undo(machine, namespace, was, devices or ())
+        if isinstance(error, (Failure, OSError)):
+            status = error.status if isinstance(error, Failure) else FAILED
+            text = text_of(error).removeprefix(f"{namespace.name}: ")
+            raise Failure(status, f"{text}{undone and f'; {undone}'}") from None
+        say(f"{namespace.name}: {undone or 'nothing was done'}")
+        raise
+    return devices_text(devices)
+
+
+def undo(machine: Machine, namespace: Path, was: str, devices: Iterable[DeviceConfig]) -> str:
+    """What build() began. A signal waits meanwhile."""
+    try:
+        with uninterrupted():
+            if was == "rdax":
+                ours = {device.name for device in devices}
+                made = [path.name for path in machine.devices_of(namespace.name)
+                        if path.name in ours]
+                for name in made:
+                    files.write(namespace / "rdax_region/delete", name)
+                return f"undone: {', '.join(made)} removed" if made else ""
+            if link_name(namespace / "driver") != "rdax":
+                return ""
+            old = machine.drivers / was if was else None
+            done = given_back(machine, namespace, old).removeprefix("; ")
+            return f"undone: {done or 'it is not bound'}"
+    except (Failure, OSError) as error:
+        return f"it could not be undone: {text_of(error)}"
+
+
+def restore(machine: Machine, entry: Entry, reserved: set[str], args: argparse.Namespace) -> str:
+    """Makes what an entry says, and says what was done."""
+    region = entry.region
+    namespace = find_namespace(machine, region)
+    if link_name(namespace / "driver") != "rdax":
+        check_bindable(namespace)
+    if not args.dry_run:
+        load_module(machine, args.module)
+        if not (machine.parameters / "divided").exists():
+            raise Failure(FAILED, "the loaded module can't bind a namespace without a device, it "
+                                  "is older than this program")
+    # Another process of this program may be at it, too.
+    with locked(machine) if machine.driver.is_dir() else nullcontext():
+        bound = link_name(namespace / "driver") == "rdax"
+        if bound and is_as_configured(machine, namespace, region):
+            devices = division(machine, namespace)
+            return f"{namespace.name}: as configured: {devices_text(devices)}"
+        check_names(machine, region)
+        if not args.dry_run:
+            name = free_name(machine, reserved)
+            return (f"{namespace.name}: restored: {build(machine, namespace, region, name)}"
+                    f"{also_read_only(namespace)}")
+    what = "one device" if region.devices is None else devices_text(region.devices)
+    return f"{namespace.name}: would be {'divided' if bound else 'bound'}: {what}"
+
+
+def do_restore(machine: Machine, args: argparse.Namespace) -> None:
+    path = Path(args.config) if args.config else machine.config
+    config = read_config(path)
+    reserved = {name for entry in config.entries for name in entry.names()}
+    statuses = []
+
+    def failed(text: str, status: int = FAILED) -> None:
+        say(text)
+        statuses.append(status)
+
+    wanted = config.entries
+    if args.namespaces:
+        wanted = []
+        for name in dict.fromkeys(args.namespaces):
+            found = [entry for entry in config.entries if is_wanted(machine, entry, name)]
+            wanted += [entry for entry in found if entry not in wanted]
+            if not found and not args.if_configured:
+                failed(f"{path} does not have {name}")
+    else:
+        for problem in config.problems:
+            failed(problem)
+    # A device that is not named gets a name that no other wants.
+    for entry in sorted(wanted, key=lambda entry: entry.region.devices is None):
+        for problem in entry.problems:
+            failed(f"{entry.where}: {problem}")
+        if entry.problems:
+            continue
+        try:
+            show(restore(machine, entry, reserved, args))
+        except Failure as failure:
+            failed(f"{entry.where}: {failure}", failure.status)
+        except OSError as error:
+            failed(f"{entry.where}: {text_of(error)}")
+    if statuses:
+        raise Failure(FORBIDDEN if set(statuses) == {FORBIDDEN} else FAILED,
+                      f"not all is as {path} says: see above")

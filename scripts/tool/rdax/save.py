@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: GPL-2.0
+"""rdax save."""
+
+import argparse
+import os
+import stat
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+from .config import HEADER, Config, RegionConfig, parse_config, read_config, region_lines
+from .division import devices_text, division, is_about, is_of, is_wanted, present
+from .files import exact, forbidden
+from .locks import locked
+from .machine import Machine, uuid_of
+from .say import FAILED, OUTPUT, Failure, printable, say, show
+from .values import in_order
+
+
+def read_region(machine: Machine, namespace: Path, force: bool) -> RegionConfig:
+    """A bound region as it is now."""
+    region = machine.region(namespace.name)
+    devices = division(machine, namespace)
+    used = sum(run.length for device in devices for run in device.runs)
+    if (used + exact(region / "available_size") != exact(region / "size")
+            or devices != division(machine, namespace)):
+        raise Failure(FAILED, f"{namespace.name} changes just now: nothing was saved")
+    uuid = uuid_of(namespace)
+    return RegionConfig(namespace.name, uuid, exact(namespace / "size"),
+                        None if uuid else exact(namespace / "resource"), exact(region / "align"),
+                        force, devices)
+
+
+def write_whole(path: Path, text: bytes, like: os.stat_result | None) -> None:
+    """Replaces a file: at each moment, also of a power failure, the old or the new one is there."""
+    import tempfile
+
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except PermissionError:
+        raise forbidden(path.parent, "write") from None
+    except OSError as error:
+        raise Failure(FAILED, f"{path} can't be written: {error.strerror}") from None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(text)
+            file.flush()
+            if like:
+                os.fchown(file.fileno(), like.st_uid, like.st_gid)
+                os.fchmod(file.fileno(), stat.S_IMODE(like.st_mode))
+            os.fsync(file.fileno())
+        os.rename(name, path)
+    except BaseException as error:
+        Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise Failure(FAILED, f"{path} can't be written: {error.strerror}") from None
+        raise
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def kept_entries(machine: Machine, old: Config, saved: Sequence[Path],
+                 args: argparse.Namespace) -> list[RegionConfig]:
+    """The file's entries for what is not saved now."""
+    bound = [path.parent for path in machine.regions()]
+    kept = []
+    for entry in old.entries:
+        region = entry.region
+        if any(is_about(entry, namespace) for namespace in saved):
+            continue
+        if not any(is_about(entry, namespace) for namespace in bound):
+            meant = [name for name in args.namespaces if is_wanted(machine, entry, name)]
+            if args.forget and (meant or not args.namespaces):
+                say(f"{region.namespace} is not bound: its entry is removed")
+                continue
+            say(f"{region.namespace} is not bound: its entry is kept (--forget removes it)")
+        kept.append(region)
+    return kept
+
+
+def read_old(path: Path) -> Config:
+    """The configuration that will be replaced. What is not understood is not replaced."""
+    if path.exists() and not path.is_file():
+        raise Failure(FAILED, f"refused: {path} is not a regular file")
+    if not path.exists():
+        return Config([], [])
+    old = read_config(path)
+    problems = old.problems + [f"{entry.where}: {problem}"
+                               for entry in old.entries for problem in entry.problems]
+    if problems:
+        raise Failure(FAILED, f"refused, because {path} has errors, and what they are about would "
+                              f"be lost: {printable('; '.join(problems))}")
+    return old
+
+
+def do_save(machine: Machine, args: argparse.Namespace) -> None:
+    path = None if args.output == "-" else (
+        Path(args.output) if args.output else machine.config).resolve()
+    with locked(machine) if machine.driver.is_dir() else nullcontext():
+        old = read_old(path) if path else Config([], [])
+        names = args.namespaces or [found.parent.name for found in machine.regions()]
+        saved = []
+        for name in dict.fromkeys(present(machine, names) if args.forget else
+                                  map(machine.named, names)):
+            namespace = machine.namespaces / name
+            if args.forget and not (namespace / "rdax_region").is_dir():
+                continue
+            machine.region(name)
+            force = any(entry.region.force and is_of(machine, entry, namespace)
+                        for entry in old.entries)
+            saved.append(read_region(machine, namespace, force))
+        kept = kept_entries(machine, old, [machine.namespaces / region.namespace
+                                           for region in saved], args)
+        if not saved and not old.entries:
+            raise Failure(FAILED, "no namespace is bound: nothing was saved")
+        regions = sorted(saved + kept, key=lambda region: in_order(Path(region.namespace)))
+        text = HEADER + "\n".join(line for region in regions for line in region_lines(region))
+        text = text.rstrip("\n") + "\n"
+        for entry in parse_config(text, str(path or "-")).entries:
+            if entry.problems:
+                raise Failure(FAILED, f"refused: {entry.region.namespace} could not be restored: "
+                                      f"{entry.problems[0]}")
+        if path is None:
+            OUTPUT.write(text)
+            return
+        done = replace(path, text.encode())
+    for region in saved:
+        show(f"{region.namespace}: saved: {devices_text(region.devices or ())}")
+    show(f"{path}: {done}")
+
+
+def replace(path: Path, text: bytes) -> str:
+    """Writes the configuration. The one before stays beside it: only it knows its division."""
+    if not path.exists():
+        write_whole(path, text, None)
+        return "written"
+    before, like = path.read_bytes(), path.stat()
+    if before == text:
+        return "as it was"
+    backup = path.with_name(f"{path.name}~")
+    write_whole(backup, before, like)
+    write_whole(path, text, like)
+    return f"written, what was there is in {backup}"

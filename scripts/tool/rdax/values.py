@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Sizes, alignments and names, as a user writes them and as they are shown."""
+
+import argparse
+import re
+from pathlib import Path
+
+PAGE = 4096
+SUFFIXES = "KMGT"
+# Of digits: 64 bits have 20. Python refuses to convert some thousands.
+LONGEST_NUMBER = 40
+ALIGNS = {4096: "4K", 2 << 20: "2M", 1 << 30: "1G"}
+MIN_WIDTH, MAX_WIDTH = 20, 9999
+
+
+def parse_size(text: str) -> int:
+    """4096, 0x1000, 4K, 2M, 1G, 1T."""
+    match = re.fullmatch(r"(0[xX][0-9a-fA-F]+|[0-9]+)(?:([KMGTkmgt])(?:iB)?)?", text, re.ASCII)
+    if match and len(text) > LONGEST_NUMBER:
+        raise argparse.ArgumentTypeError(f"'{text[:LONGEST_NUMBER]}...' is too large")
+    if match is None or (match[2] and match[1][:2] in ("0x", "0X")):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of bytes (as 4096, 4K, 2M, 1G)")
+    number = int(match[1], 16) if match[1][:2] in ("0x", "0X") else int(match[1])
+    if match[2]:
+        number <<= 10 * (SUFFIXES.index(match[2].upper()) + 1)
+    if number >= 1 << 64:
+        raise argparse.ArgumentTypeError(f"'{text}' is too large")
+    return number
+
+
+def parse_align(text: str) -> int:
+    size = parse_size(text)
+    if size not in ALIGNS:
+        raise argparse.ArgumentTypeError(f"'{text}' is no alignment: it is 4K, 2M or 1G")
+    return size
+
+
+def parse_namespace(text: str) -> str:
+    if not re.fullmatch(r"namespace\d+\.\d+", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"'{text}' is not the name of a namespace (namespace0.0)")
+    return text
+
+
+def is_uuid(text: str) -> bool:
+    return bool(re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", text))
+
+
+def parse_name_or_uuid(text: str) -> str:
+    """A namespace as a user names it: Machine.named() has its name."""
+    if is_uuid(text):
+        return text.lower()
+    try:
+        return parse_namespace(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"'{text}' is neither the name of a namespace "
+                                         "(namespace0.0) nor a UUID") from None
+
+
+def parse_device(text: str) -> str:
+    name = text.removeprefix("/dev/")
+    if not re.fullmatch(r"rdax(0|[1-9]\d*)", name, re.ASCII):
+        raise argparse.ArgumentTypeError(f"'{text}' is not the name of a device (rdax0)")
+    return name
+
+
+def parse_width(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,4}", text, re.ASCII) or int(text) < MIN_WIDTH:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a width ({MIN_WIDTH} to {MAX_WIDTH})")
+    return int(text)
+
+
+def size_text(number: int) -> str:
+    """Exact, in the largest unit in which it is whole."""
+    shift = 0
+    while number and number % 1024 == 0 and shift < len(SUFFIXES):
+        number //= 1024
+        shift += 1
+    return f"{number}{SUFFIXES[shift - 1] if shift else ''}"
+
+
+def in_order(path: Path) -> list[tuple[int, str]]:
+    """A key that sorts rdax2 before rdax10."""
+    return [(int(part), "") if part.isdecimal() and len(part) < LONGEST_NUMBER else (-1, part)
+            for part in re.split(r"(\d+)", path.name)]
+
+
+LONGEST_NAME = 64
