@@ -10,19 +10,6 @@
 
 WARNING="unable to guarantee persistence of writes"
 
-# The namespace whose bus is that of the e820 map.
-legacy_namespace() {
-	local bus ns
-	for bus in "$DEVICES"/ndbus*; do
-		[ "$(cat "$bus/provider")" = e820 ] || continue
-		for ns in "$bus"/region*/namespace*; do
-			[ "$(cat "$ns/size" 2>/dev/null || echo 0)" != 0 ] || continue
-			echo "${ns##*/}"
-			return
-		done
-	done
-}
-
 # How often the log warns of this namespace.
 warnings() {
 	dmesg | grep -c "$1: rdax: $WARNING"
@@ -36,7 +23,7 @@ bind_and_unbind() {
 grep -q "Persistent Memory (legacy)" /proc/iomem || skip_all "no legacy pmem: boot with memmap=32M!1G"
 modprobe -q nd_e820 || skip_all "no module nd_e820"
 cat "$DEVICES"/ndbus*/wait_probe >/dev/null
-legacy=$(legacy_namespace)
+legacy=$(namespace_of e820)
 [ -n "$legacy" ] || skip_all "no namespace on legacy pmem"
 
 ktap_set_plan 8

@@ -10,20 +10,6 @@
 WARNING="memory errors near its start or end are not handled"
 OFFLINE=/sys/devices/system/memory/hard_offline_page
 
-# The first namespace of that bus that can be written.
-namespace_of() {
-	local bus ns
-	for bus in "$DEVICES"/ndbus*; do
-		[ "$(cat "$bus/provider")" = "$1" ] || continue
-		for ns in "$bus"/region*/namespace*; do
-			[ "$(cat "$ns/size" 2>/dev/null || echo 0)" != 0 ] || continue
-			[ "$(cat "$ns/../read_only")" = 0 ] || continue
-			echo "${ns##*/}"
-			return
-		done
-	done
-}
-
 warnings() {
 	dmesg | grep -c "$1: rdax: $WARNING"
 }

@@ -54,6 +54,21 @@ bound() {
 	[ "$(driver_of "$1")" = rdax ]
 }
 
+# The first namespace of the bus of that provider (ACPI.NFIT, e820) that has memory, and can be
+# written.
+namespace_of() {
+	local bus ns
+	for bus in "$DEVICES"/ndbus*; do
+		[ "$(cat "$bus/provider")" = "$1" ] || continue
+		for ns in "$bus"/region*/namespace*; do
+			[ "$(cat "$ns/size" 2>/dev/null || echo 0)" != 0 ] || continue
+			[ "$(cat "$ns/../read_only")" = 0 ] || continue
+			echo "${ns##*/}"
+			return
+		done
+	done
+}
+
 # Prints ok or the errno's name; fails with it.
 bind() {
 	poke write "$DRIVER/bind" "$1"
