@@ -13,7 +13,7 @@ TOOL=${RDAX_TOOL:-${KO%/*}/scripts/rdax}
 command -v python3 >/dev/null || skip_all "python3 isn't there"
 [ -e "$DEVICES/$NS2" ] || skip_all "there is no $NS2"
 modprobe -q nd_pmem || skip_all "no nd_pmem to take namespaces from"
-ktap_set_plan 102
+ktap_set_plan 106
 
 work=$(mktemp -d) || exit 1
 mkdir "$work/mnt"
@@ -156,20 +156,20 @@ expect "the parameter align is as before" 4K cat "$PARAMS/align"
 expect "the parameter force is as before" "" cat "$PARAMS/force"
 ends "bound already" 0 "bound already: rdax0" bind "$NS2"
 ends "bound already, otherwise" 1 "already, with align 2M" bind "$NS2" --align 4K
-ends "nothing is left" 1 "$NS2 has 0 left, and 4K are wanted" create "$NS2" --size 4K
-ends "smaller, not confirmed" 1 "--yes is needed" resize rdax0 64M
+ends "nothing is left" 1 "$NS2 has 0 left, and 4K more are wanted" create "$NS2" --size 4K
+ends "smaller, not confirmed" 6 "--yes is needed" resize rdax0 64M
 says "what is lost, it says" "rdax0 loses its last $((mib - 64))M"
 expect "nothing was done" "$bytes" size_of rdax0
-ends "smaller" 0 "^rdax0: 64M, was ${mib}M$" resize rdax0 64M --yes
+ends "smaller" 0 "^rdax0: 64M, was ${mib}M; $((mib - 64))M of $NS2 left$" resize rdax0 64M --yes
 expect "by so much" $((64 << 20)) size_of rdax0
-ends "create" 0 "^rdax1: 32M of $NS2, align 4K$" create "$NS2" --size 32M --align 4K
+ends "create" 0 "^rdax1: 32M of $NS2, align 4K; $((mib - 96))M left$" create "$NS2" -s 0.03125G -a 4K
 expect "that size" $((32 << 20)) size_of rdax1
 expect "that alignment" 4096 cat "$CLASS/rdax1/align"
 check "a node" test -c /dev/rdax1
-ends "not a multiple of align" 1 "size 1048576 refused: not a multiple of align" create "$NS2" --size 1M
+ends "not a multiple of align" 1 "size 1048576 refused: not a multiple of align" create "$NS2" --size 1MB
 expect "no device of it" "rdax0 rdax1" nodes
-ends "larger than there is" 1 "refused: the region has not so much left" resize rdax1 1T
-ends "larger" 0 "^rdax1: 48M, was 32M$" resize rdax1 48M
+ends "larger than there is" 1 "refused: $NS2 has $((mib - 96))M left, and 1T more are wanted" resize rdax1 +1T
+ends "larger" 0 "^rdax1: 48M, was 32M; $((mib - 112))M of $NS2 left$" resize rdax1 +16M
 
 # In use.
 hold map /dev/rdax1
@@ -193,7 +193,7 @@ ends "sync" 0 "^rdax1: durable, 1 entries written back$" sync rdax1
 ends "map, synced" 0 "^\. not mapped: 48M$" map rdax1 --ascii
 let_go
 yes | dd of=/dev/rdax1 bs=4K count=4 conv=notrunc status=none
-ends "punch, not confirmed" 1 "--yes is needed" punch rdax1 --offset 4K --length 8K
+ends "punch, not confirmed" 6 "--yes is needed" punch rdax1 --offset 4K --length 8K
 check "nothing was done" cmp -s -n 16384 /dev/rdax1 <(yes)
 ends "punch" 0 "^rdax1: 8K from 4K on are zeroes$" punch rdax1 --offset 4K --length 8K -y
 check "zeroes, and nothing else" cmp -s -n 16384 /dev/rdax1 \
@@ -214,7 +214,7 @@ ends "nobody: unbind" 3 "the right to write .*/drivers/rdax/unbind " unbind "$NS
 RUN=()
 
 # Wrong usage.
-ends "no such command" 2 "^usage: rdax" frobnicate
+ends "no such command" 2 "there is no command 'crate': did you mean 'create'\?$" crate
 ends "no such size" 2 "'5X' is not a number of bytes" resize rdax1 5X
 ends "no such device" 4 "there is no rdax77" destroy rdax77 --yes
 
@@ -226,7 +226,7 @@ broken "destroy, >/dev/full" 0 '>/dev/full' "^rdax: it is done, but $full" destr
 expect "it has gone" "rdax0 rdax1" nodes
 broken "resize, <&-" 0 '<&-' '' resize rdax1 52M
 expect "larger" $((52 << 20)) size_of rdax1
-broken "not confirmed, <&-" 1 '<&-' "--yes is needed" resize rdax1 48M
+broken "not confirmed, <&-" 6 '<&-' "--yes is needed" resize rdax1 48M
 broken "confirmed, 2>&-" 0 '2>&-' '' resize rdax1 48M --yes
 expect "smaller" $((48 << 20)) size_of rdax1
 broken "sync, nobody reads" 0 '| :' '' sync rdax1
@@ -256,15 +256,23 @@ check "read-only: as JSON" json "region[0]['read_only'] is True"
 ends "read-only: bind" 0 "^$NS2: bound already: .*; $read_only$" bind "$NS2"
 ends "read-only: punch" 1 "^rdax: refused: $read_only$" punch rdax1 --offset 0 --length 4K --yes
 ends "read-only: sync" 0 "^rdax1: durable, " sync rdax1
-ends "read-only: resize" 0 "^rdax1: 44M, was 48M$" resize rdax1 44M --yes
+ends "read-only: resize" 0 "^rdax1: 44M, was 48M;" resize rdax1 44M --yes
 echo 0 >"$DEVICES/$region/read_only"
 ends "read-only no more: list --json" 0 "" list --json
 check "read-only no more: as JSON" json "region[0]['read_only'] is False"
 
+# All that is free, and what is printed for programs.
+ends "create, all that is free" 0 "\"available_size\": 0$" create "$NS2" --json
+check "all of it" python3 -c 'import json, sys
+d = json.load(open(sys.argv[1]))
+sys.exit(d["name"] != "rdax2" or d["size"] != int(sys.argv[2]) << 20)' "$work/out" $((mib - 108))
+ends "not a multiple of align, not asked" 1 "refused: 1M is not a multiple of .* rdax2, 2M$" resize rdax2 1M
+ends "destroy it" 0 "^rdax2: destroyed; " destroy rdax2 --yes
+
 # And back.
-ends "destroy" 0 "^rdax1: destroyed, $((mib - 64))M of $NS2 are free$" destroy rdax1 --yes
+ends "destroy" 0 "^rdax1: destroyed; $((mib - 64))M of $NS2 left$" destroy rdax1 --yes
 expect "destroyed" rdax0 nodes
-ends "unbind of a divided one, not confirmed" 1 "--yes is needed" unbind "$NS2"
+ends "unbind of a divided one, not confirmed" 6 "--yes is needed" unbind "$NS2"
 ends "unbind" 0 "now of nd_pmem" unbind "$NS2" --yes --to nd_pmem
 expect "no node" "" nodes
 "$TOOL" list >"$work/out" 2>&1

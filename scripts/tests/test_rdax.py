@@ -39,12 +39,15 @@ ENTRIES = """\
 class Numbers(unittest.TestCase):
     def test_sizes(self) -> None:
         for text, number in (("0", 0), ("4096", 4096), ("4K", 4096), ("4k", 4096), ("2M", 2 << 20),
-                             ("1GiB", 1 << 30), ("3T", 3 << 40), ("0x1000", 4096),
+                             ("1GiB", 1 << 30), ("1GB", 1 << 30),
+                             ("3T", 3 << 40), ("1.5G", 3 << 29), ("0.5k", 512),
+                             ("1.000G", 1 << 30), ("0x1000", 4096),
                              ("0XfF", 255), ("18446744073709551615", (1 << 64) - 1)):
             self.assertEqual(rdax.values.parse_size(text), number, text)
 
     def test_not_sizes(self) -> None:
-        for text in ("", "K", "-1", "+1", "1.5G", "1B", "4 K", "4KK", "0x10K", "1E", "٣", "1_000",
+        for text in ("", "K", "-1", "+1", "1.5", ".5G", "1.G", "0x1.8", "0.1G", "1.3K", "1iB",
+                     "1B", "4 K", "4KK", "0x10K", "1E", "٣", "1_000",
                      "18446744073709551616", "16777216T", "4K\n"):
             with self.assertRaises(argparse.ArgumentTypeError, msg=text):
                 rdax.values.parse_size(text)
@@ -305,14 +308,16 @@ class Lists(Fake):
         status, out, _ = self.run_tool("list")
         self.assertEqual(status, 0)
         self.assertEqual(out, """\
-REGION        DEVICE  SIZE  ALIGN  NODE  4K  2M  1G  IN USE BY
-namespace0.0  rdax2     2G     4K     1   7   3   1  41 fio, 42 old (of a device that has gone)
-namespace0.0  rdax10    1G     4K     1   7   3   1  44 e?[31mvil (of a device that has gone)
+                                         - FAULTS -
+REGION        DEVICE  SIZE  ALIGN  NUMA  4K  2M  1G  IN USE BY
+namespace0.0  rdax2     2G     4K     1   7   3   1  41 fio, 42 old (gone)
+namespace0.0  rdax10    1G     4K     1   7   3   1  44 e?[31mvil (gone)
 namespace0.0  (free)    1G
 rdax2: 1536 bytes are bad ('rdax map')
 rdax10: 1536 bytes are bad ('rdax map')
+(gone): it has an earlier device of this name open, which no longer exists
 
-NOT BOUND     SIZE  MODE  NODE  HELD BY          CAN BE BOUND
+NOT BOUND     SIZE  MODE  NUMA  HELD BY          CAN BE BOUND
 namespace1.0  512M  raw     -1  nd_pmem (pmem1)  yes
 """)
 
@@ -447,7 +452,7 @@ class Binds(Fake):
         self.assertEqual((status, log), (5, []))
         self.assertIn("rdax2 is in use by 41 fio (", text)
         status, text, log = self.with_kernel(0, "unbind", "namespace0.0", "--force")
-        self.assertEqual((status, log), (1, []))
+        self.assertEqual((status, log), (6, []))
         self.assertIn("--yes is needed", text)
         status, text, log = self.with_kernel(0, "unbind", "namespace0.0", "--force", "-y",
                                              "--to", "nd_pmem")
@@ -1033,7 +1038,9 @@ class Restores(Divisions):
 class CommandLine(Fake):
     def test_usage(self) -> None:
         for argv in ((), ("frobnicate",), ("bind",), ("bind", "pmem0"), ("destroy", "rdax"),
-                     ("resize", "rdax2", "5X"), ("resize", "rdax2"), ("create", "namespace0.0"),
+                     ("resize", "rdax2", "5X"), ("resize", "rdax2"), ("create",),
+                     ("resize", "rdax2", "-1G"), ("map", "rdax2", "--json", "--svg", "x"),
+                     ("save", "--json", "--output", "-"),
                      ("create", "namespace0.0", "--size", "1G", "--align", "3M"),
                      ("punch", "rdax2", "--offset", "0", "--length", "0"),
                      ("list", "--js"), ("map", "rdax2", "--width", "x")):
@@ -1060,7 +1067,7 @@ class CommandLine(Fake):
     def test_shrinking_needs_a_yes(self) -> None:
         size = self.top / "sys/class/dax/rdax2/size"
         status, _, err = self.run_tool("resize", "rdax2", "1G")
-        self.assertEqual((status, size.read_text()), (1, str(2 << 30)))
+        self.assertEqual((status, size.read_text()), (6, str(2 << 30)))
         self.assertIn("loses its last 1G", err)
         status, _, err = self.run_tool("resize", "rdax2", "3G")
         self.assertEqual((status, err), (0, ""))
@@ -1130,6 +1137,8 @@ class Completion(Fake):
         self.assertEqual(sorted(self.complete("destroy", "r")), ["rdax10", "rdax2"])
         self.assertEqual(self.complete("create", "namespace0.0", "--align", ""), ["4K", "2M", "1G"])
         self.assertEqual(self.complete("resize", "rdax2", "--y"), ["--yes"])
+        self.assertEqual(self.complete("create", "namespace0.0", "-a", "2"), ["2M"])
+        self.assertEqual(self.complete("create", "namespace0.0", "-s", ""), [])
         self.assertEqual(self.complete("save", "n"), ["namespace0.0"])
         self.assertEqual(self.complete("restore", "namespace1.0", "--d"), ["--dry-run"])
         self.assertEqual(self.complete("restore", "n"),

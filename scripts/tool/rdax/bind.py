@@ -15,9 +15,10 @@ from .errors import BIND_ERRORS, PMEM_ERRORS, UNBIND_ERRORS, reason, status_of
 from .files import exact, forbidden, link_name, number_or, read, read_or
 from .kernellog import LOG_ERR, kernel_log
 from .locks import locked, uninterrupted
-from .machine import MODES, Machine, Use, also_read_only, users_of
+from .machine import MODES, Machine, Use, also_read_only, read_only, users_of, uuid_of
 from .module import LONGEST_PARAMETER, load_module, parameters, with_namespace
-from .say import BUSY, FAILED, Failure, agree, say, show
+from .report import Bytes, report, sizes
+from .say import BUSY, FAILED, Failure, agree, say
 from .values import ALIGNS, size_text
 
 # Before a disk that is only open counts as in use.
@@ -183,10 +184,18 @@ def do_bind(machine: Machine, args: argparse.Namespace) -> None:
         align = number_or(region / "align")
         if args.align and align != args.align:
             raise Failure(FAILED, f"{name} is bound already, with align {size_text(align)}")
-        what = [f"{device.name}, {size_text(number_or(device / 'size'))}"
-                for device in machine.devices_of(name)]
-    show(f"{name}: {'bound already' if was else 'bound'}: {'; '.join(what) or 'no device'}; "
-         f"align {size_text(align)}{also_read_only(namespace)}")
+        devices = [(device.name, number_or(device / "size"), number_or(device / "align"))
+                   for device in machine.devices_of(name)]
+    text = sizes(args)
+    what = "; ".join(f"{device}, {text(size)}" for device, size, _ in devices) or "no device"
+    report(args, {"namespace": name, "uuid": uuid_of(namespace) or None, "was_bound": was,
+                  "size": Bytes(number_or(region / "size")), "align": align,
+                  "available_size": Bytes(number_or(region / "available_size")),
+                  "read_only": bool(read_only(namespace)),
+                  "devices": [{"name": device, "size": Bytes(size), "align": own}
+                              for device, size, own in devices]},
+           f"{name}: {'bound already' if was else 'bound'}: {what}; align {size_text(align)}"
+           f"{also_read_only(namespace)}")
 
 
 def whole(machine: Machine, name: str) -> bool:
@@ -222,4 +231,5 @@ def do_unbind(machine: Machine, args: argparse.Namespace) -> None:
             except OSError as error:
                 raise Failure(FAILED, f"{name} is unbound, but {args.to} does not take it: "
                                       f"{reason(error, PMEM_ERRORS)}") from None
-    show(f"{name}: unbound{f', now of {args.to}' if args.to else ''}")
+    report(args, {"namespace": name, "driver": args.to},
+           f"{name}: unbound{f', now of {args.to}' if args.to else ''}")

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from . import VERSION
 from .bind import do_bind, do_unbind
@@ -23,13 +23,41 @@ from .save import do_save
 from .say import (
     FAILED, FORBIDDEN, INTERRUPTED, OK, OUTPUT, USAGE, Failure, printable, put, say, text_of,
 )
-from .values import parse_align, parse_device, parse_name_or_uuid, parse_size, parse_width
+from .values import (
+    parse_align, parse_device, parse_name_or_uuid, parse_new_size, parse_size, parse_width,
+)
 
 EPILOG = """\
-SIZE and the like are bytes, or have a suffix K, M, G or T (powers of 1024).
+SIZE, OFFSET and LENGTH are bytes, or have a suffix K, M, G or T: powers of 1024
+(4096, 1.5G; 1G, 1GB and 1GiB are the same).
 exit status: 0 done; 1 refused or failed; 2 wrong usage; 3 not permitted;
-             4 no such device or namespace; 5 in use; 130 interrupted
+             4 no such device or namespace; 5 in use; 6 not confirmed (--yes);
+             130 interrupted
 """
+EXAMPLES = {
+    "list": "rdax list\nrdax list --json | jq '.regions[].devices[].name'",
+    "bind": "rdax bind namespace0.0\nrdax bind namespace0.0 --align 2M",
+    "unbind": "rdax unbind namespace0.0\nrdax unbind namespace0.0 --to nd_pmem",
+    "create": "rdax create namespace0.0              # all that is free\n"
+              "rdax create namespace0.0 -s 1.5G -a 2M",
+    "destroy": "rdax destroy rdax1",
+    "resize": "rdax resize rdax0 2G\nrdax resize rdax0 +512M\nrdax resize rdax0 1G --yes",
+    "punch": "rdax punch rdax0 --offset 1G --length 2M",
+    "sync": "rdax sync rdax0",
+    "save": "rdax save\nrdax save --output - namespace0.0",
+    "restore": "rdax restore --dry-run\nrdax restore namespace0.0",
+    "map": "rdax map rdax0\nrdax map rdax0 --offset 1G --length 64M\n"
+           "rdax map rdax0 --svg rdax0.svg",
+}
+# Words that others use for these commands.
+OTHER_WORDS = {"add": "create", "delete": "destroy", "remove": "destroy", "rm": "destroy",
+               "ls": "list", "show": "list", "flush": "sync", "zero": "punch", "enable": "bind",
+               "disable": "unbind", "reconfigure": "resize", "load": "restore"}
+
+
+def epilog(name: str) -> str:
+    lines = "".join(f"  {line}\n" for line in EXAMPLES[name].split("\n"))
+    return f"examples:\n{lines}\n{EPILOG}"
 
 
 class Parser(argparse.ArgumentParser):
@@ -40,6 +68,19 @@ class Parser(argparse.ArgumentParser):
 
     def print_help(self, file: object = None) -> None:
         OUTPUT.write(self.format_help())
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Says what a misspelt command may mean. Of other choices argparse knows the words."""
+        if action.choices is None or action.metavar != "COMMAND" or value in action.choices:
+            super()._check_value(action, value)
+            return
+        import difflib
+
+        known = list(action.choices)
+        near = difflib.get_close_matches(value.partition("-")[0], known, 1)
+        hint = OTHER_WORDS.get(value.partition("-")[0]) or (near[0] if near else "")
+        self.error(f"there is no command '{value}': "
+                   + (f"did you mean '{hint}'?" if hint else f"there are {', '.join(known)}"))
 
     def error(self, message: str) -> NoReturn:
         put(sys.stderr, self.format_usage())
@@ -56,26 +97,29 @@ def parser() -> Parser:
     def add(name: str, function: Callable[[Machine, argparse.Namespace], None],
             text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text, allow_abbrev=False,
-                                      epilog=EPILOG,
+                                      epilog=epilog(name),
                                       formatter_class=argparse.RawDescriptionHelpFormatter)
         command.set_defaults(function=function)
+        command.add_argument("--json", action="store_true", help="print the result as JSON")
+        command.add_argument("-u", "--human", action="store_true",
+                             help="print sizes as 15.63 GiB (16.78 GB)")
         return command
 
     def yes(command: argparse.ArgumentParser) -> None:
         command.add_argument("-y", "--yes", action="store_true",
                              help="don't ask; needed where there is no terminal")
 
-    command = add("list", do_list, "regions, their devices and who uses them, and other namespaces")
-    command.add_argument("--json", action="store_true", help="for programs")
+    add("list", do_list, "regions, their devices and who uses them, and other namespaces")
 
     command = add("bind", do_bind, "make a namespace a region, with one device")
     command.add_argument("namespace", type=parse_name_or_uuid, metavar="NAMESPACE")
-    command.add_argument("--align", type=parse_align, help="4K, 2M or 1G (default: the module's)")
+    command.add_argument("-a", "--align", type=parse_align,
+                         help="4K, 2M or 1G (default: the module's)")
     command.add_argument("--force", action="store_true",
                          help="also when it holds something known, or is in use")
     command.add_argument("--module", metavar="PATH", help="load this file if rdax isn't loaded")
 
-    command = add("unbind", do_unbind, "take a region and its devices away")
+    command = add("unbind", do_unbind, "remove a region and its devices")
     command.add_argument("namespace", type=parse_name_or_uuid, metavar="NAMESPACE")
     command.add_argument("--force", action="store_true", help="also when it is in use")
     command.add_argument("--to", metavar="DRIVER", choices=["nd_pmem"],
@@ -84,30 +128,32 @@ def parser() -> Parser:
 
     command = add("create", do_create, "make another device in a region")
     command.add_argument("namespace", type=parse_name_or_uuid, metavar="NAMESPACE")
-    command.add_argument("--size", type=parse_size, required=True)
-    command.add_argument("--align", type=parse_align, help="4K, 2M or 1G (default: the region's)")
+    command.add_argument("-s", "--size", type=parse_size, help="default: all that is free")
+    command.add_argument("-a", "--align", type=parse_align,
+                         help="4K, 2M or 1G (default: the region's)")
 
-    command = add("destroy", do_destroy, "take a device away")
+    command = add("destroy", do_destroy, "remove a device")
     command.add_argument("device", type=parse_device, metavar="DEVICE")
     yes(command)
 
     command = add("resize", do_resize, "make a device larger or smaller")
     command.add_argument("device", type=parse_device, metavar="DEVICE")
-    command.add_argument("size", type=parse_size, metavar="SIZE")
+    command.add_argument("size", type=parse_new_size, metavar="SIZE",
+                         help="the new size, or +SIZE for so much more")
     yes(command)
 
-    command = add("punch", do_punch, "zero a range of a device, and make a hole of it")
+    command = add("punch", do_punch, "zero a range of a device, so that it becomes a hole")
     command.add_argument("device", type=parse_device, metavar="DEVICE")
     command.add_argument("--offset", type=parse_size, required=True)
     command.add_argument("--length", type=parse_size, required=True)
     yes(command)
 
-    command = add("sync", do_sync, "make durable what was written before")
+    command = add("sync", do_sync, "make all earlier writes durable")
     command.add_argument("device", type=parse_device, metavar="DEVICE")
 
-    command = add("save", do_save, "write how regions are divided to the configuration file")
+    command = add("save", do_save, "write to the configuration file how regions are divided")
     command.add_argument("namespaces", type=parse_name_or_uuid, metavar="NAMESPACE", nargs="*",
-                         help="only these (default: all that are bound)")
+                         help="only these (default: all bound ones)")
     command.add_argument("--output", metavar="FILE",
                          help="instead of /etc/rdax.conf (-: to stdout)")
     command.add_argument("--forget", action="store_true",
@@ -115,7 +161,7 @@ def parser() -> Parser:
 
     command = add("restore", do_restore, "bind and divide regions as the configuration file says")
     command.add_argument("namespaces", type=parse_name_or_uuid, metavar="NAMESPACE", nargs="*",
-                         help="only these (default: all that the file has)")
+                         help="only these (default: all in the file)")
     command.add_argument("--config", metavar="FILE", help="instead of /etc/rdax.conf")
     command.add_argument("--dry-run", action="store_true", help="say what would be done")
     command.add_argument("--if-configured", action="store_true",
@@ -157,6 +203,9 @@ def main(argv: Sequence[str] | None = None, machine: Machine | None = None) -> i
         args = top.parse_args(argv)
         if args.function is do_punch and not args.length:
             top.error("argument --length: must not be 0")
+        if args.json and (args.function is do_map and args.svg
+                          or args.function is do_save and args.output == "-"):
+            top.error("argument --json: standard output or the file has something else then")
     except SystemExit as end:
         return OUTPUT.end(end.code if isinstance(end.code, int) else OK, is_report=True)
     return OUTPUT.end(status_after(args, machine or Machine()), is_report(args))

@@ -37,8 +37,8 @@ class DeviceConfig(NamedTuple):
     align: int
     runs: tuple[Run, ...]
 
-    def __str__(self) -> str:
-        return f"{self.name} {size_text(sum(run.length for run in self.runs))}"
+    def size(self) -> int:
+        return sum(run.length for run in self.runs)
 
 
 class RegionConfig(NamedTuple):

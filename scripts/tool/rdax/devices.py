@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from . import files
+from .division import division, free_runs
 from .errors import (
     ALIGN_ERRORS, CREATE_ERRORS, DELETE_ERRORS, EXTENT_ERRORS, OPEN_ERRORS, PUNCH_ERRORS,
     SIZE_ERRORS, reason, status_of,
@@ -20,7 +21,8 @@ from .files import exact, forbidden, number_or, read, read_or
 from .kernellog import kernel_log
 from .locks import locked, uninterrupted
 from .machine import Machine, in_use, read_only, refuse_used
-from .say import FAILED, MISSING, Failure, agree, show
+from .report import Bytes, report, sizes
+from .say import FAILED, MISSING, Failure, agree
 from .values import size_text
 
 # rust/uapi/rdax.h: _IOW(0xDA, 1, struct rdax_range)
@@ -47,16 +49,39 @@ def store(machine: Machine, device: Path, attribute: str, value: str) -> None:
                           f"{device.name}: {attribute} {value}{refused}: {why}") from None
 
 
+def free_for(machine: Machine, region: Path, align: int) -> int:
+    """All that a new device of this alignment can get: whole units of it in each free run."""
+    start, own = exact(region.parent / "resource"), exact(region / "align")
+    # A region begins at a multiple of its own alignment.
+    start = start if align > own else 0
+    total = 0
+    for run in free_runs(division(machine, region.parent), exact(region / "size")):
+        first = -(-(start + run.offset) // align) * align
+        total += max((start + run.offset + run.length) // align * align - first, 0)
+    return total
+
+
+def refuse_too_large(region: Path, wanted: int, free: int) -> None:
+    if wanted > free:
+        raise Failure(FAILED, f"refused: {region.parent.name} has {size_text(free)} left, and "
+                              f"{size_text(wanted)} more are wanted ('rdax resize' or "
+                              "'rdax destroy' make room)")
+
+
 def do_create(machine: Machine, args: argparse.Namespace) -> None:
     namespace = machine.named(args.namespace)
     region = machine.region(namespace)
+    if (region / "create").exists() and not os.access(region / "create", os.W_OK):
+        raise forbidden(region / "create", "write")
     # In a moment it is there, or it is not.
     with locked(machine), uninterrupted():
-        available = exact(region / "available_size")
-        if args.size > available and os.access(region / "create", os.W_OK):
-            raise Failure(FAILED, f"refused: {namespace} has {size_text(available)} left, and "
-                                  f"{size_text(args.size)} are wanted ('rdax resize' or "
-                                  "'rdax destroy' make room)")
+        wanted = args.size
+        if wanted is None:
+            wanted = free_for(machine, region, args.align or exact(region / "align"))
+            if not wanted:
+                raise Failure(FAILED, f"refused: {namespace} has nothing left for a device "
+                                      "('rdax resize' or 'rdax destroy' make room)")
+        refuse_too_large(region, wanted, exact(region / "available_size"))
         with kernel_log(machine) as log:
             try:
                 files.write(region / "create", "1")
@@ -71,13 +96,17 @@ def do_create(machine: Machine, args: argparse.Namespace) -> None:
         try:
             if args.align:
                 store(machine, device, "align", str(args.align))
-            if args.size:
-                store(machine, device, "size", str(args.size))
+            if wanted:
+                store(machine, device, "size", str(wanted))
         except BaseException:
             files.write(region / "delete", name)
             raise
-    show(f"{name}: {size_text(number_or(device / 'size'))} of {namespace}, "
-         f"align {size_text(number_or(device / 'align'))}")
+    size, align = number_or(device / "size"), number_or(device / "align")
+    left = number_or(region / "available_size")
+    text = sizes(args)
+    report(args, {"name": name, "namespace": namespace, "size": Bytes(size), "align": align,
+                  "available_size": Bytes(left)},
+           f"{name}: {text(size)} of {namespace}, align {size_text(align)}; {text(left)} left")
 
 
 def do_destroy(machine: Machine, args: argparse.Namespace) -> None:
@@ -96,21 +125,33 @@ def do_destroy(machine: Machine, args: argparse.Namespace) -> None:
         why = (in_use(machine, args.device) if error.errno == errno.EBUSY
                else reason(error, DELETE_ERRORS, namespace=region.parent))
         raise Failure(status_of(error), f"refused: {why}") from None
-    show(f"{args.device}: destroyed, {size_text(number_or(region / 'available_size'))} "
-         f"of {region.parent.name} are free")
+    left = number_or(region / "available_size")
+    report(args, {"name": args.device, "namespace": region.parent.name,
+                  "available_size": Bytes(left)},
+           f"{args.device}: destroyed; {sizes(args)(left)} of {region.parent.name} left")
 
 
 def do_resize(machine: Machine, args: argparse.Namespace) -> None:
-    device = machine.device(args.device)
-    old = exact(device / "size")
+    device, region = machine.device(args.device), machine.region_of(args.device)
+    old, align = exact(device / "size"), exact(device / "align")
+    new = args.size.number + (old if args.size.is_added else 0)
     if not os.access(device / "size", os.W_OK):
         raise forbidden(device / "size", "write")
-    if args.size < old:
-        agree(f"{args.device} loses its last {size_text(old - args.size)}. What is there stays "
+    if align and new % align:
+        raise Failure(FAILED, f"refused: {size_text(new)} is not a multiple of the alignment of "
+                              f"{args.device}, {size_text(align)}")
+    if new > old:
+        refuse_too_large(region, new - old, exact(region / "available_size"))
+    if new < old:
+        agree(f"{args.device} loses its last {size_text(old - new)}. What is there stays "
               "until another device gets the place and writes; programs that use it get SIGBUS "
               "there", args.yes)
-    store(machine, device, "size", str(args.size))
-    show(f"{args.device}: {size_text(number_or(device / 'size'))}, was {size_text(old)}")
+    store(machine, device, "size", str(new))
+    size, left = number_or(device / "size"), number_or(region / "available_size")
+    text, namespace = sizes(args), region.parent.name
+    report(args, {"name": args.device, "namespace": namespace, "size": Bytes(size),
+                  "old_size": Bytes(old), "available_size": Bytes(left)},
+           f"{args.device}: {text(size)}, was {text(old)}; {text(left)} of {namespace} left")
 
 
 @contextmanager
@@ -150,7 +191,9 @@ def do_punch(machine: Machine, args: argparse.Namespace) -> None:
                 errno.ENOTTY, errno.EROFS) else ""
             why = reason(error, PUNCH_ERRORS, namespace=device / "device")
             raise Failure(status_of(error), f"{args.device}: {why}{part}") from None
-    show(f"{args.device}: {size_text(args.length)} from {size_text(args.offset)} on are zeroes")
+    text = sizes(args)
+    report(args, {"name": args.device, "offset": Bytes(args.offset), "length": Bytes(args.length)},
+           f"{args.device}: {text(args.length)} from {text(args.offset)} on are zeroes")
 
 
 def do_sync(machine: Machine, args: argparse.Namespace) -> None:
@@ -166,4 +209,6 @@ def do_sync(machine: Machine, args: argparse.Namespace) -> None:
             why = reason(error, {}, namespace=counter.parent.parent / "device")
             raise Failure(status_of(error), f"{args.device}: what was written last may be lost: "
                                             f"{why}") from None
-    show(f"{args.device}: durable, {number_or(counter) - before} entries written back")
+    written = number_or(counter) - before
+    report(args, {"name": args.device, "writebacks": written},
+           f"{args.device}: durable, {written} entries written back")

@@ -2,14 +2,16 @@
 """Which namespace an entry of the configuration is about, and how that is divided now."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from .attributes import parse_extents
 from .config import DeviceConfig, Entry, RegionConfig, Run, merged
 from .files import exact, names_in, read, read_or
 from .machine import Machine, uuid_of
+from .report import Bytes
 from .say import FAILED, MISSING, Failure
 from .values import PAGE, in_order, is_uuid, size_text
 
@@ -93,6 +95,17 @@ def division(machine: Machine, namespace: Path) -> tuple[DeviceConfig, ...]:
     return devices
 
 
+def free_runs(devices: Iterable[DeviceConfig], size: int) -> Iterator[Run]:
+    """The bytes of a region that no device has."""
+    at = 0
+    for run in sorted(run for device in devices for run in device.runs):
+        if run.offset > at:
+            yield Run(at, run.offset - at)
+        at = max(at, run.offset + run.length)
+    if size > at:
+        yield Run(at, size - at)
+
+
 def difference(now: Sequence[DeviceConfig], wanted: Sequence[DeviceConfig]) -> str:
     """The first thing that is not as it should be."""
     have, want = ({device.name: device for device in devices} for devices in (now, wanted))
@@ -109,8 +122,13 @@ def difference(now: Sequence[DeviceConfig], wanted: Sequence[DeviceConfig]) -> s
     return ""
 
 
-def devices_text(devices: Sequence[DeviceConfig]) -> str:
-    return ", ".join(map(str, devices)) or "no device"
+def devices_text(devices: Sequence[DeviceConfig], size: Callable[[int], str] = size_text) -> str:
+    return ", ".join(f"{device.name} {size(device.size())}" for device in devices) or "no device"
+
+
+def devices_data(devices: Sequence[DeviceConfig]) -> list[dict[str, Any]]:
+    return [{"name": device.name, "size": Bytes(device.size()), "align": device.align}
+            for device in devices]
 
 
 def is_about(entry: Entry, namespace: Path) -> bool:

@@ -5,13 +5,15 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from .attributes import bad_blocks, parse_extents
 from .files import forbidden, link_name, number_or, read
 from .machine import Machine
-from .picture import STATES, Layout, bad_parts, parse_entries, picture, svg
-from .say import FAILED, MISSING, OUTPUT, Failure, is_terminal, show
-from .values import MAX_WIDTH, MIN_WIDTH, PAGE, size_text
+from .picture import STATES, UNUSED, Layout, bad_parts, parse_entries, picture, svg, tally
+from .report import Bytes, report
+from .say import FAILED, MISSING, OUTPUT, Failure, is_terminal, show, terminal_width
+from .values import PAGE, PAGE, size_text
 
 
 def layout_of(machine: Machine, args: argparse.Namespace) -> Layout:
@@ -44,11 +46,27 @@ def can_print(text: str) -> bool:
     return True
 
 
-def do_map(machine: Machine, args: argparse.Namespace) -> None:
-    import shutil
+def layout_data(layout: Layout) -> dict[str, Any]:
+    end = layout.first + layout.pages
+    parts = [(max(part.first, layout.first), min(part.first + part.pages, end), part.state)
+             for part in sorted(layout.parts, key=lambda part: part.first)
+             if part.state is not UNUSED]
+    return {
+        "name": layout.name, "namespace": layout.namespace, "align": layout.align,
+        "offset": Bytes(layout.first * PAGE), "length": Bytes(layout.pages * PAGE),
+        "parts": [{"offset": Bytes(first * PAGE), "length": Bytes((behind - first) * PAGE),
+                   "state": state.label} for first, behind, state in parts if first < behind],
+        "totals": {state.label: Bytes(pages * PAGE) for state, pages in tally(layout)},
+        "extents": [{"offset": Bytes(extent.offset * PAGE), "length": Bytes(extent.pages * PAGE),
+                     "region_offset": Bytes(extent.start * PAGE)} for extent in layout.extents],
+    }
 
+
+def do_map(machine: Machine, args: argparse.Namespace) -> None:
     layout = layout_of(machine, args)
-    if args.svg == "-":
+    if args.json:
+        report(args, layout_data(layout), "")
+    elif args.svg == "-":
         OUTPUT.write(svg(layout))
     elif args.svg:
         try:
@@ -61,5 +79,5 @@ def do_map(machine: Machine, args: argparse.Namespace) -> None:
         ascii_only = args.ascii or not can_print("".join(state.block for state in STATES))
         colours = (is_terminal(sys.stdout) and not os.environ.get("NO_COLOR")
                    and os.environ.get("TERM") != "dumb")
-        width = args.width or min(max(shutil.get_terminal_size().columns, MIN_WIDTH), MAX_WIDTH)
+        width = args.width or terminal_width()
         show("\n".join(picture(layout, width, ascii_only, colours)))

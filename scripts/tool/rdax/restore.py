@@ -5,23 +5,43 @@ import argparse
 from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from . import files
 from .bind import Binding, check_bindable, given_back, take_over, whole
 from .config import DeviceConfig, Entry, RegionConfig, Run, read_config
 from .devices import store
-from .division import devices_text, difference, division, find_namespace, is_wanted
+from .division import devices_data, devices_text, difference, division, find_namespace, is_wanted
 from .errors import CREATE_ERRORS, reason
 from .files import exact, link_name
 from .kernellog import kernel_log
 from .locks import locked, uninterrupted
 from .machine import Machine, also_read_only
 from .module import load_module
+from .report import report, sizes
 from .say import FAILED, FORBIDDEN, Failure, say, show, text_of
 from .values import size_text
 
 # A program of udev looks into each disk that comes: for that, restore waits longer than bind.
 RESTORE_LOOKS = 25
+
+
+class Restored(NamedTuple):
+    """What was done for an entry."""
+
+    namespace: str
+    state: str
+    # None: one device that is not made yet.
+    devices: tuple[DeviceConfig, ...] | None
+    remark: str = ""
+
+    def text(self, args: argparse.Namespace) -> str:
+        what = "one device" if self.devices is None else devices_text(self.devices, sizes(args))
+        return f"{self.namespace}: {self.state}: {what}{self.remark}"
+
+    def data(self) -> dict[str, Any]:
+        return {"namespace": self.namespace, "state": self.state,
+                "devices": None if self.devices is None else devices_data(self.devices)}
 
 
 def is_as_configured(machine: Machine, namespace: Path, region: RegionConfig) -> bool:
@@ -68,7 +88,8 @@ def make_device(machine: Machine, region: Path, wanted: DeviceConfig) -> None:
         store(machine, device, "extents", f"{run.offset} {run.length}")
 
 
-def build(machine: Machine, namespace: Path, region: RegionConfig, name: str) -> str:
+def build(machine: Machine, namespace: Path, region: RegionConfig,
+          name: str) -> tuple[DeviceConfig, ...]:
     """Binds a namespace if it is not, and makes its devices: all of it, or nothing."""
     was = link_name(namespace / "driver")
     devices = region.devices
@@ -98,7 +119,7 @@ def build(machine: Machine, namespace: Path, region: RegionConfig, name: str) ->
             raise Failure(status, f"{text}{undone and f'; {undone}'}") from None
         say(f"{namespace.name}: {undone or 'nothing was done'}")
         raise
-    return devices_text(devices)
+    return devices
 
 
 def undo(machine: Machine, namespace: Path, was: str, devices: Iterable[DeviceConfig]) -> str:
@@ -121,8 +142,9 @@ def undo(machine: Machine, namespace: Path, was: str, devices: Iterable[DeviceCo
         return f"it could not be undone: {text_of(error)}"
 
 
-def restore(machine: Machine, entry: Entry, reserved: set[str], args: argparse.Namespace) -> str:
-    """Makes what an entry says, and says what was done."""
+def restore(machine: Machine, entry: Entry, reserved: set[str],
+            args: argparse.Namespace) -> Restored:
+    """Makes what an entry says."""
     region = entry.region
     namespace = find_namespace(machine, region)
     if link_name(namespace / "driver") != "rdax":
@@ -137,14 +159,12 @@ def restore(machine: Machine, entry: Entry, reserved: set[str], args: argparse.N
         bound = link_name(namespace / "driver") == "rdax"
         if bound and is_as_configured(machine, namespace, region):
             devices = division(machine, namespace)
-            return f"{namespace.name}: as configured: {devices_text(devices)}"
+            return Restored(namespace.name, "as configured", devices)
         check_names(machine, region)
         if not args.dry_run:
-            name = free_name(machine, reserved)
-            return (f"{namespace.name}: restored: {build(machine, namespace, region, name)}"
-                    f"{also_read_only(namespace)}")
-    what = "one device" if region.devices is None else devices_text(region.devices)
-    return f"{namespace.name}: would be {'divided' if bound else 'bound'}: {what}"
+            devices = build(machine, namespace, region, free_name(machine, reserved))
+            return Restored(namespace.name, "restored", devices, also_read_only(namespace))
+    return Restored(namespace.name, f"would be {'divided' if bound else 'bound'}", region.devices)
 
 
 def do_restore(machine: Machine, args: argparse.Namespace) -> None:
@@ -152,6 +172,7 @@ def do_restore(machine: Machine, args: argparse.Namespace) -> None:
     config = read_config(path)
     reserved = {name for entry in config.entries for name in entry.names()}
     statuses = []
+    done: list[Restored] = []
 
     def failed(text: str, status: int = FAILED) -> None:
         say(text)
@@ -175,11 +196,15 @@ def do_restore(machine: Machine, args: argparse.Namespace) -> None:
         if entry.problems:
             continue
         try:
-            show(restore(machine, entry, reserved, args))
+            done.append(restore(machine, entry, reserved, args))
+            if not args.json:
+                show(done[-1].text(args))
         except Failure as failure:
             failed(f"{entry.where}: {failure}", failure.status)
         except OSError as error:
             failed(f"{entry.where}: {text_of(error)}")
+    if args.json:
+        report(args, {"file": str(path), "regions": [each.data() for each in done]}, "")
     if statuses:
         raise Failure(FORBIDDEN if set(statuses) == {FORBIDDEN} else FAILED,
                       f"not all is as {path} says: see above")

@@ -9,11 +9,12 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from .config import HEADER, Config, RegionConfig, parse_config, read_config, region_lines
-from .division import devices_text, division, is_about, is_of, is_wanted, present
+from .division import devices_data, devices_text, division, is_about, is_of, is_wanted, present
 from .files import exact, forbidden
 from .locks import locked
 from .machine import Machine, uuid_of
-from .say import FAILED, OUTPUT, Failure, printable, say, show
+from .report import report, sizes
+from .say import FAILED, OUTPUT, Failure, printable, say
 from .values import in_order
 
 
@@ -126,21 +127,27 @@ def do_save(machine: Machine, args: argparse.Namespace) -> None:
         if path is None:
             OUTPUT.write(text)
             return
-        done = replace(path, text.encode())
-    for region in saved:
-        show(f"{region.namespace}: saved: {devices_text(region.devices or ())}")
-    show(f"{path}: {done}")
+        done, backup = replace(path, text.encode())
+    size = sizes(args)
+    lines = [f"{region.namespace}: saved: {devices_text(region.devices or (), size)}"
+             for region in saved]
+    kept_in = f", what was there is in {backup}" if backup else ""
+    report(args, {"file": str(path), "state": done, "backup": str(backup) if backup else None,
+                  "regions": [{"namespace": region.namespace, "uuid": region.uuid or None,
+                               "devices": devices_data(region.devices or ())}
+                              for region in saved]},
+           "\n".join([*lines, f"{path}: {done}{kept_in}"]))
 
 
-def replace(path: Path, text: bytes) -> str:
+def replace(path: Path, text: bytes) -> tuple[str, Path | None]:
     """Writes the configuration. The one before stays beside it: only it knows its division."""
     if not path.exists():
         write_whole(path, text, None)
-        return "written"
+        return "written", None
     before, like = path.read_bytes(), path.stat()
     if before == text:
-        return "as it was"
+        return "as it was", None
     backup = path.with_name(f"{path.name}~")
     write_whole(backup, before, like)
     write_whole(path, text, like)
-    return f"written, what was there is in {backup}"
+    return "written", backup

@@ -6,7 +6,9 @@ import os
 import sys
 from typing import IO
 
-OK, FAILED, USAGE, FORBIDDEN, MISSING, BUSY = range(6)
+from .values import MAX_WIDTH, MIN_WIDTH
+
+OK, FAILED, USAGE, FORBIDDEN, MISSING, BUSY, UNCONFIRMED = range(7)
 INTERRUPTED = 130
 
 
@@ -87,6 +89,12 @@ def text_of(error: OSError | Failure) -> str:
     return f"{where}{error.strerror or 'it failed, and the kernel does not say why'}"
 
 
+def terminal_width() -> int:
+    import shutil
+
+    return min(max(shutil.get_terminal_size().columns, MIN_WIDTH), MAX_WIDTH)
+
+
 def is_terminal(stream: IO[str] | None) -> bool:
     try:
         return stream is not None and stream.isatty()
@@ -100,13 +108,15 @@ def agree(what: str, yes: bool) -> None:
     if yes:
         return
     if not is_terminal(sys.stdin):
-        raise Failure(FAILED, "refused: --yes is needed, since there is no terminal to ask at")
+        raise Failure(UNCONFIRMED, "refused: --yes is needed, because there is no terminal to ask "
+                                   "at")
     if put(sys.stderr, "Go on? [y/N] "):
-        raise Failure(FAILED, "refused: --yes is needed, since the question can't be written")
+        raise Failure(UNCONFIRMED, "refused: --yes is needed, because the question can't be "
+                                   "written")
     try:
         answer = sys.stdin.readline()
     except (OSError, ValueError):
         # The terminal has gone, or what it sent is no text.
         answer = ""
     if answer.strip().lower() not in ("y", "yes"):
-        raise Failure(FAILED, "nothing was done")
+        raise Failure(UNCONFIRMED, "nothing was done")

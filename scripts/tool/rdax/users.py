@@ -21,7 +21,7 @@ class User(NamedTuple):
     stale: bool
 
     def __str__(self) -> str:
-        return f"{self.pid} {self.command}{' (of a device that has gone)' if self.stale else ''}"
+        return f"{self.pid} {self.command}{' (gone)' if self.stale else ''}"
 
 
 class Users(NamedTuple):

@@ -4,6 +4,7 @@
 import argparse
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 PAGE = 4096
 SUFFIXES = "KMGT"
@@ -14,18 +15,36 @@ MIN_WIDTH, MAX_WIDTH = 20, 9999
 
 
 def parse_size(text: str) -> int:
-    """4096, 0x1000, 4K, 2M, 1G, 1T."""
-    match = re.fullmatch(r"(0[xX][0-9a-fA-F]+|[0-9]+)(?:([KMGTkmgt])(?:iB)?)?", text, re.ASCII)
+    """4096, 0x1000, 4K, 2M, 1.5G, 1GB, 1GiB: every suffix is a power of 1024."""
+    match = re.fullmatch(r"(0[xX][0-9a-fA-F]+|[0-9]+)(?:\.([0-9]+))?(?:([KMGTkmgt])(?:i?B)?)?",
+                         text, re.ASCII)
     if match and len(text) > LONGEST_NUMBER:
         raise argparse.ArgumentTypeError(f"'{text[:LONGEST_NUMBER]}...' is too large")
-    if match is None or (match[2] and match[1][:2] in ("0x", "0X")):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number of bytes (as 4096, 4K, 2M, 1G)")
-    number = int(match[1], 16) if match[1][:2] in ("0x", "0X") else int(match[1])
-    if match[2]:
-        number <<= 10 * (SUFFIXES.index(match[2].upper()) + 1)
+    is_hex = match is not None and match[1][:2] in ("0x", "0X")
+    if match is None or (is_hex and (match[2] or match[3])) or (match[2] and not match[3]):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of bytes (as 4096, 4K, 1.5G)")
+    number = int(match[1], 16) if is_hex else int(match[1])
+    if match[3]:
+        unit = 1024 ** (SUFFIXES.index(match[3].upper()) + 1)
+        part, left = divmod(int(match[2] or 0) * unit, 10 ** len(match[2] or ""))
+        if left:
+            raise argparse.ArgumentTypeError(f"'{text}' is not a whole number of bytes")
+        number = number * unit + part
     if number >= 1 << 64:
         raise argparse.ArgumentTypeError(f"'{text}' is too large")
     return number
+
+
+class NewSize(NamedTuple):
+    """A size, or by how much a size grows."""
+
+    number: int
+    is_added: bool
+
+
+def parse_new_size(text: str) -> NewSize:
+    """As parse_size(), or +1G."""
+    return NewSize(parse_size(text.removeprefix("+")), text.startswith("+"))
 
 
 def parse_align(text: str) -> int:
