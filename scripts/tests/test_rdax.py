@@ -1161,6 +1161,11 @@ class Completion(Fake):
                        if option.startswith("--")}
             self.assertEqual(set(self.complete(name, "--")), options, name)
 
+    def test_written_from_the_parser(self) -> None:
+        done = subprocess.run([sys.executable, "-B", SCRIPTS / "tool/completions", "--check"],
+                              check=False, capture_output=True, text=True)
+        self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "", ""))
+
 
 if __name__ == "__main__":
     unittest.main()
