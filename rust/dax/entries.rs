@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The index of a device: what is known of its pages, and the locks of that.
+//! The entries of a device, their index, and their locks.
 
 pub(crate) mod entry;
 pub(crate) mod index;

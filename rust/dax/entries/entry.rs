@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the index says of a run of pages: one word.
+//! The index entry of a run of pages: one word.
 //!
-//! The word has 63 bits, as an XArray value entry: the lock bit, the kind, the order, and the page
-//! frame number. `RADIX_DAX_*` of the seeds' patches, `DAX_*` of `fs/dax.c`; the order takes five
-//! bits instead of one for "PMD".
+//! The word has 63 bits, as an XArray value entry: the lock bit, the kind, the order and the page
+//! frame number. Compare `RADIX_DAX_*` of the 2016 patches and `DAX_*` of `fs/dax.c`. The order
+//! takes five bits instead of one for "PMD".
 
 use crate::dax::order::Order;
 
@@ -16,16 +16,16 @@ const ORDER_MASK: usize = (1 << 5) - 1;
 const PFN_SHIFT: u32 = ORDER_SHIFT + 5;
 const PFN_MASK: usize = (1 << (63 - PFN_SHIFT)) - 1;
 
-/// What lies behind a run of pages.
+/// The kind of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Nothing known: it exists so that there is something to lock.
+    /// Nothing known; made to be locked.
     Empty,
-    /// A hole: the media is all zeroes, and readers may be given any zeroes instead of it.
+    /// A hole: the media is all zeroes, and readers may get shared zeroes.
     Zero,
-    /// The media, from this page frame on.
+    /// The media, from this page frame.
     Mapped {
-        /// The frame of the first page of the entry.
+        /// The page frame of the entry's first page.
         pfn: usize,
     },
 }
@@ -39,11 +39,11 @@ pub(crate) enum Kind {
 pub(crate) struct Entry(usize);
 
 impl Entry {
-    /// An unlocked entry of that kind and order.
+    /// Returns an unlocked entry of that kind and order.
     pub(crate) const fn new(kind: Kind, order: Order) -> Self {
         let order = (order.get() as usize) << ORDER_SHIFT;
-        // INVARIANT: The mask keeps the topmost bit clear; a page frame number has 40 bits on
-        // x86-64, so that it takes nothing away.
+        // INVARIANT: The mask keeps the topmost bit clear. A page frame number has 40 bits on
+        // x86-64, so the mask loses none of it.
         match kind {
             Kind::Empty => Self(EMPTY | order),
             Kind::Zero => Self(ZERO | order),
@@ -51,7 +51,7 @@ impl Entry {
         }
     }
 
-    /// What lies behind it.
+    /// Returns the kind.
     pub(crate) const fn kind(self) -> Kind {
         if self.0 & EMPTY != 0 {
             Kind::Empty
@@ -64,7 +64,7 @@ impl Entry {
         }
     }
 
-    /// The order of the run of pages that it stands for.
+    /// Returns the order of the run.
     pub(crate) const fn order(self) -> Order {
         match Order::new((self.0 >> ORDER_SHIFT & ORDER_MASK) as u32) {
             Some(order) => order,
@@ -73,39 +73,39 @@ impl Entry {
         }
     }
 
-    /// The first page offset behind the run that it stands for, when `index` is in that; `None` when
-    /// that is none.
+    /// Returns the first page offset after the run of the entry, where `index` is a page offset in
+    /// it. `None` if it would overflow.
     pub(crate) const fn behind(self, index: usize) -> Option<usize> {
         let order = self.order();
         order.align_down(index).checked_add(order.pages())
     }
 
-    /// Whether somebody holds its lock.
+    /// Whether a task holds the entry's lock.
     pub(crate) const fn is_locked(self) -> bool {
         self.0 & LOCKED != 0
     }
 
-    /// Whether it is the media, and nobody holds its lock.
+    /// Whether the entry is MAPPED and unlocked.
     pub(crate) const fn is_settled(self) -> bool {
         self.0 & (LOCKED | EMPTY | ZERO) == 0
     }
 
-    /// The same entry with its lock bit set.
+    /// Returns the entry with the lock bit set.
     pub(crate) const fn locked(self) -> Self {
         Self(self.0 | LOCKED)
     }
 
-    /// The same entry with its lock bit clear.
+    /// Returns the entry with the lock bit clear.
     pub(crate) const fn unlocked(self) -> Self {
         Self(self.0 & !LOCKED)
     }
 
-    /// The word.
+    /// Returns the word.
     pub(crate) const fn bits(self) -> usize {
         self.0
     }
 
-    /// The entry with that word, which was got by [`Entry::bits`].
+    /// Returns the entry with that word, which came from [`Entry::bits`].
     pub(crate) const fn from_bits(bits: usize) -> Self {
         Self(bits)
     }
@@ -117,7 +117,8 @@ mod tests {
     use super::*;
 
     const ORDERS: [u32; 11] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 18];
-    /// The smallest, both sides of a bit that another field is at, and the last of 52 address bits.
+    /// The smallest, both sides of a bit at which another field begins, and the last of 52 address
+    /// bits.
     const KINDS: [Kind; 7] = [
         Kind::Empty,
         Kind::Zero,
@@ -156,7 +157,7 @@ mod tests {
             assert!(entry.locked().is_locked());
             assert!(entry.locked() != entry);
             assert!(entry.locked().unlocked() == entry);
-            // xa_mk_value() has 63 bits.
+            // xa_mk_value() takes 63 bits.
             assert_eq!(entry.locked().bits() >> 63, 0);
         }
     }

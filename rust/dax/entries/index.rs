@@ -14,18 +14,18 @@ use crate::kernel_ext::xarray::{
 use kernel::prelude::*;
 use pin_init::pin_init_array_from_fn;
 
-/// So many arrays, each with its lock. On the host two are enough to have more than one.
+/// The number of arrays, each with its own lock. On the host two are enough to test several.
 const ARRAYS: usize = if cfg!(test) { 2 } else { 16 };
 
-/// Which aligned 1 GiB a page offset is in. No entry reaches into two of them.
+/// Returns which aligned 1 GiB a page offset is in. No entry spans two of them.
 const fn part(pgoff: usize) -> usize {
     pgoff >> Order::PUD.get()
 }
 
-/// Entries by page offset.
+/// The index: entries by page offset.
 ///
-/// Each aligned 1 GiB in turn is in another of several arrays, so that who works in different ones does not
-/// wait for one lock. No array's lock is taken with that of another held.
+/// It is several XArrays, assigned round-robin per aligned 1 GiB, so that tasks in different places
+/// seldom contend for one `xa_lock`. No task holds two of these locks.
 #[pin_data]
 pub(crate) struct Index {
     #[pin]
@@ -33,24 +33,25 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// No entries.
+    /// Makes an empty index.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             arrays <- pin_init_array_from_fn(|_| XArray::new()),
         })
     }
 
-    /// A walk to the run of `order` around page offset `pgoff`.
+    /// Returns a walk to the run of `order` around page offset `pgoff`.
     pub(crate) fn walk(&self, pgoff: usize, order: Order) -> XaState<'_, Entry> {
         let [first, ..] = &self.arrays;
         let array = self.arrays.get(part(pgoff) % ARRAYS).unwrap_or(first);
         XaState::new(array, pgoff, order.get())
     }
 
-    /// The first entry, of those that `find` finds, that ends behind page offset `from` and begins at or
-    /// before `last`: what `then` makes of it, an index in it and the lock. Looks again where it returns `None`.
+    /// Of the entries that `find` finds, takes the first that ends after page offset `from` and
+    /// begins at or before `last`. Returns what `then` makes of the lock, an index in the entry,
+    /// and the entry. If `then` returns `None`, searches again.
     ///
-    /// What others add meanwhile before what is found, is found or not.
+    /// An entry that another task adds meanwhile before the result may be missed.
     pub(crate) fn next<R>(
         &self,
         from: usize,
@@ -58,7 +59,7 @@ impl Index {
         find: impl Fn(&mut Guard<'_, '_, Entry>, usize) -> Option<(usize, Entry)>,
         mut then: impl FnMut(Guard<'_, '_, Entry>, usize, Entry) -> Option<R>,
     ) -> Option<R> {
-        // In each array, what is found is the first of all its parts, perhaps of a later one.
+        // A search finds the first entry of an array, perhaps in one of its later parts.
         let (mut at, mut looked, mut nearest) = (from, 1, None);
         loop {
             let mut xas = self.walk(at, Order::PTE);
@@ -81,7 +82,7 @@ impl Index {
         }
     }
 
-    /// Forgets all entries.
+    /// Removes all entries.
     pub(crate) fn clear(&self) {
         for array in &self.arrays {
             array.clear();

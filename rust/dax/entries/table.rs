@@ -1,30 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The index of a device, and the locks of its entries.
+//! The entry table of a device: its index, and the locks of its entries.
 //!
-//! # Lock order
+//! The protocol is that of `fs/dax.c`, which the thread "dax: New fault locking" (May 2016) argued
+//! about. An entry is one word in an XArray; a bit in it is its lock. A task that finds the bit set
+//! queues itself as an exclusive waiter, keyed by the start of the entry that it found, *before* it
+//! drops the `xa_lock`. A task that clears the bit does so under the `xa_lock`, and wakes a waiter
+//! of that key afterwards. So no wake-up is lost.
 //!
-//! The region's lock; `mmap_lock` or VMA lock → live guard (SRCU) → layout rwsem → entry lock → `i_mmap_rwsem` →
-//! page-table lock → `xa_lock` of the index → wait queues' locks; the last three are never held over
-//! anything that sleeps. A task holds one entry lock at a time. No lock of this module is held over
-//! a copy to or from user memory, which may fault on a mapping of this very device. `Device::frames` is a
-//! spinlock that `memory_failure()` takes under `i_mmap_rwsem`; nothing is taken under it.
+//! Uncontended faults need only the `xa_lock` ([`EntryTable::touch`]).
 //!
-//! # The protocol
+//! An unlock wakes one waiter, which takes the lock, or waits again if another task was faster. An
+//! entry that is deleted, or replaced by another kind or size, wakes all waiters, because the entry
+//! that they waited for no longer exists. A woken waiter that goes on without the lock passes the
+//! wake-up on ([`Woken`]).
 //!
-//! That of `fs/dax.c`, which the thread "dax: New fault locking" (May 2016) argued about. An entry
-//! is one word in an XArray; a bit in it is its lock. Whoever finds the bit set queues itself as an
-//! exclusive waiter, keyed by the start of the entry that it found, *before* it drops the
-//! `xa_lock`; whoever clears the bit does so under the `xa_lock` and wakes a waiter of that key
-//! after it. So no wake-up is lost.
-//!
-//! A fault for which nothing need be waited does with the `xa_lock` alone ([`EntryTable::touch`]).
-//!
-//! An unlock wakes one waiter, which will take the lock, or wait again behind one that did. An entry
-//! that is replaced by another kind or size, or deleted, wakes them all: what they waited for is no
-//! more. A waiter that was woken and goes away without the lock passes the wake-up on ([`Woken`]).
-//!
-//! `Documentation/locking.rst` has the states and transitions as a table.
+//! `Documentation/locking.rst` has the lock order, and the states and transitions as tables.
 
 use crate::dax::{
     counter::Counter,
@@ -67,39 +58,40 @@ impl Value for Entry {
     }
 }
 
-/// Marks an entry through which the media was, or may have been, written.
+/// Marks a dirty entry.
 const DIRTY: Mark = Mark::Mark0;
-/// Marks an entry of a hole.
+/// Marks a hole.
 const HOLE: Mark = Mark::Mark1;
 
 /// Why an entry could not be locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum GrabError {
-    /// Part of the range has an entry of a smaller order: use that order.
+    /// Part of the range has an entry of a smaller order. The fault falls back to that order.
     Conflict,
-    /// The index needs a node, and the spare one is not there: [`Spare::fill`] without a lock, and begin
-    /// again.
+    /// The index needs a node, and `spare` is empty. The caller drops all locks, calls
+    /// [`Spare::fill`] and starts again.
     NoNode,
 }
 
-/// What is done to pages.
+/// How pages are accessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     /// They are read.
     Read,
-    /// They are written, and no sync need know: the platform writes the CPU caches back (eADR).
+    /// They are written, and no sync has to find them, because the platform writes the CPU caches
+    /// back (eADR).
     UntrackedWrite,
-    /// They are written, and a sync is to find them.
+    /// They are written, and a sync has to find them.
     Write,
 }
 
-/// What happened to the entries of a device, since it was made.
+/// Events of a device's entries since the device was made.
 pub(crate) struct Events {
     /// Entries locked.
     pub(crate) grabs: Counter,
     /// Entries made.
     pub(crate) created: Counter,
-    /// Times that a task slept for an entry lock.
+    /// Number of times a task slept for an entry lock.
     pub(crate) waits: Counter,
     /// Unlocks that found a task in the wait queue.
     pub(crate) wakes: Counter,
@@ -129,7 +121,7 @@ pub(crate) struct EntryTable {
 }
 
 impl EntryTable {
-    /// An empty index.
+    /// Makes an empty table. Sleeps. Errors: `ENOMEM`.
     pub(crate) fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             entries <- Index::new(),
@@ -149,15 +141,17 @@ impl EntryTable {
         })
     }
 
-    /// Finds the entry at `pgoff`, or makes an empty one of `order`, and locks it. For a write that is tracked it
-    /// is dirty at once, as by [`LockedEntry::set_dirty`], unless it is a larger one that is clean.
+    /// Finds the entry at `pgoff`, or makes an EMPTY one of `order`, and locks it. For a tracked
+    /// write it is marked DIRTY at once, as by [`LockedEntry::set_dirty`], unless it is larger and
+    /// clean.
     ///
-    /// The entry may be of a larger order than `order`: then its lock is that of the whole larger
-    /// range. One of a smaller order is a [`GrabError::Conflict`], for which this does not wait: a
-    /// waiter for a range must not sleep for the lock of a part of it (23c84eb78375, "dax: Fix
-    /// missed wakeup with PMD faults").
+    /// The entry may have a larger order than `order`: its lock is then that of the whole larger
+    /// run. For a smaller one this does not wait, but returns [`GrabError::Conflict`]: a waiter for
+    /// a range must not sleep for the lock of a part of it (23c84eb78375, "dax: Fix missed wakeup
+    /// with PMD faults").
     ///
-    /// Sleeps, uninterruptibly, while another holds the lock. `grab_mapping_entry()` of `fs/dax.c`.
+    /// Sleeps uninterruptibly while another task holds the lock. Corresponds to
+    /// `grab_mapping_entry()` of `fs/dax.c`.
     pub(crate) fn grab(
         &self,
         pgoff: usize,
@@ -201,25 +195,27 @@ impl EntryTable {
         }
     }
 
-    /// Locks the first entry that ends behind page offset `from` and begins before `end`.
+    /// Locks the first entry that ends after page offset `from` and begins before `end`.
     ///
-    /// This is the step of an iteration that survives sleeping: go on behind the entry's run. What
-    /// others add behind its back is found, or not; what is there all the time is found.
+    /// This is one step of an iteration that may sleep; the next step starts after the entry's run.
+    /// Entries that exist throughout are all found. Those that other tasks add meanwhile may be
+    /// missed.
     ///
-    /// Sleeps, uninterruptibly, while another holds the lock.
+    /// Sleeps uninterruptibly while another task holds the lock.
     pub(crate) fn lock_next(&self, from: usize, end: usize) -> Option<LockedEntry<'_>> {
         self.lock_next_of(from, end, |guard, last| guard.find(last))
     }
 
-    /// As [`EntryTable::lock_next`], of the dirty entries: the cost follows their number.
+    /// Same as [`EntryTable::lock_next`], for dirty entries. The cost is proportional to their
+    /// number.
     ///
-    /// One that another task made clean meanwhile is not returned; when this has looked behind it,
-    /// that task had written it back.
+    /// An entry that another task cleaned meanwhile is not returned. By the time this returns a
+    /// later entry, or `None`, that task has written it back.
     pub(crate) fn lock_next_dirty(&self, from: usize, end: usize) -> Option<LockedEntry<'_>> {
         self.lock_next_of(from, end, |guard, last| guard.find_marked(last, DIRTY))
     }
 
-    /// As [`EntryTable::lock_next`], of the holes.
+    /// Same as [`EntryTable::lock_next`], for holes.
     pub(crate) fn lock_next_hole(&self, from: usize, end: usize) -> Option<LockedEntry<'_>> {
         self.lock_next_of(from, end, |guard, last| guard.find_marked(last, HOLE))
     }
@@ -239,18 +235,20 @@ impl EntryTable {
                 return None;
             }
             let locked = self.lock(guard, index, entry, false);
-            // Not always the one that was waited for: others may have come before it.
+            // Not always the entry that was waited for: other tasks may have inserted one before
+            // it.
             settle(&mut woken, locked.start);
             Some(locked)
         })
     }
 
-    /// Deletes the entry at `pgoff`, once nobody holds its lock, and after `prepare` was called with
-    /// it locked. If that fails the entry stays.
+    /// Deletes the entry at `pgoff`: waits for its lock, calls `prepare` with the entry locked, and
+    /// deletes it. If `prepare` fails, the entry stays and its error is returned.
     ///
-    /// The caller has seen the entry and makes sure that nobody else deletes it (thread 002: "if
-    /// anything changes in between we have a locking bug and I want to know about it"). Sleeps,
-    /// uninterruptibly, while another holds the lock. `dax_delete_mapping_entry()` of `fs/dax.c`.
+    /// The caller has seen the entry and ensures that no other task deletes it (thread 002: "if
+    /// anything changes in between we have a locking bug and I want to know about it"). Sleeps
+    /// uninterruptibly while another task holds the lock. Corresponds to
+    /// `dax_delete_mapping_entry()` of `fs/dax.c`.
     pub(crate) fn delete(
         &self,
         pgoff: usize,
@@ -267,12 +265,13 @@ impl EntryTable {
 
     /// Replaces all entries in the run of `order` around `pgoff` by one of `kind`, locked.
     ///
-    /// For every other task this happens at once: it finds the old entries, or the new one, locked.
-    /// The new one is dirty if one of the old was. Mappings that others have made under the old
-    /// entries are still there, and are to be torn down while the new one is locked.
+    /// This is atomic for all other tasks: they find either the old entries, or the new one,
+    /// locked. The new one is dirty if one of the old ones was. Mappings under the old entries
+    /// still exist, and the caller unmaps them while the new entry is locked.
     ///
-    /// Fails with [`GrabError::Conflict`] if one of the entries is locked: who holds it relies on it.
-    /// If the whole run is in one larger entry, or has none, this is [`EntryTable::grab`].
+    /// Errors: [`GrabError::Conflict`] if one of the entries is locked, because its holder relies
+    /// on it; `NoNode`. If the whole run is in one larger entry, or has none, this is
+    /// [`EntryTable::grab`].
     pub(crate) fn upgrade(
         &self,
         pgoff: usize,
@@ -310,17 +309,17 @@ impl EntryTable {
         guard.set_order(start, order.get());
         let locked = self.create(guard, Entry::new(kind, order), marks, spare)?;
         self.events.upgrades.inc();
-        // Nobody holds the old locks, so nobody would wake those who wait for them.
+        // The old locks have no holder any more that would wake their waiters.
         for key in start..=last {
             self.waiters.wake(key, Wake::All);
         }
         Ok(locked)
     }
 
-    /// Says that `pages` pages from page offset `pgoff` on, where no entry is, are holes.
+    /// Records holes: `pages` pages from page offset `pgoff`, where no entry is.
     ///
-    /// Only a help for readers: without memory, fewer of them are known as holes. The caller keeps
-    /// others from making entries there.
+    /// Without memory, fewer holes are recorded, and readers of the others map the media. The caller
+    /// prevents other tasks from making entries there.
     pub(crate) fn fill_zero(&self, pgoff: usize, pages: usize, spare: &mut Spare) {
         let (mut pgoff, mut pages) = (pgoff, pages);
         while let Some(order) = Order::largest(pgoff, pages) {
@@ -334,13 +333,13 @@ impl EntryTable {
         }
     }
 
-    /// Forgets all entries. To be called when no entry is locked and none will be.
+    /// Removes all entries. The caller guarantees that no entry is locked or will be.
     pub(crate) fn clear(&self) {
         self.entries.clear();
     }
 
-    /// The first entry that ends behind page offset `from`, without its lock: where it begins, what
-    /// it is, and whether it is dirty. For those who want to look.
+    /// Returns the first entry that ends after page offset `from`, without locking it: its start,
+    /// the entry, and whether it is dirty. A snapshot: it may change at once.
     pub(crate) fn peek(&self, from: usize) -> Option<(usize, Entry, bool)> {
         let find = |guard: &mut Guard<'_, '_, Entry>, last| guard.find(last);
         self.entries
@@ -357,14 +356,14 @@ impl EntryTable {
         start: usize,
         guard: Guard<'_, '_, Entry>,
     ) {
-        // Whoever was faster than this task will wake the next.
+        // The task that now holds the lock will wake the next waiter.
         settle(woken, start);
         self.events.waits.inc();
         *woken = Some(self.waiters.wait_exclusive(start, guard));
     }
 
-    /// Sets the lock bit of `entry`, which the walk of `guard` has found at page offset `index`, and marks it
-    /// as dirty if it is to be.
+    /// Sets the lock bit of `entry`, which the walk of `guard` has found at page offset `index`,
+    /// and marks it DIRTY if `dirty`.
     fn lock<'a>(
         &'a self,
         mut guard: Guard<'_, '_, Entry>,
@@ -383,8 +382,8 @@ impl EntryTable {
         self.locked(guard, entry.order().align_down(index), entry, marks)
     }
 
-    /// Stores `entry`, with its lock bit set, in place of all that is in the run to which `guard` is a
-    /// walk, and whose marks together are `marks`; only that it is dirty need not be marked yet.
+    /// Stores `entry`, locked, in place of everything in the run of the walk of `guard`. `marks`
+    /// are the marks of the old entries together; DIRTY may be missing from the index so far.
     fn create<'a>(
         &'a self,
         mut guard: Guard<'_, '_, Entry>,
@@ -412,8 +411,8 @@ impl EntryTable {
         self.events.grabs.inc();
         drop(guard);
         self.dep_map.acquire();
-        // INVARIANT: The callers have set the lock bit, under the `xa_lock`; nobody had it: they have looked
-        // under the same.
+        // INVARIANT: The callers have set the lock bit under the `xa_lock`, and have seen it clear
+        // in the same critical section.
         LockedEntry {
             start,
             marks,
@@ -424,16 +423,17 @@ impl EntryTable {
         }
     }
 
-    /// Calls `map` if the run of `order` around page offset `pgoff` may be mapped as the media, by one leaf or
-    /// several, for `access`. For a write that is tracked an entry of `kind` is made if there is none, and it is
-    /// dirty.
+    /// Calls `map` if the run of `order` around page offset `pgoff` may be mapped as the media for
+    /// `access`, by one leaf or several. For a tracked write, makes an entry of `kind` if there is
+    /// none, and marks it DIRTY.
     ///
-    /// No entry lock is taken: `map` is called with the `xa_lock` held, so that a task that locks the entry
-    /// afterwards finds what was mapped. It must not sleep; the caller may hold the lock of a page table.
+    /// No entry lock is taken. `map` is called with the `xa_lock` held, so that a task that locks
+    /// the entry afterwards finds what was mapped. It must not sleep; the caller may hold a
+    /// page-table lock.
     ///
-    /// `None` when it was not called: where an entry of the run is locked; where it is a hole, except to read
-    /// through a larger leaf; for a write that is tracked, also where there are smaller entries, or a larger one
-    /// that is clean, and when a node of the index is needed and none is at hand.
+    /// Returns `None` if `map` was not called: if an entry of the run is locked, or is a hole
+    /// (except for a read through a larger leaf). For a tracked write, also if there are smaller
+    /// entries, or a larger clean one, or if the index needs a node and `spare` is empty.
     pub(crate) fn touch<R>(
         &self,
         pgoff: usize,
@@ -447,13 +447,13 @@ impl EntryTable {
         let mut guard = xas.lock();
         let found = guard.find_conflict();
         if access != Access::Write {
-            // It leaves no trace: a task that removes the media goes through all mappings.
+            // No entry is needed: a task that removes the media unmaps the whole range.
             let may_map = match found {
                 None => true,
                 Some(entry) if entry.order() >= order => entry.is_settled(),
                 Some(_) => all_in(&mut guard, order.align_down(pgoff), order, |entry| {
                     match access {
-                        // The media of a hole is zeroes, too.
+                        // The media of a hole is zero, too.
                         Access::Read => !entry.is_locked(),
                         _ => entry.is_settled(),
                     }
@@ -467,7 +467,8 @@ impl EntryTable {
                 self.events.created.inc();
             }
             Some(entry) if !entry.is_settled() || entry.order() < order => return None,
-            // A reader's, which gives way: otherwise a store of a byte would dirty all of it.
+            // A reader's entry, which gives way. Otherwise a store of one byte would dirty all of
+            // it.
             Some(entry) if entry.order() > order && !guard.is_marked(DIRTY) => return None,
             Some(_) => (),
         }
@@ -475,8 +476,8 @@ impl EntryTable {
         Some(map())
     }
 
-    /// As [`EntryTable::touch`], for 4 KiB leaves and with the entries that are there: calls `map` with the number
-    /// of pages, of `pages` from page offset `pgoff` on, that may be mapped.
+    /// Same as [`EntryTable::touch`], for 4 KiB leaves and existing entries. Of the `pages` pages
+    /// from page offset `pgoff`, the first ones may be mapped; `map` gets their number.
     pub(crate) fn touch_settled<R>(
         &self,
         pgoff: usize,
@@ -517,7 +518,7 @@ impl EntryTable {
     }
 }
 
-/// Whether `holds` does for all entries in the run of `order` from `start` on.
+/// Whether `holds` is true for all entries in the run of `order` from `start`.
 fn all_in(
     guard: &mut Guard<'_, '_, Entry>,
     start: usize,
@@ -538,8 +539,8 @@ fn all_in(
     true
 }
 
-/// Accounts for the wake-up of a task that goes on with the lock of the entry at `start`, or waits
-/// for it.
+/// Settles the wake-up of a task that goes on with the lock of the entry at `start`, or waits for
+/// it.
 fn settle(woken: &mut Option<Woken<'_>>, start: usize) {
     if let Some(woken) = woken.take() {
         woken.settle(start);
@@ -553,12 +554,12 @@ struct Marks {
     hole: bool,
 }
 
-/// An entry that this task has locked; unlocked when dropped.
+/// An entry that this task has locked. Dropping it unlocks.
 ///
 /// # Invariants
 ///
-/// The entry of `mapping` that begins at page offset `start` is `stored` with its lock bit set, by
-/// us, and its marks are `marks`. `entry` is what it will be, and has the same order.
+/// The entry of `mapping` that begins at page offset `start` is `stored` with its lock bit set by
+/// this task, and its marks are `marks`. `entry` is what the unlock stores, and has the same order.
 #[must_use = "the entry unlocks immediately when the guard is unused"]
 pub(crate) struct LockedEntry<'a> {
     mapping: &'a EntryTable,
@@ -570,12 +571,12 @@ pub(crate) struct LockedEntry<'a> {
 }
 
 impl<'a> LockedEntry<'a> {
-    /// What lies behind it.
+    /// Returns the entry's kind.
     pub(crate) fn kind(&self) -> Kind {
         self.entry.kind()
     }
 
-    /// The first page frame of the media behind it, if that is mapped.
+    /// Returns the first page frame of the entry if it is MAPPED.
     pub(crate) fn pfn(&self) -> Option<usize> {
         match self.kind() {
             Kind::Mapped { pfn } => Some(pfn),
@@ -583,57 +584,56 @@ impl<'a> LockedEntry<'a> {
         }
     }
 
-    /// Whether it is a hole.
+    /// Whether the entry is a hole.
     pub(crate) fn is_hole(&self) -> bool {
         self.kind() == Kind::Zero
     }
 
-    /// The first page offset of its run.
+    /// Returns the first page offset of the run.
     pub(crate) fn start(&self) -> usize {
         self.start
     }
 
-    /// The order of its run.
+    /// Returns the order of the run.
     pub(crate) fn order(&self) -> Order {
         self.entry.order()
     }
 
-    /// Whether the media was, or may have been, written through it.
+    /// Whether the entry is dirty.
     pub(crate) fn is_dirty(&self) -> bool {
         self.dirty
     }
 
-    /// Says what lies behind it from now on. Others see it when the entry is unlocked, and all who
-    /// wait for it are woken then.
+    /// Sets the entry's kind. Other tasks see it when the entry is unlocked, which then wakes all
+    /// waiters.
     pub(crate) fn set_kind(&mut self, kind: Kind) {
-        // INVARIANT: Of the same order.
+        // INVARIANT: The new entry has the order of the old one.
         self.entry = Entry::new(kind, self.entry.order());
     }
 
-    /// Says that the media may be written through it from now on. To be called before a writable mapping
-    /// is made: a sync looks for the mark, and waits for the lock of what has it.
+    /// Marks the entry DIRTY. The caller does this before it makes a writable mapping, because a
+    /// sync searches for the mark and then waits for the entry lock.
     pub(crate) fn set_dirty(&mut self) {
         self.dirty = true;
         if !self.marks.dirty {
             self.marks.dirty = true;
             let mut xas = self.mapping.entries.walk(self.start, self.order());
             let mut guard = xas.lock();
-            // The walk goes to the entry; nothing is stored.
+            // The walk only reaches the entry; it stores nothing.
             warn_on(!guard.find_conflict().is_some_and(Entry::is_locked));
             guard.mark(DIRTY, true);
         }
     }
 
-    /// Says that what was written through it is written back, and that no mapping of it is writable. So
-    /// it goes, and its memory with it: the media can be read without an entry. All who wait for it are
-    /// woken.
+    /// Removes the entry after its write-back, when no mapping of it is writable. Reads of the
+    /// media need no entry. Wakes all waiters.
     pub(crate) fn clean(self) {
         self.mapping.events.writebacks.inc();
         self.remove();
     }
 
-    /// Lets go of an entry that was only needed for its lock: it stays if it is dirty, a hole, or that of a
-    /// 1 GiB leaf, of which there must be none without an entry.
+    /// Releases an entry that was only needed for its lock. It stays if it is dirty, a hole, or of
+    /// 1 GiB, because a 1 GiB leaf must have an entry.
     pub(crate) fn release(self) {
         let needed = self.dirty || self.is_hole() || self.order() == Order::PUD;
         if !needed {
@@ -641,18 +641,18 @@ impl<'a> LockedEntry<'a> {
         }
     }
 
-    /// Deletes it. All who wait for it are woken.
+    /// Deletes the entry. Wakes all waiters.
     pub(crate) fn delete(self) {
         self.mapping.events.deletes.inc();
         self.remove();
     }
 
-    /// Makes it give way to an entry of the smaller `order` at `pgoff`, which lies in it; it is clean. The
-    /// rest of its run has no entry then.
+    /// Replaces the entry, which is clean, by one of the smaller `order` at `pgoff`, which lies in
+    /// it. The rest of the run then has no entry.
     ///
-    /// What is mapped under it is to be torn down before, unless it is the media and mapped read-only.
+    /// The caller has unmapped what is mapped under the entry, unless that is the media, read-only.
     ///
-    /// Errors: those of [`EntryTable::grab`]; it has no entry then, or another's.
+    /// Errors: those of [`EntryTable::grab`]. The run then has no entry, or another task's.
     pub(crate) fn split(
         self,
         pgoff: usize,
@@ -661,7 +661,7 @@ impl<'a> LockedEntry<'a> {
         spare: &mut Spare,
     ) -> Result<LockedEntry<'a>, GrabError> {
         let mapping = self.mapping;
-        // Without a node the mark would be gone.
+        // If the index has no node, the DIRTY mark would be lost.
         warn_on(self.dirty);
         mapping.events.splits.inc();
         self.remove();
@@ -670,7 +670,7 @@ impl<'a> LockedEntry<'a> {
 
     fn remove(self) {
         let (mapping, start, order) = (self.mapping, self.start, self.order());
-        // The lock goes with the entry.
+        // The lock is removed together with the entry.
         core::mem::forget(self);
         mapping.dep_map.release();
         let old = mapping.entries.walk(start, order).lock().erase();
