@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is done with a device.
+//! Operations on a device.
 
 pub(crate) mod fault;
 pub(crate) mod io;

@@ -88,18 +88,18 @@ impl VmOperations for Device {
 /// Serves a fault.
 ///
 /// The kernel asks for the largest level first, and for the next smaller one at each fallback. The
-/// smallest is always served, whatever the device's alignment: MADV_NOHUGEPAGE and
-/// PR_SET_THP_DISABLE keep the larger ones from being asked for.
+/// smallest is always served, whatever the device's alignment, because with MADV_NOHUGEPAGE or
+/// PR_SET_THP_DISABLE the kernel does not ask for the larger ones.
 fn serve(device: &Device, vmf: &mut VmFault<'_>) -> FaultResult {
     let mut spare = Spare::new();
     loop {
         match attempt(device, vmf, &mut spare) {
             Ok(result) | Err(Stop::Result(result)) => return result,
-            // No lock is held here: the task may be made to wait for memory as long as it takes.
+            // No lock is held here, so the task may be throttled for memory as long as necessary.
             Err(Stop::NoNode) if spare.fill().is_err() => return FaultResult::Oom,
             Err(Stop::NoNode) => (),
             Err(Stop::NoZeroes) => {
-                // Not charged to the task, so that it is not throttled with the guard held.
+                // Not charged to the task, so it is not throttled while it holds the guard.
                 let made = device.live().is_some_and(|live| live.make_huge_zero());
                 if !made {
                     return FaultResult::Fallback;
@@ -109,13 +109,13 @@ fn serve(device: &Device, vmf: &mut VmFault<'_>) -> FaultResult {
     }
 }
 
-/// Why a fault can't be served now.
+/// Why a fault cannot be served now.
 enum Stop {
-    /// This is how it ends.
+    /// The fault ends with this result.
     Result(FaultResult),
     /// The index needs a node.
     NoNode,
-    /// There is no huge page of zeroes yet.
+    /// No huge page of zeroes exists yet.
     NoZeroes,
 }
 
@@ -149,17 +149,17 @@ fn attempt(device: &Device, vmf: &mut VmFault<'_>, spare: &mut Spare) -> Result<
     if vmf.is_write() && device.geometry().is_read_only() {
         return Err(FaultResult::Sigbus.into());
     }
-    // Shared: excludes a punch, which changes what is behind several entries, and a change of the size.
+    // Shared: excludes a resize, and a punch, which changes several entries and their media.
     let layout = live.layout.read();
     loop {
         let result = match Target::find(&live, &layout, pgoff, order) {
             Ok(run) => run.map(device.inode(), &live, vmf, spare),
             Err(error) if level == Level::Pte => Err(error.into()),
-            // What is around it is served.
+            // The smaller pages around the bad block can still be mapped.
             Err(_) => Err(FaultResult::Fallback.into()),
         };
         match result {
-            // Not all of it can be mapped as one.
+            // Not all of the run can be mapped.
             Err(Stop::Result(_)) if level == Level::Pte && order != Order::PTE => {
                 order = Order::PTE;
             }
@@ -168,11 +168,11 @@ fn attempt(device: &Device, vmf: &mut VmFault<'_>, spare: &mut Spare) -> Result<
     }
 }
 
-/// How much a 4 KiB fault at `pgoff` maps: the order of a run that begins there.
+/// Returns the order of the run that a 4 KiB fault at `pgoff` maps. The run begins there.
 ///
-/// Where the page before is mapped already, memory is touched in order, and several pages are served by
-/// one fault: twice as many each time, up to `fault_around`. They share an entry, and so are dirty
-/// together.
+/// If the page before is mapped already, the program touches memory in order, so one fault maps
+/// several pages: twice as many each time, up to `fault_around`. They share an entry, and become
+/// dirty together.
 fn ahead(vmf: &VmFault<'_>, pgoff: usize) -> Order {
     let most = parameters::fault_around() >> PAGE_SHIFT;
     if pgoff % 2 != 0 || most < 2 || !vmf.follows() {
@@ -183,19 +183,19 @@ fn ahead(vmf: &VmFault<'_>, pgoff: usize) -> Order {
 
 /// The pages that a fault is to map.
 struct Target<'a> {
-    /// The first, where the run is aligned to `order`.
+    /// The first page offset of the run, aligned to `order`.
     start: usize,
     order: Order,
-    /// Its page frame.
+    /// The page frame of `start`.
     pfn: usize,
     frames: Frames<'a>,
 }
 
 impl<'a> Target<'a> {
-    /// The run of `order` around `pgoff`.
+    /// Finds the run of `order` around `pgoff`.
     ///
-    /// Errors: `Sigbus` when it is not all there in one piece of the media, `Hwpoison` when something in it
-    /// is bad.
+    /// Errors: `Sigbus` if the run is not in one extent of the media, `Hwpoison` if it has a bad
+    /// block.
     #[inline]
     fn find(
         live: &'a Live,
@@ -204,7 +204,7 @@ impl<'a> Target<'a> {
         order: Order,
     ) -> Result<Self, FaultResult> {
         let pfn = layout.pfn(pgoff, order).ok_or(FaultResult::Sigbus)?;
-        // What is noted as bad after this is unmapped by the task that noted it, with the layout held
+        // A task that notes a bad block after this check unmaps it with the layout rwsem held
         // exclusively.
         if live.media().is_bad(layout.offset_of(pfn), order.bytes()) {
             return Err(FaultResult::Hwpoison);
@@ -218,7 +218,7 @@ impl<'a> Target<'a> {
         })
     }
 
-    /// Maps it: the page of the fault is its first, or it is a larger leaf around that.
+    /// Maps the run. The faulting page is its first, or the run is a larger leaf around that page.
     #[inline]
     fn map(
         &self,
@@ -255,28 +255,29 @@ impl<'a> Target<'a> {
         loop {
             let larger = entry.order() > self.order;
             match entry.kind() {
-                // One that only readers need gives way: otherwise all that it stands for would be dirty.
+                // A clean larger entry gives way. Otherwise all pages of it would become dirty.
                 Kind::Mapped { .. } if access == Access::Write && larger && !entry.is_dirty() => {
                     unmap_entry(inode, &entry);
                     entry = entry.split(self.start, self.order, access, spare)?;
                 }
                 Kind::Mapped { .. } => break,
-                // A page of a larger hole is read under the hole's lock: nothing need be split.
+                // A read of a page of a larger hole needs no split: the hole's lock is enough.
                 Kind::Zero if !write => return insert_zero(live, vmf),
                 Kind::Zero | Kind::Empty if larger => {
                     unmap_zero(inode, &entry);
-                    // Another may have come first, with an entry of any order.
+                    // Another task may have made an entry of any order first.
                     entry = entry.split(self.start, self.order, access, spare)?;
                 }
                 Kind::Zero | Kind::Empty => {
-                    // The zeroes go before the media comes: nobody reads them after it was written.
+                    // Unmap the zeroes before the media is mapped, so that no task reads zeroes
+                    // after a write.
                     unmap_zero(inode, &entry);
                     entry.set_kind(Kind::Mapped { pfn: self.pfn });
                 }
             }
         }
-        // Under the entry lock: a task that takes it next finds the page table as the entry says, and where
-        // writes are tracked an entry that is not dirty has no writable mapping.
+        // Under the entry lock, so that the next holder finds the page table as the entry describes
+        // it. Where writes are tracked, a clean entry has no writable mapping.
         if access == Access::Write {
             entry.set_dirty();
         }
@@ -285,7 +286,7 @@ impl<'a> Target<'a> {
         Ok(result)
     }
 
-    /// Maps it, or the first of several pages, if no entry lock need be taken for that, nor waited for.
+    /// Maps the run, or its first pages, if no entry lock has to be taken or waited for.
     fn map_settled(
         &self,
         live: &Live,
@@ -308,10 +309,10 @@ impl<'a> Target<'a> {
         })
     }
 
-    /// Makes one 2 MiB entry of the smaller ones in the run, if none of them is locked, for a writer.
+    /// Replaces the smaller entries of the run by one 2 MiB entry for a writer, if none is locked.
     ///
-    /// Thread 003 held this to be not worth the complexity. It is one atomic step of the index; the
-    /// mappings that others have of the smaller pages are torn down under the new entry's lock.
+    /// Thread 003 thought this not worth the complexity. It is one atomic step of the index. The
+    /// smaller pages that other tasks have mapped are unmapped under the new entry's lock.
     fn upgrade<'l>(
         &self,
         inode: &AnonInode,
@@ -325,7 +326,7 @@ impl<'a> Target<'a> {
     }
 }
 
-/// What the fault is for.
+/// Returns the access that the fault is for.
 fn access_of(live: &Live, vmf: &VmFault<'_>) -> Access {
     match (vmf.is_write(), live.media().has_cache()) {
         (false, _) => Access::Read,
@@ -334,7 +335,7 @@ fn access_of(live: &Live, vmf: &VmFault<'_>) -> Access {
     }
 }
 
-/// Tears down the zeroes that are mapped for a hole.
+/// Unmaps the zeroes that are mapped for a hole.
 fn unmap_zero(inode: &AnonInode, entry: &LockedEntry<'_>) {
     if entry.kind() == Kind::Zero {
         unmap_entry(inode, entry);
@@ -346,7 +347,7 @@ fn insert_zero(live: &Live, vmf: &mut VmFault<'_>) -> Result<FaultResult, Stop> 
     Ok(match vmf.level() {
         Level::Pte => vmf.insert_zero_page(),
         Level::Pmd => vmf.insert_zeroes(live.huge_zero().ok_or(Stop::NoZeroes)?),
-        // There is no hole of this order.
+        // Holes have no larger order than that of a PMD leaf.
         Level::Pud => FaultResult::Fallback,
     })
 }

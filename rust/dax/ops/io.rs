@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reading and writing the node as a file.
+//! Reads and writes of the node as a file.
 //!
-//! The user's buffer may be a mapping of this very device, or one whose faults are served by a program
-//! that takes its time. So nothing is held while it faults in: neither a lock nor the device.
+//! The user's buffer may be a mapping of the same device, or of memory that a slow user-space
+//! program pages in. So neither a lock nor the live guard is held while the buffer is faulted in.
 //!
-//! A copy goes directly between the media and the user's memory, with two exceptions, which go through a
-//! buffer of the kernel. Bad blocks are cleared only when all the bytes that overwrite them are at hand. And
-//! where a direct copy makes no progress although its memory was faulted in, a copy that may fault, with
-//! nothing held, tells whether it ever will.
+//! A copy goes directly between the media and user memory. There are two exceptions, which use a
+//! kernel buffer:
+//!
+//! - A bad block is cleared only when all bytes that overwrite it are available.
+//! - If a direct copy makes no progress although the memory was faulted in, a copy that may fault,
+//!   with nothing held, makes progress or fails.
 
 use crate::dax::{
     device::{
@@ -43,38 +45,40 @@ use kernel::{
     prelude::*, //
 };
 
-/// The most bytes of one step, between which a signal is seen and the device may go.
+/// The maximum length of one step in bytes. Between steps, signals are checked and the device may
+/// be revoked.
 const STEP: usize = Order::PMD.bytes();
 
-/// The most bytes that go through a buffer at once. A multiple of the size of a bad block.
+/// The maximum number of bytes copied through a buffer at once: a multiple of the size of a bad
+/// block.
 const BUFFER: usize = Order::PTE.bytes();
 
 /// A copy between the media and the user's memory.
 trait Transfer {
-    /// The way to the media. Errors: `ENXIO` when the device is gone, `EROFS` when it may not be written.
+    /// Takes the live guard. Errors: `ENXIO` if the device is gone, `EROFS` if it must not be
+    /// written.
     fn live<'d>(&self, device: &'d Device) -> Result<SrcuGuard<'d, Live>>;
 
-    /// How many bytes are left to copy.
+    /// Returns how many bytes are left to copy.
     fn left(&self) -> usize;
 
-    /// Whether the next bytes, at `at` bytes of the media, must go through a buffer.
+    /// Whether the next bytes, at byte `at` of the media, must go through a buffer.
     fn needs_buffer(&self, _live: &Live, _at: u64) -> bool {
         false
     }
 
-    /// Copies up to `len` bytes, not 0, at `at` bytes of the media; returns how many. None, when the
+    /// Copies up to `len` bytes, not 0, at byte `at` of the media. Returns how many: 0 if the
     /// user's memory is absent.
     fn copy(&mut self, live: &Live, at: u64, len: usize) -> Result<usize>;
 
-    /// Up to `len` bytes at `offset` bytes of the device were copied.
+    /// Called after up to `len` bytes at byte `offset` of the device were copied.
     fn done(&mut self, _device: &Device, _live: &Live, _offset: u64, _len: usize) {}
 
-    /// Makes the next `len` bytes of the user's memory present, or the first of them; returns how many.
-    /// Faults.
+    /// Faults in the next `len` bytes of the user's memory, or the first of them. Returns how many.
     fn fault_in(&mut self, len: usize) -> Result<usize>;
 
-    /// Copies up to `len` bytes, not 0, at `offset` bytes of the device through a buffer; returns how many.
-    /// None at the end of the device. Faults, while it does not hold the device.
+    /// Copies up to `len` bytes, not 0, at byte `offset` of the device through a buffer. Returns
+    /// how many: 0 at the end of the device. Faults, but not while it holds the live guard.
     fn copy_by_buffer(&mut self, device: &Device, offset: u64, len: usize) -> Result<usize>;
 }
 
@@ -93,7 +97,7 @@ impl Transfer for Read<'_, '_> {
         let len = live.media().prepare_read(at, len)?;
         let copied = live.media().copy_to_iter(at, len, self.0)?;
         if copied == 0 {
-            // The user's memory is absent, or the media is bad and nobody knew.
+            // The user's memory is absent, or the media has an unknown bad block.
             live.media().probe(at)?;
         }
         Ok(copied)
@@ -104,7 +108,7 @@ impl Transfer for Read<'_, '_> {
     }
 
     fn copy_by_buffer(&mut self, device: &Device, offset: u64, len: usize) -> Result<usize> {
-        // Not past the end of a block, so that one that can't be read costs no other.
+        // Stop at the end of a block, so that a bad block does not fail the read of another.
         let len = len.min((BLOCK - offset % BLOCK) as usize);
         let mut buf = KVec::with_capacity(len, GFP_KERNEL)?;
         let to = buf.spare_capacity_mut().get_mut(..len).ok_or(EINVAL)?;
@@ -137,7 +141,7 @@ impl Transfer for Write<'_, '_> {
     }
 
     fn done(&mut self, device: &Device, live: &Live, offset: u64, len: usize) {
-        // All that was tried: how much was copied in front of a fault is not said to the byte.
+        // All of it: a copy that stops at a fault may have stored more bytes than it reports.
         fill_holes(device, live, offset, len);
     }
 
@@ -152,7 +156,7 @@ impl Transfer for Write<'_, '_> {
         buf.truncate(taken.len());
         let absent = taken.len() < wanted;
         let written = match write_from_kernel(device, offset, &buf) {
-            // The user's memory ends in a block that would have been overwritten as a whole.
+            // The user's memory ends within a bad block that has to be overwritten as a whole.
             _ if buf.is_empty() => Err(EFAULT),
             Err(EIO) if absent => Err(EFAULT),
             written => written,
@@ -162,13 +166,14 @@ impl Transfer for Write<'_, '_> {
     }
 }
 
-/// Reads at the position of `kiocb`, and moves it.
+/// Reads at the position of `kiocb`, and advances it.
 ///
-/// Process context; sleeps, faults. Returns how many bytes: fewer than asked for at the end of the
-/// device, a bad block, a signal, and where the user's memory can't be written.
+/// Process context; sleeps, faults. Returns the number of bytes: fewer than requested at the end of
+/// the device, at a bad block, on a signal, and where the user's memory cannot be written.
 ///
-/// Errors, when it is none: `ENXIO` when the device is gone, `EIO` at a bad block, `EFAULT`, `EAGAIN`
-/// when it must not wait and the user's memory is absent, `EINTR` when the task is being killed.
+/// Errors, if no byte was read: `ENXIO` if the device is gone, `EIO` at a bad block, `EFAULT`,
+/// `EAGAIN` if the call must not wait and the user's memory is absent, `EINTR` if the task is being
+/// killed.
 pub(crate) fn read(
     device: &Device,
     kiocb: &mut Kiocb<'_>,
@@ -177,10 +182,10 @@ pub(crate) fn read(
     transfer(device, kiocb, Read(to))
 }
 
-/// Writes at the position of `kiocb`, and moves it.
+/// Writes at the position of `kiocb`, and advances it.
 ///
-/// As [`read`]. Errors besides: `ENOSPC` at the end of the device, where `O_APPEND` always is; `EROFS` when
-/// the region is read-only.
+/// Same as [`read`]. Additional errors: `ENOSPC` at the end of the device, which is where
+/// `O_APPEND` writes; `EROFS` if the region is read-only.
 pub(crate) fn write(
     device: &Device,
     kiocb: &mut Kiocb<'_>,
@@ -193,7 +198,7 @@ pub(crate) fn write(
     }
     let done = transfer(device, kiocb, Write(from))?;
     if done == 0 && !from.is_empty() {
-        // It has shrunk since.
+        // The device has shrunk in the meantime.
         return Err(ENOSPC);
     }
     if done != 0 && kiocb.is_dsync() {
@@ -208,7 +213,7 @@ fn transfer(device: &Device, kiocb: &mut Kiocb<'_>, mut copy: impl Transfer) -> 
         match step(device, kiocb, &mut copy, done != 0) {
             Ok(0) => return Ok(done),
             Ok(copied) => done += copied,
-            // The next call will say why.
+            // The next call returns the error.
             Err(_) if done != 0 => return Ok(done),
             Err(error) => return Err(error),
         }
@@ -218,11 +223,12 @@ fn transfer(device: &Device, kiocb: &mut Kiocb<'_>, mut copy: impl Transfer) -> 
     }
 }
 
-/// Copies some bytes, and returns how many; none at the end of the device, or when none are left.
+/// Copies some bytes, and returns how many: 0 at the end of the device, or if none are left.
 ///
-/// A call that must not wait (`IOCB_NOWAIT`) does not fault in its first bytes: io_uring then repeats it
-/// where it may wait. Once some were copied (`progress`) it faults in the rest, as `filemap_read()` does.
-/// Otherwise NUMA balancing, which makes present pages fault, would have io_uring return short counts.
+/// A call that must not wait (`IOCB_NOWAIT`) does not fault in its first bytes: io_uring then
+/// repeats it where it may wait. After some were copied (`progress`), it faults in the rest, as
+/// `filemap_read()` does. Otherwise NUMA balancing, which makes present pages fault, would make
+/// io_uring return short counts.
 fn step(
     device: &Device,
     kiocb: &mut Kiocb<'_>,
@@ -234,7 +240,8 @@ fn step(
     loop {
         let live = copy.live(device)?;
         let offset = kiocb.pos();
-        // Not held over the copy: whoever moves the end waits for the guard before others get the pages.
+        // The layout rwsem is not held during the copy: a shrink waits for the guard before it
+        // frees the pages.
         let located = live.layout.read().locate(offset, most.min(copy.left()));
         let Some((at, len)) = located.filter(|&(_, len)| len != 0) else {
             return Ok(0);
@@ -254,13 +261,14 @@ fn step(
                 return Err(EINTR);
             }
             if !buffered && !faulted_in {
-                // No more than that: a copy that meets an absent byte may copy none of those before it.
+                // No more than that: a copy that meets an absent byte may copy none of those before
+                // it.
                 most = copy.fault_in(len)?;
                 faulted_in = true;
                 continue;
             }
-            // Whether the memory is gone again, or can't be accessed although it is present (a shadow
-            // stack), a copy that may fault makes progress or fails.
+            // The memory may be absent again, or may not be accessible although it is present (a
+            // shadow stack). A copy that may fault makes progress or fails.
             copied = copy.copy_by_buffer(device, offset, len)?;
         }
         kiocb.advance(copied);
@@ -268,11 +276,12 @@ fn step(
     }
 }
 
-/// Lets go of the holes that reach into `len` bytes at `offset` bytes, which were written: whoever maps
-/// one is to see the media.
+/// Removes the holes in the `len` bytes at byte `offset`, which were written, so that a fault maps
+/// the media.
 ///
-/// After the writing: a punch makes a hole after it has zeroed the media, both with the layout held. It
-/// did both before this looks, or zeroes what was written.
+/// Called after the copy. A punch zeroes the media and then makes a hole, with the layout rwsem
+/// held exclusively. So either both are complete before this search, or the punch zeroes what was
+/// written.
 fn fill_holes(device: &Device, live: &Live, offset: u64, len: usize) {
     let mut from = (offset >> PAGE_SHIFT) as usize;
     let end = ((offset + len as u64).div_ceil(PAGE_SIZE)) as usize;
@@ -286,10 +295,10 @@ fn fill_holes(device: &Device, live: &Live, offset: u64, len: usize) {
     }
 }
 
-/// Reads at `offset` bytes into `to`, and returns the part of it that was read: none at the end of the
+/// Reads at byte `offset` into `to`, and returns the part that was read: empty at the end of the
 /// device.
 ///
-/// Process context; sleeps. Errors: `ENXIO` when the device is gone, `EIO` at a bad block.
+/// Process context; sleeps. Errors: `ENXIO` if the device is gone, `EIO` at a bad block.
 fn read_to_kernel<'a>(
     device: &Device,
     offset: u64,
@@ -304,11 +313,12 @@ fn read_to_kernel<'a>(
     live.media().read(at, to.get_mut(..len).ok_or(EINVAL)?)
 }
 
-/// Writes the first bytes of `from` at `offset` bytes, and returns how many: none at the end of the
+/// Writes the first bytes of `from` at byte `offset`, and returns how many: 0 at the end of the
 /// device.
 ///
-/// Process context; sleeps. Errors: `ENXIO` when the device is gone, `EROFS` when its region is read-only,
-/// `EIO` at a bad block that can't be cleared, or of which `from` has only a part. Nothing is written then.
+/// Process context; sleeps. Errors: `ENXIO` if the device is gone, `EROFS` if its region is
+/// read-only, `EIO` at a bad block that cannot be cleared, or that `from` covers only in part. On
+/// an error nothing is written.
 fn write_from_kernel(device: &Device, offset: u64, from: &[u8]) -> Result<usize> {
     let live = device.live_to_write()?;
     let located = live.layout.read().locate(offset, from.len());
@@ -320,9 +330,9 @@ fn write_from_kernel(device: &Device, offset: u64, from: &[u8]) -> Result<usize>
     Ok(written)
 }
 
-/// Reads at `offset` bytes for a debugger; returns how many bytes.
+/// Reads at byte `offset` for a debugger. Returns the number of bytes.
 ///
-/// Process context; sleeps. Errors: `ENXIO` when the device is gone, `EFBIG` beyond its end, `EIO` at a
+/// Process context; sleeps. Errors: `ENXIO` if the device is gone, `EFBIG` past its end, `EIO` at a
 /// bad block.
 pub(crate) fn peek(device: &Device, offset: u64, to: &mut [MaybeUninit<u8>]) -> Result<usize> {
     match read_to_kernel(device, offset, to)?.len() {
@@ -331,7 +341,9 @@ pub(crate) fn peek(device: &Device, offset: u64, to: &mut [MaybeUninit<u8>]) -> 
     }
 }
 
-/// Writes at `offset` bytes for a debugger, as [`peek`] reads.
+/// Writes at byte `offset` for a debugger. Returns the number of bytes.
+///
+/// Process context; sleeps. Errors: those of [`peek`], and `EROFS` if the region is read-only.
 pub(crate) fn poke(device: &Device, offset: u64, from: &[u8]) -> Result<usize> {
     match write_from_kernel(device, offset, from)? {
         0 => Err(EFBIG),

@@ -2,9 +2,9 @@
 
 //! Memory errors.
 //!
-//! What is known to be bad is in the namespace's list of bad blocks, which libnvdimm fills when the
-//! namespace is bound, and when it learns of more. An error that is found by an access reaches us
-//! through `memory_failure()` besides, also on a bus that knows no bad blocks.
+//! The namespace's list of bad blocks has the known ones. libnvdimm fills it when the namespace is
+//! bound, and when it learns of more. In addition, `memory_failure()` reports errors that an access
+//! hits, also on a bus that does not know bad blocks.
 
 use crate::dax::{
     device::{
@@ -48,7 +48,7 @@ impl MemoryFailureOperations for Device {
     fn broken(this: ArcBorrow<'_, Self>, pfn: usize) -> Result<usize> {
         let live = this.live().ok_or(ENOENT)?;
         let offset = this.geometry().span.offset_of(pfn).ok_or(ENOENT)?;
-        // From now on no fault maps it; what is mapped goes in the work.
+        // From now on no fault maps the page. The work unmaps existing mappings.
         if !live.media().bad().note(offset..offset + PAGE_SIZE) {
             log!(
                 dev_warn,
@@ -58,7 +58,7 @@ impl MemoryFailureOperations for Device {
                 &*this
             );
         }
-        // When it is queued already it will see this one, too.
+        // If the work is queued already, it will see this page, too.
         let _ = workqueue::system_long().enqueue::<Arc<Self>, 0>(this.into());
         this.frames.lock().pgoff(pfn).ok_or(ENOENT)
     }
@@ -68,8 +68,7 @@ impl MemoryFailureOperations for Device {
     }
 }
 
-/// The first run of bad bytes that reaches into the bytes `from..size` of the device, and lies in one
-/// extent.
+/// Returns the first run of bad bytes at or after byte `from` of the device that lies in one extent.
 pub(crate) fn first_bad(live: &Live, layout: &Extents, from: u64) -> Option<Range<u64>> {
     layout.as_slice().iter().find_map(|extent| {
         let mut bytes = layout.bytes_behind(extent, from)?;
@@ -80,10 +79,10 @@ pub(crate) fn first_bad(live: &Live, layout: &Extents, from: u64) -> Option<Rang
     })
 }
 
-/// Tears down the mappings of what is bad. Process context; sleeps.
+/// Unmaps all bad blocks. Process context; sleeps.
 ///
-/// With the layout held alone: a fault that did not see a bad block, which it looks for with the layout
-/// held shared, has mapped it by now.
+/// Holds the layout rwsem exclusively. A fault checks for bad blocks with the rwsem held shared, so
+/// a fault that missed one has mapped it by now.
 pub(crate) fn unmap_poison(device: &Device) {
     let Some(live) = device.live() else {
         return;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! EntryTable ahead of the first touch.
+//! Prefault: maps memory before it is first touched.
 
 use crate::dax::{
     device::Device,
@@ -24,7 +24,7 @@ pub(crate) fn prefault(device: &Device, arg: usize) -> Result {
     if len == 0 || (address | len) % Order::PTE.bytes() != 0 || address.checked_add(len).is_none() {
         return Err(EINVAL);
     }
-    // Only to say so: the faults look for themselves.
+    // Only to return an error early: the faults check again.
     match call.is_write() {
         true => drop(device.live_to_write()?),
         false => drop(device.live().ok_or(ENXIO)?),

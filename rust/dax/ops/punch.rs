@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Holes and zeroes, and the end of a device.
+//! Holes, zeroes, and moving the end of a device.
 //!
-//! A hole is not kept anywhere on the media: punching really zeroes it, and the index only remembers
-//! that it is so. A crash can lose nothing but that.
+//! No record of a hole is kept on the media: a punch really zeroes it, and the index only remembers
+//! the fact. A crash loses nothing else.
 
 use crate::dax::{
     device::{
@@ -32,13 +32,15 @@ use crate::kernel_ext::{
 };
 use kernel::prelude::*;
 
-/// The bytes of one step, between which the call can be interrupted and faults are let in.
+/// The length of one step in bytes. Between steps the call can be interrupted, and faults are
+/// served.
 const STEP: u64 = Order::PMD.bytes() as u64;
 
-/// The most bytes that one step of [`cut`] writes back, with the layout held alone: some 10 ms.
+/// The maximum number of bytes that one step of [`cut`] writes back with the layout rwsem held
+/// exclusively: about 10 ms.
 const CUT_STEP: usize = 16 * Order::PMD.bytes();
 
-/// Makes holes of the whole pages of `range`, and zeroes of the rest (`RDAX_IOC_PUNCH`).
+/// Punches holes into the whole pages of `range`, and zeroes the rest (`RDAX_IOC_PUNCH`).
 ///
 /// Process context; sleeps. Errors: those in `rust/uapi/rdax.h`.
 pub(crate) fn punch(device: &Device, range: &RdaxRange) -> Result {
@@ -57,15 +59,15 @@ pub(crate) fn punch(device: &Device, range: &RdaxRange) -> Result {
         }
         zeroed = zeroed.and_then(|()| zero_media(live, layout, offset, len));
         if zeroed.is_err() && first < last {
-            // At a bad block, which may have turned bad at any time. The entries behind it are gone, and
-            // with them the knowledge that they were dirty.
+            // A bad block, which may appear at any time. The entries past it are deleted already,
+            // so the record that they were dirty is lost.
             each_part(layout, first, last - first, |at, part| {
                 live.media().write_back(at, part)
             })?;
         }
         zeroed?;
         if first < last {
-            // Zeroed: readers may take any zeroes from now on.
+            // The media is zero, so readers may get any zeroes from now on.
             live.entries.fill_zero(
                 (first >> PAGE_SHIFT) as usize,
                 ((last - first) >> PAGE_SHIFT) as usize,
@@ -76,8 +78,8 @@ pub(crate) fn punch(device: &Device, range: &RdaxRange) -> Result {
     })
 }
 
-/// The first and the last byte of the whole pages in `len` bytes at `offset` bytes; the last is not one of
-/// them. There are none unless the first is less than the last.
+/// Returns the first byte of the whole pages in `len` bytes at byte `offset`, and the byte after
+/// their last. There are no whole pages unless the former is smaller.
 fn whole_pages(offset: u64, len: u64) -> (u64, u64) {
     let first = offset.next_multiple_of(PAGE_SIZE);
     let last = (offset + len) / PAGE_SIZE * PAGE_SIZE;
@@ -95,8 +97,8 @@ fn zero_media(live: &Live, layout: &Extents, offset: u64, len: u64) -> Result {
     each_part(layout, offset, len, |at, part| live.media().zero(at, part))
 }
 
-/// Calls `f` for each part of `len` bytes at `offset` bytes that lies in one extent, with its place in the
-/// region and its length in bytes.
+/// Calls `f` for each part of `len` bytes at byte `offset` that lies in one extent, with its byte
+/// offset in the region and its length in bytes.
 fn each_part(layout: &Extents, offset: u64, len: u64, f: impl Fn(u64, usize) -> Result) -> Result {
     let mut done = 0;
     while done < len {
@@ -108,10 +110,11 @@ fn each_part(layout: &Extents, offset: u64, len: u64, f: impl Fn(u64, usize) -> 
     Ok(())
 }
 
-/// Ends the device behind its first `pages` pages: what is mapped behind is torn down, what was written
-/// there is written back, and its entries are deleted.
+/// Truncates the device to its first `pages` pages: what is mapped past them is unmapped, what was
+/// written there is written back, and its entries are deleted.
 ///
-/// Process context; sleeps. Errors: `ENXIO` when the device is gone, `EFBIG`; it ends there all the same.
+/// Process context; sleeps. Errors: `ENXIO` if the device is gone, `EFBIG`. The device is
+/// truncated even then.
 pub(crate) fn cut(device: &Device, pages: usize) -> Result {
     let end = {
         let live = device.live().ok_or(ENXIO)?;
@@ -120,7 +123,8 @@ pub(crate) fn cut(device: &Device, pages: usize) -> Result {
         layout.truncate(pages);
         end
     };
-    // From now on no fault maps anything there. What was mapped only to be read has no entry.
+    // From now on no fault maps anything there. Read-only mappings have no entries, so unmap the
+    // whole range.
     let mut from = pages;
     while from < end {
         let live = device.live().ok_or(ENXIO)?;
@@ -129,25 +133,26 @@ pub(crate) fn cut(device: &Device, pages: usize) -> Result {
         from = next;
     }
     let mut result = Ok(());
-    // The entry of which the steps before have written back so many bytes. In between, a sync may have
-    // taken it.
+    // The entry that earlier steps have written back in part, and how many bytes of it. A sync may
+    // have removed it in between.
     let mut begun = (pages, 0);
     loop {
         let live = device.live().ok_or(ENXIO)?;
         let layout = live.layout.write();
         let mut left = CUT_STEP;
-        // Some at a time, and so many bytes: neither an unbind nor a fault waits for the whole.
+        // A limited number of entries and bytes, so that neither an unbind nor a fault waits for
+        // all of them.
         for _ in 0..Order::PMD.pages() {
             let Some(entry) = live.entries.lock_next(pages, usize::MAX) else {
                 return result;
             };
-            // As a whole, also one that begins before: see `unmap()`.
+            // The whole entry, even if it begins before the end: see `unmap()`.
             unmap_entry(device.inode(), &entry);
             if entry.is_dirty() {
                 let done = if begun.0 == entry.start() { begun.1 } else { 0 };
                 let mut part = entry.order().bytes().saturating_sub(done);
-                // What begins before the end may be written to again when it is unlocked. There is at most
-                // one such entry.
+                // An entry that begins before the end may be written again when it is unlocked, so
+                // write back all of it. There is at most one such entry.
                 if entry.start() >= pages {
                     part = part.min(left);
                 }
@@ -166,10 +171,11 @@ pub(crate) fn cut(device: &Device, pages: usize) -> Result {
     }
 }
 
-/// Calls `step` for each part of `range` that lies in one aligned [`STEP`], without faults; and `before`
-/// of the same part, when faults may still come.
+/// For each part of `range` that lies in one aligned [`STEP`], calls `before` while faults may
+/// still be served, and then `step` with faults excluded.
 ///
-/// The device is held for one step at a time: neither an unbind nor a fault waits for the whole.
+/// The live guard is held for one step at a time, so that neither an unbind nor a fault waits for
+/// all steps.
 fn steps(
     device: &Device,
     range: &RdaxRange,
@@ -193,7 +199,7 @@ fn steps(
             .and_then(|()| one_step(device, |live, layout| step(live, layout, offset, len)));
         offset += len;
     }
-    // What was done is durable, also when not all was.
+    // Make durable what was done, even if a step failed.
     let live = device.live().ok_or(ENXIO)?;
     done.and(sync::flush(device, &live))
 }
@@ -203,14 +209,15 @@ fn one_step(device: &Device, step: impl FnOnce(&Live, &Extents) -> Result) -> Re
         return Err(EINTR);
     }
     let live = device.live_to_write()?;
-    // Exclusive, above the entry locks: the truncate of thread 001 "higher up the stack".
+    // Exclusive, and taken before the entry locks: "higher up the stack", as thread 001 says of
+    // truncate.
     let layout = live.layout.write_killable()?;
     step(&live, &layout)
 }
 
-/// Deletes all entries that reach into the bytes `first..last`, and tears down their mappings. What was
-/// written to the rest of an entry that reaches out of them is written back; the caller zeroes what lies in
-/// them, or writes it back.
+/// Unmaps and deletes all entries that reach into the bytes `first..last`. If an entry reaches out
+/// of them, the dirty rest of it is written back. The caller zeroes the bytes inside, or writes
+/// them back.
 fn delete(live: &Live, layout: &Extents, inode: &AnonInode, first: u64, last: u64) -> Result {
     let (mut pgoff, behind) = (
         (first >> PAGE_SHIFT) as usize,
@@ -227,8 +234,8 @@ fn delete(live: &Live, layout: &Extents, inode: &AnonInode, first: u64, last: u6
             if inside {
                 return Ok(());
             }
-            // The rest of a larger entry will be mapped anew, by entries that do not know that it
-            // was written.
+            // The rest of a larger entry will be mapped again under new entries, which do not
+            // record that it was written.
             sync::write_back_dirty(live, layout, entry)
         })?;
         match next {

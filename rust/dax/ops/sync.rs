@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Durability: what was written through mappings is written back to the media.
+//! Durability: writes back to the media what was written through mappings.
 //!
-//! "Clear the writeable bit and the dirty tag, flush, drop the lock" (thread 000, Feb 2016). All of it
-//! under the entry's lock, so that an entry which is not dirty has no writable mapping, and whoever
-//! finds it clean knows that its write-back is over.
+//! "Clear the writeable bit and the dirty tag, flush, drop the lock" (thread 000, Feb 2016). All of
+//! this happens under the entry lock. So a clean entry has no writable mapping, and its write-back
+//! is complete.
 
 use crate::dax::{
     device::{
@@ -25,14 +25,14 @@ use crate::kernel_ext::{
 };
 use kernel::prelude::*;
 
-/// Makes durable what was written before to the bytes `first..=last`: `fsync()`, `msync(MS_SYNC)`.
+/// Makes durable what was written earlier to the bytes `first..=last`: `fsync()`, `msync(MS_SYNC)`.
 ///
-/// Each entry is looked at once, in the order of the offsets: what is dirtied meanwhile behind the
-/// place that was reached is left for the next call. So it ends, however much others write, and its
-/// cost follows the number of dirty entries.
+/// Each entry is visited once, in the order of the offsets. An entry that becomes dirty again after
+/// it was visited is left for the next call. So the sync ends while other tasks keep writing, and
+/// its cost is proportional to the number of dirty entries.
 ///
-/// Process context; sleeps. Errors: `ENXIO` when the device is gone (which made it durable), `EINTR`
-/// when the task is being killed, `EIO` and others of the region.
+/// Process context; sleeps. Errors: `ENXIO` if the device is gone (which made everything durable),
+/// `EINTR` if the task is being killed, `EIO` and others of the region.
 pub(crate) fn sync(device: &Device, first: u64, last: u64) -> Result {
     let mut from = (first >> PAGE_SHIFT) as usize;
     let end = (last >> PAGE_SHIFT) as usize + 1;
@@ -45,11 +45,12 @@ pub(crate) fn sync(device: &Device, first: u64, last: u64) -> Result {
     Ok(())
 }
 
-/// As [`sync`], of the entry at byte `offset` if that is larger than `order`.
+/// Syncs the entry at byte `offset` if it is larger than `order`. Same context and errors as
+/// [`sync`].
 ///
-/// For a caller that is to take it apart with the layout held alone, and would have to write all of it
-/// back then: some 0.2 s of a 1 GiB entry in which no fault could be served. Who makes it dirty again
-/// in between has only itself to thank.
+/// For a caller that then splits the entry with the layout rwsem held exclusively. Without this,
+/// the caller would have to write back all of it meanwhile: about 0.2 s for a 1 GiB entry, in which
+/// no fault is served. A task that dirties the entry again in between causes that delay.
 pub(crate) fn sync_larger(device: &Device, offset: u64, order: Order) -> Result {
     let live = device.live().ok_or(ENXIO)?;
     let found = live.entries.peek((offset >> PAGE_SHIFT) as usize);
@@ -60,7 +61,8 @@ pub(crate) fn sync_larger(device: &Device, offset: u64, order: Order) -> Result 
     }
 }
 
-/// As [`sync`], of all there is, whatever happens to the task: for a shutdown.
+/// Syncs the whole device, even if the task is being killed: for a shutdown. Errors: those of
+/// [`sync`], without `EINTR`.
 pub(crate) fn sync_all(device: &Device) -> Result {
     let mut from = 0;
     while let Some(behind) = step(device, from, usize::MAX)? {
@@ -70,14 +72,15 @@ pub(crate) fn sync_all(device: &Device) -> Result {
 }
 
 /// Syncs the first dirty entry that reaches into the pages `from..end`, and returns the page offset
-/// behind it. When there is none, flushes the region, and returns `None`.
+/// after it. If there is none, flushes the region and returns `None`.
 fn step(device: &Device, from: usize, end: usize) -> Result<Option<usize>> {
-    // Held for one entry: an unbind does not wait for the rest, which it will write back itself.
+    // Held for one entry, so that an unbind does not wait for the rest. The unbind writes that
+    // back.
     let live = device.live().ok_or(ENXIO)?;
-    // Where the platform writes the caches back, a flush of the region is all there is to do.
+    // Where the platform writes the caches back, a flush of the region is enough.
     if live.media().has_cache() {
-        // Shared: excludes a punch, which takes a dirty entry away before it has zeroed the media and
-        // written that back.
+        // Shared: excludes a punch, which deletes a dirty entry before it zeroes the media and
+        // writes that back.
         let layout = live.layout.read();
         if let Some(entry) = live.entries.lock_next_dirty(from, end) {
             let behind = entry.start() + entry.order().pages();
@@ -90,9 +93,10 @@ fn step(device: &Device, from: usize, end: usize) -> Result<Option<usize>> {
     Ok(None)
 }
 
-/// Makes durable all that was written. Nobody has a mapping, and nobody will: for the end of a device.
+/// Makes durable everything that was written, at the end of a device. The caller guarantees that no
+/// mapping exists or is made.
 ///
-/// Sleeps. Errors: those of the region; everything was tried.
+/// Sleeps. Errors: those of the region. An error does not stop the write-back of other entries.
 pub(crate) fn sync_unmapped(live: &Live) -> Result {
     let mut result = Ok(());
     let mut from = 0;
@@ -104,8 +108,8 @@ pub(crate) fn sync_unmapped(live: &Live) -> Result {
     result.and(live.media().flush())
 }
 
-/// Makes durable what was written back or around the caches. An error is also noted for the other open
-/// files: what it is about is clean now.
+/// Makes durable what was written back from the CPU caches or bypassed them. An error is also
+/// recorded for other open files, because the entries concerned are clean now.
 ///
 /// Sleeps. Errors: those of the region.
 pub(crate) fn flush(device: &Device, live: &Live) -> Result {
@@ -114,13 +118,13 @@ pub(crate) fn flush(device: &Device, live: &Live) -> Result {
         .inspect_err(|&error| device.inode().set_error(error))
 }
 
-/// Writes back what was written through an entry, if it was. It stays dirty: for an entry that is about
-/// to go. Nothing is mapped under it.
+/// Writes back an entry if it is dirty. It stays dirty, because it is about to be deleted. Nothing
+/// is mapped under it. Errors: those of the region.
 pub(crate) fn write_back_dirty(live: &Live, layout: &Extents, entry: &LockedEntry<'_>) -> Result {
     write_back_part(live, layout, entry, 0, entry.order().bytes())
 }
 
-/// As [`write_back_dirty`], but only `len` bytes from byte `from` of the entry on.
+/// Same as [`write_back_dirty`], but only for `len` bytes from byte `from` of the entry.
 pub(crate) fn write_back_part(
     live: &Live,
     layout: &Extents,
@@ -142,13 +146,13 @@ fn write_back(live: &Live, layout: &Extents, entry: LockedEntry<'_>) -> Result {
     Ok(())
 }
 
-/// Takes care that the next write through any mapping of the entry faults.
+/// Makes the next write through any mapping of the entry fault.
 fn write_protect(inode: &AnonInode, entry: &LockedEntry<'_>) {
     match entry.pfn() {
         Some(pfn) if entry.order() <= Order::PMD => {
             inode.write_protect_pages(entry.start(), pfn, entry.order().pages());
         }
-        // What write-protects can't go through a PUD leaf.
+        // The walk that write-protects cannot handle a PUD leaf.
         _ => unmap_entry(inode, entry),
     }
 }

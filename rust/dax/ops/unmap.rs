@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tearing down mappings.
+//! Unmapping.
 
 use crate::dax::{
     device::Live,
@@ -8,15 +8,16 @@ use crate::dax::{
 };
 use crate::kernel_ext::fs::anon_inode::AnonInode;
 
-/// Tears down what is mapped under an entry. Sleeps.
+/// Unmaps everything under an entry. Sleeps.
 pub(crate) fn unmap_entry(inode: &AnonInode, entry: &LockedEntry<'_>) {
     inode.unmap_pages(entry.start(), entry.order().pages());
 }
 
-/// Tears down the mappings of `pgoff..behind`, and of all that is in one entry with a part of it: a
-/// leaf goes as a whole, and to cut a PUD leaf needs the mmap lock (`zap_pud_range()`).
+/// Unmaps `pgoff..behind`, and the whole of each entry that reaches into it. A leaf is unmapped as
+/// a whole, because splitting a PUD leaf needs the mmap lock (`zap_pud_range()`).
 ///
-/// With the layout held alone, or behind the device's end, so that no other entry comes in. Sleeps.
+/// The caller holds the layout rwsem exclusively, or the range lies past the device's end, so that
+/// no other entry appears. Sleeps.
 pub(crate) fn unmap(live: &Live, inode: &AnonInode, pgoff: usize, behind: usize) {
     let (mut first, mut end) = (pgoff, behind);
     if let Some((start, _, _)) = live.entries.peek(pgoff) {
