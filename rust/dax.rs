@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The driver, in layers: a module uses those above it in this list, and no other. `make check` looks.
+//! The driver, in layers. A module uses only those above it in this list; `make check` verifies
+//! that.
 
 #![deny(unsafe_code)]
 
-// Plain values, which need no kernel.
+// Plain values, which do not need the kernel.
 mod counter;
 mod order;
 mod params;

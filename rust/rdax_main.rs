@@ -2,9 +2,10 @@
 
 //! rdax: persistent memory by `mmap()`, with faults under per-entry locks.
 //!
-//! The driver is in [`dax`], which has no `unsafe`; what it stands on is in [`kernel_ext`]. Where
-//! to begin: `dax/ops/fault.rs` for a fault, `dax/entries/table.rs` for the locks, `dax/bus/nd.rs` for how a
-//! namespace comes and goes. `Documentation/design.rst` explains the whole.
+//! The driver is in [`dax`], which has no `unsafe`. It uses the abstractions in [`kernel_ext`].
+//! Start with `dax/ops/fault.rs` for a fault, `dax/entries/table.rs` for the locks, and
+//! `dax/bus/nd.rs` for how a namespace is bound and unbound. `Documentation/design.rst` explains
+//! the whole.
 
 mod dax;
 mod kernel_ext;

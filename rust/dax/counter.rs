@@ -7,7 +7,7 @@ use kernel::sync::atomic::{
     Relaxed, //
 };
 
-/// A number of events. Wraps, after many years.
+/// A number of events. It wraps after many years.
 pub(crate) struct Counter(Atomic<u64>);
 
 impl Counter {
@@ -15,7 +15,7 @@ impl Counter {
         Self(Atomic::new(0))
     }
 
-    /// Counts one. Orders nothing: the counters are not a protocol.
+    /// Counts one event. Orders nothing, because no protocol depends on the counters.
     pub(crate) fn inc(&self) {
         self.0.fetch_add(1, Relaxed);
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A device, from when it is made of a region until the last open file is gone.
+//! A device, from when it is made in a region until its last open file is closed.
 
 use crate::dax::{
     entries::table::EntryTable,
@@ -43,8 +43,8 @@ use kernel::{
     workqueue::Work, //
 };
 
-/// Logs about a device or a region: as `dev_info!` and so on with the namespace, or as `pr_info!` if that is
-/// not bound any more.
+/// Logs about a device or a region: with `dev_info!` and the like for the namespace, or with
+/// `pr_info!` and the like if the namespace is no longer bound.
 macro_rules! log {
     ($dev:ident, $pr:ident, $of:expr, $($text:tt)*) => {
         match $of.live() {
@@ -55,32 +55,32 @@ macro_rules! log {
 }
 pub(crate) use log;
 
-/// What there is of a device only while its namespace is bound, with the media.
+/// State of a device that is valid only while its namespace is bound.
 #[pin_data]
 pub(crate) struct Contents {
     #[pin]
     pub(crate) entries: EntryTable,
-    /// Where its pages lie. Held shared by faults, and alone by what changes that, or several entries
-    /// and the media behind them.
+    /// Where its pages lie. Faults hold it shared. A task that changes the extents, or several
+    /// entries and their media, holds it exclusively.
     #[pin]
     pub(crate) layout: RwSemaphore<Extents>,
 }
 
-/// The way to the media.
+/// What the live guard gives access to: the media, and the device's [`Contents`].
 pub(crate) type Live = LiveMedia<Contents>;
 
-/// Who uses a device.
+/// The users of a device.
 struct Users {
-    /// Files that are open, or mapped.
+    /// The number of files that are open or mapped.
     files: usize,
-    /// It is to go: no file may be opened.
+    /// The device is about to be removed: no file may be opened.
     retired: bool,
 }
 
 /// A device.
 ///
-/// Its memory is reference-counted: the region and each open file keep it. Its media is reached only by
-/// [`Device::live`].
+/// Its memory is reference-counted: the region and each open file hold a reference. Its media is
+/// reached only through [`Device::live`].
 #[pin_data]
 pub(crate) struct Device {
     geometry: Arc<Geometry>,
@@ -92,22 +92,24 @@ pub(crate) struct Device {
     #[pin]
     users: Mutex<Users>,
     pub(crate) faults: Faults,
-    /// Limits the lines in the log about `mmap()`, which any user of the device can cause.
+    /// Limits the log lines about `mmap()`, which any user of the device can cause.
     #[pin]
     pub(crate) refused_mmaps: RateLimit,
-    /// Limits those about writes to its attributes.
+    /// Limits the log lines about writes to its attributes.
     #[pin]
     pub(crate) refused_writes: RateLimit,
-    /// What `memory_failure()` was told of, for it: it can't wait for the layout.
+    /// The extents that are registered with `memory_failure()`. A copy, because `memory_failure()`
+    /// cannot wait for the layout rwsem.
     #[pin]
     pub(crate) frames: SpinLock<Extents>,
-    /// Tears down the mappings of what turned out to be bad.
+    /// Unmaps bad blocks.
     #[pin]
     pub(crate) unmap_poison: Work<Self>,
 }
 
 impl Device {
-    /// A device of these extents of the region of that geometry. Sleeps. Errors: `ENOMEM`, `ENFILE`.
+    /// Makes a device of `extents`, in the region with this geometry. Sleeps. Errors: `ENOMEM`,
+    /// `ENFILE`.
     pub(crate) fn new(
         geometry: &Arc<Geometry>,
         live: &LiveMedia<()>,
@@ -129,7 +131,7 @@ impl Device {
                 refused_writes <- RateLimit::new(),
                 frames <- new_spinlock!(Extents::new(geometry.span.first()), "rdax_frames"),
                 unmap_poison <- new_work!("rdax_unmap_poison"),
-                // Last: what it makes outlives a failure.
+                // Last, because what it makes would outlive a failure.
                 live: live.publish(inode.clone(), try_pin_init!(Contents {
                     entries <- EntryTable::new(),
                     layout <- RwSemaphore::new(extents, c"rdax_layout", static_lock_class!()),
@@ -139,26 +141,27 @@ impl Device {
         )
     }
 
-    /// The way to the media, which stays while the guard exists; `None` when it is gone.
+    /// Takes the live guard: while it exists, the media does, too. `None` if the device is gone.
     pub(crate) fn live(&self) -> Option<SrcuGuard<'_, Live>> {
         self.live.try_access()
     }
 
-    /// The size in bytes. Sleeps. Errors: `ENXIO` when the device is gone.
+    /// Returns the size in bytes. Sleeps. Errors: `ENXIO` if the device is gone.
     pub(crate) fn size(&self) -> Result<u64> {
         let live = self.live().ok_or(ENXIO)?;
         let layout = live.layout.read();
         Ok(layout.size())
     }
 
-    /// Lets go of what is kept of it until its namespace is unbound. To be called when its
-    /// media is revoked.
+    /// Releases the resource that would keep the device's memory until the namespace is unbound.
+    /// The caller has revoked the media.
     pub(crate) fn forget(&self, region: &LiveMedia<()>) {
         region.forget(&self.live);
     }
 
-    /// Like [`Device::live`], to write: while the guard exists, writes need not stop. Errors: `ENXIO` when
-    /// the device is gone, `EROFS` when its region is read-only.
+    /// Same as [`Device::live`], for a write. While the guard exists, the write may go on even if
+    /// the region becomes read-only. Errors: `ENXIO` if the device is gone, `EROFS` if its region
+    /// is read-only.
     pub(crate) fn live_to_write(&self) -> Result<SrcuGuard<'_, Live>> {
         let live = self.live().ok_or(ENXIO)?;
         if self.geometry.is_read_only() {
@@ -167,18 +170,18 @@ impl Device {
         Ok(live)
     }
 
-    /// Revokes the media: when this returns nobody reaches it any more. Calls `end` with it, when no guard
-    /// exists and nothing is mapped. Sleeps.
+    /// Revokes the media: when this returns, it can no longer be reached. Calls `end` with it when
+    /// no guard exists and nothing is mapped. Sleeps.
     pub(crate) fn revoke(&self, end: impl FnOnce(&Live)) {
         self.live.revoke(end);
     }
 
-    /// Waits for every guard of [`Device::live`] that exists now. Sleeps; none may be held by this task.
+    /// Waits for every guard of [`Device::live`] that exists now. Sleeps. This task holds no guard.
     pub(crate) fn synchronize(&self) {
         self.live.synchronize();
     }
 
-    /// What it has in common with the other devices of its region.
+    /// Returns what it has in common with the other devices of its region.
     pub(crate) fn geometry(&self) -> &Geometry {
         &self.geometry
     }
@@ -187,24 +190,25 @@ impl Device {
         &self.inode
     }
 
-    /// Its minor number, which is also that in its name. 0 before it has one.
+    /// Returns its minor number, which is also the number in its name. 0 if it has none yet.
     pub(crate) fn number(&self) -> usize {
         self.number.as_ref().copied().unwrap_or_default()
     }
 
-    /// Gives it its minor number, once.
+    /// Sets its minor number, once.
     pub(crate) fn set_number(&self, number: usize) {
         self.number.populate(number);
     }
 
-    /// What offsets, addresses and lengths of mappings must be a multiple of.
+    /// Returns the alignment of offsets, addresses and lengths of mappings.
     pub(crate) fn align(&self) -> Order {
         Order::new(self.align.load(Relaxed)).unwrap_or(Order::PTE)
     }
 
-    /// Errors: `EBUSY` when a file is open: its mappings rely on what it is.
+    /// Sets the alignment. Sleeps. Errors: `EBUSY` if a file is open, because its mappings rely on
+    /// the old one.
     pub(crate) fn set_align(&self, align: Order) -> Result {
-        // Whoever opens a file next has the lock after this.
+        // A task that opens a file later takes this lock, and sees the new value.
         let users = self.users.lock();
         if users.files != 0 {
             return Err(EBUSY);
@@ -213,7 +217,7 @@ impl Device {
         Ok(())
     }
 
-    /// A file is being opened. Errors: `ENXIO` when the device is going.
+    /// Counts a file that is being opened. Sleeps. Errors: `ENXIO` if the device is being removed.
     pub(crate) fn add_user(&self) -> Result {
         let mut users = self.users.lock();
         if users.retired {
@@ -223,13 +227,14 @@ impl Device {
         Ok(())
     }
 
-    /// A file was closed.
+    /// Stops counting a file that was closed. Sleeps.
     pub(crate) fn remove_user(&self) {
         let mut users = self.users.lock();
         users.files = users.files.saturating_sub(1);
     }
 
-    /// From now on no file can be opened: the device is to go. Errors: `EBUSY` when one is.
+    /// Refuses further opens, because the device is about to be removed. Sleeps. Errors: `EBUSY` if
+    /// a file is open.
     pub(crate) fn retire(&self) -> Result {
         let mut users = self.users.lock();
         if users.files != 0 {

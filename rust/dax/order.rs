@@ -2,21 +2,21 @@
 
 //! The order of an entry.
 
-/// The base page, 4 KiB on x86-64.
+/// The shift of the base page: 4 KiB on x86-64.
 pub(crate) const PAGE_SHIFT: u32 = 12;
-/// Its size in bytes.
+/// The size of the base page in bytes.
 pub(crate) const PAGE_SIZE: u64 = 1 << PAGE_SHIFT;
 
-/// The bytes of `pages` pages.
+/// Returns the number of bytes in `pages` pages.
 pub(crate) const fn bytes(pages: usize) -> u64 {
     (pages as u64) << PAGE_SHIFT
 }
 
-/// How many pages something spans, as a power of two.
+/// The size of a run: `1 << order` pages.
 ///
 /// # Invariants
 ///
-/// At most that of a PMD leaf, or that of a PUD leaf.
+/// It is at most that of a PMD leaf, or that of a PUD leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Order(u8);
 
@@ -28,7 +28,7 @@ impl Order {
     /// 1 GiB.
     pub(crate) const PUD: Self = Self(18);
 
-    /// The order of the page-table leaf that spans `bytes`, if there is one.
+    /// Returns the order of the page-table leaf of `bytes` bytes, if there is one.
     pub(crate) const fn from_bytes(bytes: u64) -> Option<Self> {
         let mut orders = [Self::PTE, Self::PMD, Self::PUD].as_slice();
         while let [order, rest @ ..] = orders {
@@ -40,7 +40,8 @@ impl Order {
         None
     }
 
-    /// The order with that exponent: a page-table leaf, or a run of pages shorter than a PMD leaf.
+    /// Returns the order with that exponent, if it is that of a page-table leaf, or smaller than
+    /// that of a PMD leaf.
     pub(crate) const fn new(order: u32) -> Option<Self> {
         match order {
             0..=9 | 18 => Some(Self(order as u8)),
@@ -48,8 +49,8 @@ impl Order {
         }
     }
 
-    /// The largest order, up to that of a PMD leaf, of a run that may begin at `page` and has at
-    /// most `pages` pages; `None` when that is none.
+    /// Returns the largest order, up to that of a PMD leaf, of a run that may begin at `page` and
+    /// has at most `pages` pages. `None` if `pages` is 0.
     pub(crate) const fn largest(page: usize, pages: usize) -> Option<Self> {
         if pages == 0 {
             return None;
@@ -67,22 +68,22 @@ impl Order {
         }
     }
 
-    /// The exponent.
+    /// Returns the exponent.
     pub(crate) const fn get(self) -> u32 {
         self.0 as u32
     }
 
-    /// The number of pages.
+    /// Returns the number of pages.
     pub(crate) const fn pages(self) -> usize {
         1 << self.0
     }
 
-    /// The number of bytes.
+    /// Returns the number of bytes.
     pub(crate) const fn bytes(self) -> usize {
         self.pages() << PAGE_SHIFT
     }
 
-    /// The first page of the aligned run of this order around `page`.
+    /// Returns the first page of the aligned run of this order around `page`.
     pub(crate) const fn align_down(self, page: usize) -> usize {
         page & !(self.pages() - 1)
     }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What module parameters mean.
+//! The meaning of module parameters.
 
 use crate::dax::order::Order;
 
 /// What identifies a namespace.
 ///
-/// libnvdimm counts regions and namespaces, so that the name of a namespace may be that of another one
-/// after others were made, removed or plugged in. Labels have a UUID, which stays.
+/// libnvdimm numbers regions and namespaces, so a name may belong to another namespace after some
+/// were made, removed or plugged in. Labels have a UUID, which stays.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Identity<'a> {
     /// The name on the bus, `namespace0.0`.
@@ -18,23 +18,23 @@ pub(crate) struct Identity<'a> {
     pub(crate) size: u64,
 }
 
-/// What a list says of a namespace.
+/// What a list says about a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Listed {
     /// Nothing.
     No,
-    /// An item means it.
+    /// An item names it.
     Yes,
-    /// An item has its name, but it has a UUID.
+    /// An item has its name, but the namespace has a UUID.
     NotByUuid,
     /// An item has its name with another size, in bytes.
     OtherSize(u64),
 }
 
-/// What the comma-separated `list` says of a namespace.
+/// Returns what the comma-separated `list` says about a namespace.
 ///
-/// A namespace with a UUID is meant only by that; one without by its name, or by its name and size
-/// (`namespace0.0:4G`).
+/// A namespace with a UUID is named only by that. One without is named by its name, or by its name
+/// and size (`namespace0.0:4G`).
 pub(crate) fn find(list: &[u8], identity: &Identity<'_>) -> Listed {
     let mut found = Listed::No;
     for item in list.split(|&byte| byte == b',') {
@@ -63,7 +63,7 @@ pub(crate) fn find(list: &[u8], identity: &Identity<'_>) -> Listed {
     found
 }
 
-/// The number that `text` says: `4096`, or with a suffix `4K`, `2M`, `1G`, `1T`.
+/// Parses a number: `4096`, or with a suffix `4K`, `2M`, `1G`, `1T`.
 pub(crate) fn number(text: &[u8]) -> Option<u64> {
     let (digits, shift) = match text {
         [digits @ .., b'K' | b'k'] => (digits, 10),
@@ -76,12 +76,12 @@ pub(crate) fn number(text: &[u8]) -> Option<u64> {
     number.checked_mul(1 << shift)
 }
 
-/// The alignment that `text` says: `4K`, `2M`, `1G`, or one of these in bytes.
+/// Parses an alignment: `4K`, `2M`, `1G`, or one of these in bytes.
 pub(crate) fn align(text: &[u8]) -> Option<Order> {
     Order::from_bytes(number(text)?)
 }
 
-/// The offset and the length that `text` says: two [numbers](number) with one space between them.
+/// Parses an offset and a length: two [numbers](number) with one space between them.
 pub(crate) fn extent(text: &[u8]) -> Option<(u64, u64)> {
     let mut numbers = text.split(|&byte| byte == b' ').map(number);
     match (numbers.next(), numbers.next(), numbers.next()) {
@@ -90,7 +90,7 @@ pub(crate) fn extent(text: &[u8]) -> Option<(u64, u64)> {
     }
 }
 
-/// The number in the name `text` of a device: 3 in `rdax3`.
+/// Parses the name of a device, and returns its number: 3 for `rdax3`.
 pub(crate) fn minor(text: &[u8]) -> Option<usize> {
     match text.strip_prefix(b"rdax")? {
         [b'0', _, ..] => None,

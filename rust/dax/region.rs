@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A region: a namespace that is bound, and the devices that it is divided into.
+//! A region: a bound namespace, and the devices that it is divided into.
 //!
-//! Thread 004, in the manner of the dax bus (`drivers/dax/bus.c`): devices are made and taken away, grow and
-//! shrink. A device is a list of extents, so that what is free can be used wherever it is. Nothing of
-//! this is kept on the media: after the next bind there is one device, the whole region, or none. User
-//! space makes the devices again, by their names and of the same extents.
+//! As on the dax bus (`drivers/dax/bus.c`, thread 004), devices are made, deleted and resized. A
+//! device is a list of extents, so that all free pages can be used, wherever they are. No record of
+//! this is kept on the media: after the next bind there is one device, the whole region, or none.
+//! User space makes the devices again, by name and with the same extents.
 //!
-//! The locks of [`Region`] come before all others of this module. `nodes` is held while a node is made or
-//! removed. `state` is not: removing a node, which making one does too if it fails late, waits for writes
-//! to the node's attributes, and these take it. No attribute of a node takes `nodes`.
+//! `Documentation/locking.rst` has the order of the locks of [`Region`]. `nodes` is held while a
+//! node is made or removed. `state` is not held then: removing a node waits for writes to the
+//! node's attributes, which take `state`. Making a node also does so if it fails late. No attribute
+//! of a node takes `nodes`.
 
 use crate::dax::{
     device::{
@@ -74,24 +75,24 @@ use kernel::{
 #[pin_data]
 struct Member {
     // Dropped in this order: no new opens and no attributes, no news of errors, then no media.
-    /// `None` while it is being made.
+    /// `None` until the node is made.
     node: Option<Node<Device>>,
     frames: KVec<Pin<KBox<Registration<Device>>>>,
     attached: Attached,
-    /// What it consists of was changed while there was no node.
+    /// The device's extents changed while it had no node.
     changed: bool,
 }
 
 struct State {
     free: FreeRuns,
     members: KVec<Pin<KBox<Member>>>,
-    /// The minor number of the device that was made last.
+    /// The minor number of the youngest device.
     youngest: Option<usize>,
     /// `None` when the namespace is being unbound.
     block: Option<Block>,
 }
 
-/// What the attributes of a device are about.
+/// The data of a device's attributes.
 pub(crate) struct AttributeData {
     device: Arc<Device>,
     region: Arc<Region>,
@@ -111,7 +112,7 @@ impl Deref for AttributeData {
     }
 }
 
-/// A namespace that is bound.
+/// The driver data of a bound namespace.
 pub(crate) struct Bound {
     pub(crate) region: Arc<Region>,
 }
@@ -122,8 +123,8 @@ impl Drop for Bound {
     }
 }
 
-/// A device whose media is there. When this is dropped nobody reaches the media any more: not by a
-/// call, not by a fault, and not by a mapping.
+/// A device with media. When this is dropped, the media can no longer be reached: not by a call,
+/// not by a fault, and not through a mapping.
 struct Attached {
     device: Arc<Device>,
     /// The region's namespace, for the log.
@@ -131,10 +132,11 @@ struct Attached {
 }
 
 impl Drop for Attached {
-    /// Sleeps. No lock of ours may be held, nor the mmap lock: a fault may be under way.
+    /// Sleeps. The caller holds no lock of this module, and not the mmap lock, because a fault may
+    /// be running.
     fn drop(&mut self) {
-        // In this order: when no handler is under way and none can begin, `revoke()` unmaps all; when
-        // nothing is mapped, nothing is written after the write-back; then no entry is needed.
+        // The order matters. `revoke()` waits for all handlers, and then unmaps everything, so
+        // nothing is written after the write-back. After that, no entry is needed.
         self.device.revoke(|live| {
             if let Err(error) = sync::sync_unmapped(live) {
                 let region = self.region.try_access();
@@ -152,18 +154,18 @@ impl Drop for Attached {
     }
 }
 
-/// The directory in which `ndctl` looks for the block device of a namespace that it is to disable. It
-/// opens the node of that name, and gives up unless there is exactly one.
+/// The directory in which `ndctl` looks for the block device of a namespace that it wants to
+/// disable. ndctl opens the node of that name, and gives up unless the directory has exactly one.
 struct Block {
     // Dropped first.
     link: Option<Link>,
     directory: Arc<Directory>,
-    /// The minor number of the device that the link names; it names `null` when there is none.
+    /// The minor number of the device that the link names. `None` if it names `null`.
     named: Option<usize>,
 }
 
 impl Block {
-    /// Names the device whose node is `first`; or `null`, which can always be opened.
+    /// Makes the link name the device whose node is `first`, or `null`, which can always be opened.
     fn name(&mut self, namespace: &kernel::device::Device, first: Option<&Node<Device>>) {
         let number = first.map(Node::number);
         if self.link.is_some() && self.named == number {
@@ -171,7 +173,7 @@ impl Block {
         }
         self.link = None;
         let directory = self.directory.clone();
-        // A help for ndctl; without it, unbinding is still there.
+        // Without this link, only ndctl fails: the namespace can be unbound through sysfs.
         self.link = match first {
             Some(node) => node.link_from(directory).ok(),
             None => CString::try_from_fmt(format_args!("null"))
@@ -189,10 +191,10 @@ pub(crate) struct Region {
     class: Arc<Class<Device>>,
     debugfs: Arc<Dir>,
     live: Arc<SrcuRevocable<LiveMedia<()>>>,
-    /// Limits the lines in the log about writes to its attributes.
+    /// Limits the log lines about writes to its attributes.
     #[pin]
     pub(crate) refused_writes: RateLimit,
-    /// Devices are made and deleted one by one.
+    /// Serializes making and deleting devices.
     #[pin]
     nodes: Mutex<()>,
     #[pin]
@@ -200,7 +202,8 @@ pub(crate) struct Region {
 }
 
 impl Region {
-    /// The region of a namespace that is being bound, without devices. Sleeps. Errors: `ENOMEM`.
+    /// Makes the region of a namespace that is being bound, without devices. Sleeps. Errors:
+    /// `ENOMEM`.
     pub(crate) fn new(
         namespace: &Namespace<'_>,
         geometry: Geometry,
@@ -237,13 +240,13 @@ impl Region {
         )
     }
 
-    /// The namespace, which stays bound while the guard exists; `None` when it is not.
+    /// Returns the namespace, which stays bound while the guard exists. `None` if it is not bound.
     pub(crate) fn live(&self) -> Option<SrcuGuard<'_, LiveMedia<()>>> {
         self.live.try_access()
     }
 
-    /// Refuses writes from now on, or allows them again. When this returns, no write is under way that
-    /// would be refused now, and no mapping is writable. Process context; sleeps.
+    /// Refuses writes from now on, or allows them. When it returns after it has refused them, no
+    /// write that began before is running, and no mapping is writable. Process context; sleeps.
     pub(crate) fn set_read_only(&self, read_only: bool) {
         self.geometry.set_read_only(read_only);
         if read_only {
@@ -254,22 +257,22 @@ impl Region {
         }
     }
 
-    /// The bytes that no device has.
+    /// Returns the number of free bytes. Sleeps.
     pub(crate) fn available(&self) -> u64 {
         bytes(self.state.lock().free.available())
     }
 
-    /// The minor number of the device that was made last, if it is there.
+    /// Returns the minor number of the device that was made last, if that still exists. Sleeps.
     pub(crate) fn youngest(&self) -> Option<usize> {
         self.state.lock().youngest
     }
 
-    /// Makes a device of `pages` pages, with that minor `number` or the smallest that is free, and returns
-    /// the number.
+    /// Makes a device of `pages` pages, with the minor number `number` or the smallest free one.
+    /// Returns the number.
     ///
-    /// Process context; sleeps. Errors: `ENOSPC` when there are not so many pages, or no such number;
-    /// `EEXIST` when another device has the number; `ENOMEM`, `ENFILE`; `ENXIO` when the namespace is
-    /// being unbound.
+    /// Process context; sleeps. Errors: `ENOSPC` if there are not enough free pages, or no such
+    /// number; `EEXIST` if another device has the number; `ENOMEM`, `ENFILE`; `ENXIO` if the
+    /// namespace is being unbound.
     pub(crate) fn create(self: &Arc<Self>, pages: usize, number: Option<usize>) -> Result<usize> {
         let _nodes = self.nodes.lock();
         let live = self.live.try_access().ok_or(ENXIO)?;
@@ -297,7 +300,8 @@ impl Region {
         }
     }
 
-    /// Adds a device to the region that has no node yet. Its attributes work as soon as they are there.
+    /// Adds a device without a node to the region, so that its attributes work as soon as they
+    /// exist.
     fn add(
         self: &Arc<Self>,
         live: &LiveMedia<()>,
@@ -308,7 +312,8 @@ impl Region {
         let state = &mut *guard;
         state.members.reserve(1, GFP_KERNEL)?;
         let runs = state.free.take_all(pages, self.geometry.align, 0, None)?;
-        // They may have to be given back, when others have taken some in between.
+        // Reserve room to give the runs back later, because other devices may take pages in
+        // between.
         let made = state.free.promise(runs.len()).and_then(|()| {
             self.make(live, &runs, number)
                 .inspect_err(|_| state.free.unpromise(runs.len()))
@@ -366,12 +371,12 @@ impl Region {
         Ok((member, minor))
     }
 
-    /// The node of `device` is there. `promised` runs need not be given back.
+    /// Adds the node of `device`. The `promised` runs will not be given back.
     fn publish(&self, device: &Device, node: Node<Device>, promised: usize) {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         state.free.unpromise(promised);
-        // `nodes` is held: it is there.
+        // Always found, because `nodes` is held.
         let Some(member) = state.member(device) else {
             return;
         };
@@ -384,8 +389,8 @@ impl Region {
         self.name_block(state);
     }
 
-    /// Has ndctl's directory name the device that is the oldest now. To be called before the node that it
-    /// names goes.
+    /// Makes ndctl's directory name the oldest device. The caller does this before it removes the
+    /// node that the directory names.
     fn name_block(&self, state: &mut State) {
         if let (Some(live), Some(block)) = (self.live.try_access(), &mut state.block) {
             let first = state.members.iter().find_map(|member| member.node.as_ref());
@@ -393,17 +398,16 @@ impl Region {
         }
     }
 
-    /// The node of `device` could not be made: takes the device away. What it had, `runs` to begin with,
-    /// is free.
+    /// Removes `device`, whose node could not be made. Its pages, initially `runs`, become free.
     fn undo(&self, live: &LiveMedia<()>, device: &Device, mut runs: KVec<Run>) {
         let mut state = self.state.lock();
         let index = state.index(|member| core::ptr::eq(&*member.attached.device, device));
-        // `nodes` is held: it is there.
+        // Always found, because `nodes` is held.
         let Some(Ok(member)) = index.map(|index| state.members.remove(index)) else {
             return;
         };
         if member.changed {
-            // With no memory to note what it has now, that is only free after the next bind.
+            // Without memory to list its present pages, these become free only after the next bind.
             let now = device.live().ok_or(ENXIO);
             let now = now
                 .and_then(|live| runs_after(device, &live, 0))
@@ -424,9 +428,9 @@ impl Region {
         }
     }
 
-    /// Takes the device with that minor number away. What it had is free.
+    /// Deletes the device with the minor number `minor`. Its pages become free.
     ///
-    /// Process context; sleeps. Errors: `ENXIO` when there is none in this region, `EBUSY` when it is
+    /// Process context; sleeps. Errors: `ENXIO` if this region has no such device, `EBUSY` if it is
     /// open or mapped, `ENOMEM`.
     pub(crate) fn delete(&self, minor: usize) -> Result {
         let _nodes = self.nodes.lock();
@@ -462,12 +466,12 @@ impl Region {
 
     /// Makes `device` `size` bytes long.
     ///
-    /// What it grows by is seen by open files at once, and is what was on the media. What is cut off is
-    /// written back and torn down, and then free: faults on it get SIGBUS.
+    /// Open files see added bytes at once, with what was on the media. Removed bytes are unmapped
+    /// and written back, and then become free. Faults on them get SIGBUS.
     ///
-    /// Process context; sleeps. Errors: `EINVAL` when that is no multiple of the device's alignment,
-    /// `ENOSPC`, `ENOMEM`, `ENXIO` when the device is gone, `EIO` when what was cut off could not be made
-    /// durable: it is cut off all the same.
+    /// Process context; sleeps. Errors: `EINVAL` if `size` is not a multiple of the device's
+    /// alignment, `ENOSPC`, `ENOMEM`, `ENXIO` if the device is gone, `EIO` if removed bytes could
+    /// not be made durable; they are removed even then.
     pub(crate) fn resize(&self, device: &Device, size: u64) -> Result {
         let mut guard = self.state.lock();
         let state = &mut *guard;
@@ -493,18 +497,18 @@ impl Region {
         result
     }
 
-    /// Adds the `len` bytes of the region from its byte `offset` on to the end of `device`.
+    /// Adds the `len` bytes of the region from its byte `offset` to the end of `device`.
     ///
-    /// Open files see them at once, and they are what was on the media.
+    /// Open files see them at once, with what was on the media.
     ///
-    /// Process context; sleeps. Errors: `EINVAL` when `len` is 0, when they are not all in the region, or
-    /// not multiples of the device's alignment; `EBUSY` when some belong to a device; `ENOMEM`; `ENXIO`
-    /// when the device is gone.
+    /// Process context; sleeps. Errors: `EINVAL` if `len` is 0, if the bytes are not all in the
+    /// region, or if they are not multiples of the device's alignment; `EBUSY` if some belong to a
+    /// device; `ENOMEM`; `ENXIO` if the device is gone.
     pub(crate) fn append(&self, device: &Device, offset: u64, len: u64) -> Result {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         state.member(device).ok_or(ENXIO)?;
-        // The size of the device is a multiple already: `set_align` sees to that.
+        // The device's size is a multiple already, because `set_align()` requires that.
         let range = self.geometry.span;
         let run = range.run(offset, len, device.align()).ok_or(EINVAL)?;
         state.free.take_run(run)?;
@@ -515,8 +519,8 @@ impl Region {
 
     /// Changes the alignment of `device`.
     ///
-    /// Process context; sleeps. Errors: `EBUSY` when it is open or mapped, `EINVAL` when its pages are
-    /// not aligned so, `ENXIO` when it is gone.
+    /// Process context; sleeps. Errors: `EBUSY` if it is open or mapped, `EINVAL` if its pages do
+    /// not have this alignment, `ENXIO` if it is gone.
     pub(crate) fn set_align(&self, device: &Device, align: Order) -> Result {
         // Excludes a change of the size.
         let _state = self.state.lock();
@@ -527,7 +531,7 @@ impl Region {
         device.set_align(align)
     }
 
-    /// Takes over what libnvdimm knows of bad blocks. Process context; sleeps.
+    /// Updates the list of bad blocks from libnvdimm. Process context; sleeps.
     pub(crate) fn update_bad(&self) {
         if let Some(live) = self.live.try_access() {
             live.media().update_bad();
@@ -541,14 +545,14 @@ impl Region {
         }
     }
 
-    /// Takes all devices away: the namespace is being unbound. Process context; sleeps.
+    /// Removes all devices, because the namespace is being unbound. Process context; sleeps.
     pub(crate) fn clear(&self) {
         let _nodes = self.nodes.lock();
         let (members, block) = {
             let mut state = self.state.lock();
             (core::mem::take(&mut state.members), state.block.take())
         };
-        // Without the lock: attributes of the nodes may wait for it.
+        // Without `state`: attributes of the nodes may be waiting for it.
         drop(block);
         drop(members);
     }
@@ -566,7 +570,7 @@ impl State {
             .map(|member| member.as_mut())
     }
 
-    /// What `device` consists of has changed.
+    /// Updates what depends on the extents of `device` after they changed.
     fn changed(&mut self, device: &Device) {
         let Some(mut member) = self.member(device) else {
             return;
@@ -580,7 +584,7 @@ impl State {
 }
 
 impl Member {
-    /// Registers the frames of the device anew, after a change of its size.
+    /// Registers the frames of the device again after a resize.
     fn renew_frames(self: Pin<&mut Self>) {
         let this = self.project();
         this.frames.clear();
@@ -597,9 +601,10 @@ impl Member {
     }
 }
 
-/// Registers the frames of a device, whose size does not change meanwhile.
+/// Registers the frames of a device. The caller prevents a resize meanwhile. Sleeps. Errors:
+/// `ENOMEM`, `ENXIO` if the device is gone.
 fn register(device: &Arc<Device>) -> Result<KVec<Pin<KBox<Registration<Device>>>>> {
-    // Not with the layout held: to unregister may wait for a work that takes it.
+    // The layout rwsem is not held here, because unregistering may wait for a work that takes it.
     let extents = copy_layout(device, &*device.live().ok_or(ENXIO)?, 0)?;
     let mut frames = KVec::new();
     for extent in extents.as_slice() {
@@ -607,14 +612,16 @@ fn register(device: &Arc<Device>) -> Result<KVec<Pin<KBox<Registration<Device>>>
         let registration = Registration::new(device.clone(), first, last);
         frames.push(KBox::pin_init(registration, GFP_KERNEL)?, GFP_KERNEL)?;
     }
-    // What it replaces is freed without the lock.
+    // The old value is freed after the spinlock is dropped.
     let _old = core::mem::replace(&mut *device.frames.lock(), extents);
     Ok(frames)
 }
 
-/// The layout of a device, whose size does not change meanwhile, with room for `more` extents.
+/// Copies the layout of a device, with room for `more` extents. The caller prevents a resize
+/// meanwhile.
 ///
-/// No memory is allocated while the layout is held, because faults wait for it. Sleeps. Errors: `ENOMEM`.
+/// No memory is allocated with the layout rwsem held, because faults wait for it. Sleeps. Errors:
+/// `ENOMEM`.
 fn copy_layout(device: &Device, live: &Live, more: usize) -> Result<Extents> {
     let base = device.geometry().span.first();
     let extents = live.layout.read().as_slice().len();
@@ -623,7 +630,8 @@ fn copy_layout(device: &Device, live: &Live, more: usize) -> Result<Extents> {
     Ok(copy)
 }
 
-/// The pages of the region that a device has after its first `pages` pages. Errors: `ENOMEM`.
+/// Returns the region's pages that a device has past its first `pages` pages. Sleeps. Errors:
+/// `ENOMEM`.
 fn runs_after(device: &Device, live: &Live, pages: usize) -> Result<KVec<Run>> {
     let mut runs = KVec::new();
     for run in copy_layout(device, live, 0)?.tail(pages) {
@@ -643,16 +651,16 @@ fn grow(
     extend(device, &runs).inspect_err(|_| free.give_back(&runs))
 }
 
-/// Adds `runs` to the end of a device, whose size does not change meanwhile.
+/// Adds `runs` to the end of a device. The caller prevents another resize meanwhile.
 ///
-/// Errors: `ENOMEM`, `ENXIO` when the device is gone; it is as it was then.
+/// Errors: `ENOMEM`, `ENXIO` if the device is gone. The device is unchanged then.
 fn extend(device: &Device, runs: &[Run]) -> Result {
     let live = device.live().ok_or(ENXIO)?;
     let mut longer = copy_layout(device, &live, runs.len())?;
     for run in runs {
         longer.push(*run)?;
     }
-    // Freed when the layout is no longer held.
+    // The old value is freed after the layout rwsem is dropped.
     let _old = core::mem::replace(&mut *live.layout.write(), longer);
     Ok(())
 }
@@ -661,7 +669,7 @@ fn shrink(free: &mut FreeRuns, device: &Device, pages: usize) -> Result {
     let runs = runs_after(device, &*device.live().ok_or(ENXIO)?, pages)?;
     free.promise(runs.len())?;
     let cut = punch::cut(device, pages);
-    // Who looked before the end moved, and still copies there, is done after this.
+    // Wait for copies that looked up their extents before the end moved.
     device.synchronize();
     let flushed = match device.live() {
         Some(live) => sync::flush(device, &live),

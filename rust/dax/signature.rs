@@ -1,49 +1,52 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What others leave at known places of the media they use.
+//! What other software leaves at known places of the media.
 //!
-//! A namespace with one of these holds, or held, somebody's data. The list is of what libblkid knows
-//! (util-linux, `libblkid/src/{superblocks,partitions}`), of `include/uapi/linux/magic.h`, of
-//! `drivers/nvdimm/{btt,pfn}.h`, and of what persistent memory libraries write. Some are at the tail,
-//! where a copy survives when the head is overwritten.
+//! A namespace with one of these signatures holds, or held, data. The list has what libblkid knows
+//! (util-linux, `libblkid/src/{superblocks,partitions}`), `include/uapi/linux/magic.h`,
+//! `drivers/nvdimm/{btt,pfn}.h`, and what persistent memory libraries write. Some signatures are at
+//! the tail, where a copy survives when the head is overwritten.
 //!
-//! Not in the list: what libblkid tells by a checksum, or by the plausibility of many fields, because its
-//! magic number is too short (Silicon, VIA and JMicron RAID, CoreStorage, Atari partitions), DASD labels,
-//! and what is at places that only the first superblock tells (backups of ext4 and XFS).
+//! Not in the list:
+//!
+//! - What libblkid recognizes by a checksum, or by the plausibility of many fields, because its
+//!   magic number is too short: Silicon, VIA and JMicron RAID, CoreStorage, Atari partitions.
+//! - DASD labels.
+//! - What lies at places that only the first superblock tells: backups of ext4 and XFS.
 
 /// What a signature's offset is counted from.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Anchor {
     /// The first byte of the namespace.
     Start,
-    /// The last multiple of so many bytes in the namespace; the offset is counted backwards.
+    /// The last multiple of this many bytes in the namespace. The offset is counted backwards.
     End(u64),
 }
 
-/// Some bytes at a place that mean something.
+/// Some bytes at a known place.
 #[derive(Debug)]
 pub(crate) struct Signature {
-    /// What it is of, for a message.
+    /// What it belongs to, for a message.
     pub(crate) name: &'static str,
     /// What `offset` is counted from.
     pub(crate) anchor: Anchor,
-    /// Where it stands, in bytes from the anchor.
+    /// Its place, in bytes from the anchor.
     pub(crate) offset: u64,
-    /// What stands there; at most [`LONGEST`] bytes.
+    /// Its bytes; at most [`LONGEST`].
     pub(crate) magic: &'static [u8],
-    /// What stands besides at another place, from the same anchor. For a magic number of two bytes, which
-    /// arbitrary data has too easily.
+    /// Bytes that must also be at another place, counted from the same anchor. For a magic number
+    /// of two bytes, which arbitrary data matches too easily.
     pub(crate) also: Option<(u64, &'static [u8])>,
-    /// In how many places it may stand, so many bytes apart.
+    /// The number of places where it may be, and their distance in bytes.
     pub(crate) places: (u64, u64),
 }
 
 /// A signature that was found.
 #[derive(Debug)]
 pub(crate) struct Found {
-    /// What it is of, for a message.
+    /// What it belongs to, for a message.
     pub(crate) name: &'static str,
-    /// Where it stands, in bytes from the start of the namespace.
+    /// Its place, in bytes from the start of the namespace.
     pub(crate) offset: u64,
 }
 
@@ -67,26 +70,28 @@ const fn at(offset: u64, name: &'static str, magic: &'static [u8]) -> Signature 
 }
 
 impl Signature {
-    /// Two things together: `also` is an offset and the bytes there.
+    /// Requires other bytes, too: `also` is an offset and the bytes there.
     const fn and(mut self, also: (u64, &'static [u8])) -> Self {
         assert!(also.1.len() <= LONGEST);
         self.also = Some(also);
         self
     }
 
-    /// At the tail: the offset is counted backwards from the last multiple of `align`.
+    /// Makes it a signature at the tail: the offset is counted backwards from the last multiple of
+    /// `align`.
     const fn counted_back(mut self, align: u64) -> Self {
         self.anchor = Anchor::End(align);
         self
     }
 
-    /// In `count` places, `stride` bytes apart.
+    /// Makes it a signature at `count` places, `stride` bytes apart.
     const fn repeated(mut self, count: u64, stride: u64) -> Self {
         self.places = (count, stride);
         self
     }
 
-    /// Where `offset` of this signature is in `size` bytes; `None` when they have no such place.
+    /// Returns the place of `offset` of this signature in `size` bytes. `None` if they have no such
+    /// place.
     fn place(&self, size: u64, offset: u64, len: usize) -> Option<u64> {
         let place = match self.anchor {
             Anchor::Start => offset,
@@ -95,7 +100,7 @@ impl Signature {
         (place.checked_add(len as u64)? <= size).then_some(place)
     }
 
-    /// The places where it may stand in `size` bytes.
+    /// Returns the places where it may be in `size` bytes.
     pub(crate) fn places_in(&self, size: u64) -> impl Iterator<Item = u64> + '_ {
         let (count, stride) = self.places;
         (0..count).filter_map(move |i| {
@@ -106,15 +111,15 @@ impl Signature {
     }
 }
 
-/// What a ZFS label begins its list of names and values with: `version` is the first.
+/// The start of a ZFS label's list of names and values: `version` is the first name.
 const ZFS_NAME: &[u8] = b"\0\0\0\x07version\0";
-/// Where that is in a label.
+/// The place of that list in a label, in bytes.
 const ZFS_LIST: u64 = 16 * KIB + 20;
-/// ZFS writes a label of this size twice at the start, and twice at the end.
+/// The size of a label in bytes. ZFS writes two at the start, and two at the end.
 const ZFS_LABEL: u64 = 256 * KIB;
-/// Where the uberblocks are in a label, their number and the least distance between two.
+/// The place of the uberblocks in a label, their number, and the smallest distance between two.
 const ZFS_UBERBLOCKS: (u64, u64, u64) = (128 * KIB, 128, KIB);
-/// What an uberblock begins with, in each byte order.
+/// The start of an uberblock, in each byte order.
 const ZFS_MAGIC: &[u8] = b"\x0c\xb1\xba\0\0\0\0\0";
 const ZFS_MAGIC_BE: &[u8] = b"\0\0\0\0\0\xba\xb1\x0c";
 
@@ -238,7 +243,7 @@ pub(crate) const SIGNATURES: &[Signature] = &[
     at(15 * KIB + 0x3f8, "System V", b"\xfd\x18\x7e\x20"),
     at(18 * KIB + 0x3f8, "System V", b"\x20\x7e\x18\xfd"),
     at(18 * KIB + 0x3f8, "System V", b"\xfd\x18\x7e\x20"),
-    // three bytes, which libblkid takes for enough; the fourth of the number is 0
+    // three bytes, as libblkid checks; the fourth byte of the number is 0
     at(2 * KIB, "Xenix", b"\x44\x55\x2b\0"),
     at(2 * KIB - 1, "Xenix", b"\0\x2b\x55\x44"),
     // with the largest size of a file before it
@@ -328,7 +333,7 @@ pub(crate) const SIGNATURES: &[Signature] = &[
     at(0, "famfs", b"\xff\x82\xb2\x87\0\0\0\0"),
 ];
 
-/// Looks for a signature in a namespace of `size` bytes, reading with `read` (an offset in bytes, and a
+/// Searches for a signature in a namespace of `size` bytes, with `read` (an offset in bytes, and a
 /// buffer to fill).
 ///
 /// Errors: those of `read`.

@@ -8,7 +8,7 @@ use crate::kernel_ext::mm::fault::{
     Level, //
 };
 
-/// Faults at one level, by how they ended.
+/// Faults at one level, by result.
 pub(crate) struct LevelFaults {
     pub(crate) mapped: Counter,
     pub(crate) fallback: Counter,
@@ -25,7 +25,7 @@ impl LevelFaults {
     }
 }
 
-/// The faults of a device, by level and by how they ended.
+/// The faults of a device, by level and result.
 pub(crate) struct Faults {
     pub(crate) pte: LevelFaults,
     pub(crate) pmd: LevelFaults,

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How a namespace becomes a region, and how it ends.
+//! How a namespace becomes a region, and how the region ends.
 //!
-//! Loading the module takes no namespace: what the bus offers by itself is refused, unless the
+//! Loading the module binds no namespace. What the bus offers automatically is refused, unless the
 //! parameter `bind` names it. A write to `/sys/bus/nd/drivers/rdax/bind` asks for one. Before a
-//! namespace is taken, its head and tail are read; nothing is ever written by binding.
+//! namespace is bound, its head and tail are read. Binding never writes to the media.
 
 use crate::dax::{
     device::{
@@ -72,14 +72,13 @@ use kernel::{
     ThisModule, //
 };
 
-/// The smallest namespace that is taken, in bytes: below it there is no room for a huge page, and
-/// nobody makes such.
+/// The smallest namespace that is bound, in bytes. A smaller one has no room for a huge page.
 const MIN_SIZE: u64 = Order::PMD.bytes() as u64;
 
 /// The module.
 #[pin_data]
 pub(crate) struct Module {
-    // Dropped first: unbinds every namespace. The class goes with the last reference to it.
+    // Dropped first: unbinds every namespace. The class is freed with the last reference to it.
     #[pin]
     _driver: Registration<Driver>,
 }
@@ -89,7 +88,7 @@ impl kernel::InPlaceModule for Module {
         try_pin_init!(Self {
             _driver <- Registration::new(
                 Driver {
-                    // fio and QEMU know a DAX device by the name of its class.
+                    // fio and QEMU recognize a DAX device by the name of its class.
                     class: Arc::pin_init(Class::new(c"dax", c"rdax"), GFP_KERNEL)?,
                     debugfs: Arc::new(Dir::new(c"rdax"), GFP_KERNEL)?,
                 },
@@ -208,8 +207,7 @@ impl NvdimmDriver for Driver {
     }
 }
 
-/// Whether a parameter lists a namespace. If it names the namespace otherwise than it must, the log
-/// says how.
+/// Whether a parameter lists a namespace. If it names the namespace in the wrong way, logs how.
 fn is_listed(param: Param, identity: &Identity<'_>) -> bool {
     let wanted = params::Identity {
         name: identity.name(),
@@ -234,7 +232,7 @@ fn is_listed(param: Param, identity: &Identity<'_>) -> bool {
     false
 }
 
-/// What region a namespace would be, if it may be one. Only reads.
+/// Returns the geometry of the region that a namespace would become. Only reads the media.
 fn examine(namespace: &Namespace<'_>) -> Result<Geometry> {
     let dev = namespace.device();
     let align = Order::new(parameters::align()).unwrap_or(Order::PTE);

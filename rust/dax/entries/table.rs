@@ -318,8 +318,8 @@ impl EntryTable {
 
     /// Records holes: `pages` pages from page offset `pgoff`, where no entry is.
     ///
-    /// Without memory, fewer holes are recorded, and readers of the others map the media. The caller
-    /// prevents other tasks from making entries there.
+    /// Without memory, fewer holes are recorded, and readers of the others map the media. The
+    /// caller prevents other tasks from making entries there.
     pub(crate) fn fill_zero(&self, pgoff: usize, pages: usize, spare: &mut Spare) {
         let (mut pgoff, mut pages) = (pgoff, pages);
         while let Some(order) = Order::largest(pgoff, pages) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a device consists of: runs of pages of its region, in any order.
+//! The extents of a device: runs of pages of its region, in any order.
 
 use crate::dax::order::{
     bytes,
@@ -13,7 +13,7 @@ use kernel::prelude::*;
 /// A run of pages of a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Run {
-    /// The page of the region where it begins.
+    /// Its first page, counted from the region's first.
     pub(crate) first: usize,
     /// Its length in pages, not 0.
     pub(crate) pages: usize,
@@ -22,9 +22,9 @@ pub(crate) struct Run {
 /// A run that stands at a page offset of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Extent {
-    /// Where it stands.
+    /// The page offset in the device.
     pub(crate) pgoff: usize,
-    /// The page of the region where it begins.
+    /// Its first page, counted from the region's first.
     pub(crate) first: usize,
     /// Its length in pages.
     pub(crate) pages: usize,
@@ -40,8 +40,8 @@ impl Extent {
 ///
 /// # Invariants
 ///
-/// The first stands at page offset 0, each of the others behind the one before it; none is empty. All
-/// lie in the region, whose last page frame number fits into its type.
+/// The first extent stands at page offset 0, and each other one directly after the one before it.
+/// None is empty. All lie in the region, whose last page frame number fits into its type.
 pub(crate) struct Extents {
     /// The page frame of the region's first page.
     base: usize,
@@ -49,7 +49,7 @@ pub(crate) struct Extents {
 }
 
 impl Extents {
-    /// None yet, of the region whose first page has the page frame `base`.
+    /// Makes an empty list for the region whose first page has the page frame `base`.
     pub(crate) const fn new(base: usize) -> Self {
         Self {
             base,
@@ -57,51 +57,51 @@ impl Extents {
         }
     }
 
-    /// None yet, with room for `extents`. Sleeps. Errors: `ENOMEM`.
+    /// Makes an empty list with room for `extents` extents. Sleeps. Errors: `ENOMEM`.
     pub(crate) fn with_room(base: usize, extents: usize) -> Result<Self> {
         let mut this = Self::new(base);
         this.list.reserve(extents, GFP_KERNEL)?;
         Ok(this)
     }
 
-    /// Takes over the extents of `other`, of the same region, in place of none. Needs no memory where
-    /// there is room for them. Errors: `ENOMEM`.
+    /// Copies the extents of `other`, of the same region, into this empty list. Needs no memory if
+    /// there is room. Errors: `ENOMEM`.
     pub(crate) fn copy_from(&mut self, other: &Self) -> Result {
         self.list.truncate(0);
-        // INVARIANT: Those of `other`.
+        // INVARIANT: The extents of `other` satisfy them.
         self.list.extend_from_slice(&other.list, GFP_KERNEL)?;
         Ok(())
     }
 
-    /// The extents in the order of their page offsets.
+    /// Returns the extents in the order of their page offsets.
     pub(crate) fn as_slice(&self) -> &[Extent] {
         &self.list
     }
 
-    /// The size of the device in pages.
+    /// Returns the size of the device in pages.
     pub(crate) fn pages(&self) -> usize {
         self.list.last().map_or(0, Extent::behind)
     }
 
-    /// The size of the device in bytes.
+    /// Returns the size of the device in bytes.
     pub(crate) fn size(&self) -> u64 {
         bytes(self.pages())
     }
 
-    /// The physical address of the first byte; `None` of a device without pages.
+    /// Returns the physical address of the first byte. `None` if the device has no pages.
     pub(crate) fn start(&self) -> Option<u64> {
         let first = self.list.first()?.first;
         Some(bytes(self.base + first))
     }
 
-    /// Whether `pages` pages from page offset `pgoff` on are all there.
+    /// Whether the device has all of the `pages` pages from page offset `pgoff`.
     pub(crate) fn contains(&self, pgoff: usize, pages: usize) -> bool {
         pgoff
             .checked_add(pages)
             .is_some_and(|end| end <= self.pages())
     }
 
-    /// Whether every page of `order` of the device is one of the media.
+    /// Whether every run of `order` of the device is aligned to `order` in the media, too.
     pub(crate) fn is_aligned(&self, order: Order) -> bool {
         self.list.iter().all(|extent| {
             order.is_aligned(self.base + extent.first) && order.is_aligned(extent.pages)
@@ -119,12 +119,12 @@ impl Extents {
         }
     }
 
-    /// The first frame behind the run of `order` around `pgoff`, if the whole run is in one extent and a
-    /// leaf of that order can map it.
+    /// Returns the first frame of the run of `order` around `pgoff`, if one extent has the whole
+    /// run and a leaf of that order can map it.
     pub(crate) fn pfn(&self, pgoff: usize, order: Order) -> Option<usize> {
         let start = order.align_down(pgoff);
         let extent = self.find(pgoff)?;
-        // All of it behind the extent's begin, and before its end.
+        // The whole run must lie in the extent.
         let within = start.checked_sub(extent.pgoff)?;
         if extent.pages - within < order.pages() {
             return None;
@@ -133,8 +133,8 @@ impl Extents {
         order.is_aligned(pfn).then_some(pfn)
     }
 
-    /// Where the byte at `offset` of the device is in the region, in bytes, and how many of `len` bytes
-    /// follow it there.
+    /// Returns the region's byte at which byte `offset` of the device lies, and how many of `len`
+    /// bytes follow it there.
     pub(crate) fn locate(&self, offset: u64, len: usize) -> Option<(u64, usize)> {
         let pgoff = usize::try_from(offset >> PAGE_SHIFT).ok()?;
         let extent = self.find(pgoff)?;
@@ -144,12 +144,12 @@ impl Extents {
         Some((bytes(extent.first) + within, len))
     }
 
-    /// Where the page frame `pfn`, which is one of an extent, is in the region, in bytes.
+    /// Returns the byte offset in the region of the page frame `pfn`, which an extent has.
     pub(crate) fn offset_of(&self, pfn: usize) -> u64 {
         bytes(pfn.saturating_sub(self.base))
     }
 
-    /// The page offset of the frame `pfn`, if that is one of the device.
+    /// Returns the page offset of the frame `pfn`, if the device has it.
     pub(crate) fn pgoff(&self, pfn: usize) -> Option<usize> {
         let page = pfn.checked_sub(self.base)?;
         self.list.iter().find_map(|extent| {
@@ -158,21 +158,21 @@ impl Extents {
         })
     }
 
-    /// The first and the last frame of an extent.
+    /// Returns the first and the last frame of an extent.
     pub(crate) fn frames(&self, extent: &Extent) -> (usize, usize) {
         let first = self.base + extent.first;
         (first, first + (extent.pages - 1))
     }
 
-    /// Where the bytes of an extent that are behind byte `from` of the device are in the region; `None` when
-    /// there are none.
+    /// Returns the region's bytes of an extent from byte `from` of the device. `None` if there are
+    /// none.
     pub(crate) fn bytes_behind(&self, extent: &Extent, from: u64) -> Option<Range<u64>> {
         let skip = from.saturating_sub(bytes(extent.pgoff));
         let start = bytes(extent.first);
         (skip < bytes(extent.pages)).then(|| start + skip..start + bytes(extent.pages))
     }
 
-    /// Bytes of the region that an extent has, as those of the device.
+    /// Converts bytes of the region that an extent has to bytes of the device.
     pub(crate) fn device_bytes(&self, extent: &Extent, region: Range<u64>) -> Range<u64> {
         let place = |byte: u64| bytes(extent.pgoff) + byte.saturating_sub(bytes(extent.first));
         place(region.start)..place(region.end)
@@ -189,7 +189,7 @@ impl Extents {
                 return Ok(());
             }
         }
-        // INVARIANT: Behind the last.
+        // INVARIANT: It follows the last extent.
         self.list.push(
             Extent {
                 pgoff,
@@ -201,7 +201,7 @@ impl Extents {
         Ok(())
     }
 
-    /// The runs behind the first `pages` pages: what [`Extents::truncate`] would cut off.
+    /// Returns the runs past the first `pages` pages: what [`Extents::truncate`] would remove.
     pub(crate) fn tail(&self, pages: usize) -> impl Iterator<Item = Run> + '_ {
         self.list.iter().filter_map(move |extent| {
             let keep = pages.saturating_sub(extent.pgoff).min(extent.pages);
@@ -212,7 +212,7 @@ impl Extents {
         })
     }
 
-    /// Cuts off all but the first `pages` pages.
+    /// Removes all but the first `pages` pages.
     pub(crate) fn truncate(&mut self, pages: usize) {
         let kept = self.list.partition_point(|extent| extent.pgoff < pages);
         self.list.truncate(kept);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which pages of a region belong to no device.
+//! The pages of a region that belong to no device.
 
 use crate::dax::{
     layout::extents::Run,
@@ -12,18 +12,19 @@ use kernel::prelude::*;
 ///
 /// # Invariants
 ///
-/// The runs are in the order of the pages; none is empty, and between two there is a page that is not
+/// The runs are sorted by page. None is empty, and between two runs there is a page that is not
 /// free.
 pub(crate) struct FreeRuns {
     /// The page frame of the region's first page.
     base: usize,
     free: KVec<Run>,
-    /// So many calls of [`FreeRuns::give`] are to come, for which there is room.
+    /// The number of future calls of [`FreeRuns::give`] for which room is reserved.
     promised: usize,
 }
 
 impl FreeRuns {
-    /// All of the `pages` pages from the page frame `base` on. Errors: `ENOMEM`.
+    /// Makes the list of a region without devices: all `pages` pages from the page frame `base`.
+    /// Sleeps. Errors: `ENOMEM`.
     pub(crate) fn new(base: usize, pages: usize) -> Result<Self> {
         let mut free = KVec::new();
         if pages != 0 {
@@ -36,15 +37,15 @@ impl FreeRuns {
         })
     }
 
-    /// The number of free pages.
+    /// Returns the number of free pages.
     pub(crate) fn available(&self) -> usize {
         self.free.iter().map(|run| run.pages).sum()
     }
 
-    /// Takes `pages` pages, a multiple of `align`, for the page offset `pgoff` of a device whose last page
-    /// is before the page `near` of the region, in as few runs as it can.
+    /// Takes `pages` pages, a multiple of `align`, in as few runs as possible. They are for the
+    /// page offset `pgoff` of a device whose last page lies before the region's page `near`.
     ///
-    /// Errors: `ENOSPC` when there are not so many, `ENOMEM`; nothing is taken then.
+    /// Sleeps. Errors: `ENOSPC` if there are not enough, `ENOMEM`. Nothing is taken then.
     pub(crate) fn take_all(
         &mut self,
         pages: usize,
@@ -74,13 +75,14 @@ impl FreeRuns {
         Ok(runs)
     }
 
-    /// Takes a run of at most `pages` pages, that and its page frames a multiple of `align`, for the page
-    /// offset `pgoff` of a device: the pages from `near` on, if they are free; else the first run that
-    /// has so many; else the longest.
+    /// Takes a run of at most `pages` pages for the page offset `pgoff` of a device. Its length and
+    /// its page frames are multiples of `align`. Preferred are the pages from `near`, then the
+    /// first run of that length, then the longest run.
     ///
-    /// Where it may choose, it chooses so that 2 MiB pages of the device are some of the media.
+    /// Among several places, one is chosen where 2 MiB pages of the device are 2 MiB pages of the
+    /// media.
     ///
-    /// Errors: `ENOSPC` when there is none; `ENOMEM`.
+    /// Errors: `ENOSPC` if there is none, `ENOMEM`.
     fn take(
         &mut self,
         pages: usize,
@@ -89,7 +91,7 @@ impl FreeRuns {
         near: Option<usize>,
     ) -> Result<Run> {
         let base = self.base;
-        // What can be had of a free run.
+        // The part of a free run that can be taken.
         let fit = |run: &Run, modulus: usize| {
             let skip = pgoff.wrapping_sub(base + run.first) & (modulus - 1);
             let left = run.pages.checked_sub(skip)?;
@@ -104,7 +106,7 @@ impl FreeRuns {
         } else {
             align.pages().max(Order::PMD.pages())
         };
-        // Page offsets are multiples of the alignment, and so is then what is congruent to them.
+        // Page offsets are multiples of the alignment, so pages congruent to them are, too.
         let whole = |modulus| {
             self.free
                 .iter()
@@ -130,9 +132,9 @@ impl FreeRuns {
 
     /// Takes exactly the pages of `wanted`.
     ///
-    /// Errors: `EBUSY` when one of them is not free, `ENOMEM`; nothing is taken then.
+    /// Sleeps. Errors: `EBUSY` if one of them is not free, `ENOMEM`. Nothing is taken then.
     pub(crate) fn take_run(&mut self, wanted: Run) -> Result {
-        // Free pages that follow each other are in one run, by the type invariants.
+        // By the type invariants, consecutive free pages are in one run.
         let free = self.free.iter().any(|run| {
             let skip = wanted.first.checked_sub(run.first);
             let left = skip.and_then(|skip| run.pages.checked_sub(skip));
@@ -144,9 +146,9 @@ impl FreeRuns {
         self.remove(wanted)
     }
 
-    /// Takes `taken`, which lies in one free run.
+    /// Takes `taken`, which lies in one free run. Errors: `ENOMEM`.
     fn remove(&mut self, taken: Run) -> Result {
-        // Two pieces may be left of one, and it may come back.
+        // One run may become two, and `taken` may be given back.
         self.free.reserve(self.promised + 2, GFP_KERNEL)?;
         let index = self.free.partition_point(|run| run.first <= taken.first);
         let Some(index) = index.checked_sub(1) else {
@@ -160,7 +162,7 @@ impl FreeRuns {
             first: taken.first + taken.pages,
             pages: run.pages - before - taken.pages,
         };
-        // INVARIANT: What was taken lies between the two.
+        // INVARIANT: The pages that were taken lie between the two.
         match (before, behind.pages) {
             (0, 0) => {
                 let _ = self.free.remove(index);
@@ -176,26 +178,26 @@ impl FreeRuns {
         Ok(())
     }
 
-    /// Makes sure that `runs` calls of [`FreeRuns::give`] need no memory. Errors: `ENOMEM`.
+    /// Reserves room for `runs` calls of [`FreeRuns::give`]. Sleeps. Errors: `ENOMEM`.
     pub(crate) fn promise(&mut self, runs: usize) -> Result {
         self.free.reserve(self.promised + runs, GFP_KERNEL)?;
         self.promised += runs;
         Ok(())
     }
 
-    /// Takes a promise of `runs` calls back.
+    /// Drops the reservation for `runs` calls.
     pub(crate) fn unpromise(&mut self, runs: usize) {
         self.promised = self.promised.saturating_sub(runs);
     }
 
-    /// Gives back a run, or a part of one, as was [promised](FreeRuns::promise).
+    /// Gives back a run, or a part of one, as [promised](FreeRuns::promise). Needs no memory.
     pub(crate) fn give(&mut self, given: Run) {
         self.promised = self.promised.saturating_sub(1);
         self.insert(given);
     }
 
-    /// Gives back what [`FreeRuns::take_all`] or [`FreeRuns::take_run`] has just given, with no other call in
-    /// between.
+    /// Gives back what the latest call, of [`FreeRuns::take_all`] or [`FreeRuns::take_run`], has
+    /// taken.
     pub(crate) fn give_back(&mut self, runs: &[Run]) {
         for run in runs {
             self.insert(*run);
@@ -210,7 +212,7 @@ impl FreeRuns {
             let run = self.free.get(previous);
             run.is_some_and(|run| run.first + run.pages == given.first)
         });
-        // INVARIANT: What touches is joined.
+        // INVARIANT: Adjacent runs are joined.
         let next_pages = match joins_next {
             true => self.free.get(index).map_or(0, |run| run.pages),
             false => 0,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What all devices of a region have in common.
+//! What the devices of a region have in common.
 
 use crate::dax::{
     layout::span::Span,
@@ -11,15 +11,15 @@ use kernel::sync::atomic::{
     Relaxed, //
 };
 
-/// What a region is.
+/// The geometry of a region.
 pub(crate) struct Geometry {
     /// Where its media lies.
     pub(crate) span: Span,
-    /// The alignment of its devices, when they are made.
+    /// The alignment of new devices.
     pub(crate) align: Order,
-    /// The node of the machine that it is nearest to; -1 when not known.
+    /// The nearest NUMA node; -1 if unknown.
     pub(crate) numa_node: i32,
-    /// Whether `MAP_SYNC` can be kept.
+    /// Whether `MAP_SYNC` is supported.
     pub(crate) synchronous: bool,
     /// Whether writes are refused.
     read_only: Atomic<bool>,
@@ -44,13 +44,14 @@ impl Geometry {
 
     /// Whether writes are refused.
     ///
-    /// Ask with a live guard of the device. That pairs with the wait in `Region::set_read_only()`: a call
-    /// or fault that begins after that wait sees the new value.
+    /// The caller holds a live guard of the device. This pairs with the wait in
+    /// `Region::set_read_only()`: a call or fault that begins after that wait sees the new value.
     pub(crate) fn is_read_only(&self) -> bool {
         self.read_only.load(Relaxed)
     }
 
-    /// Sets it for calls and faults that begin later. `Region::set_read_only()` waits for the others.
+    /// Sets whether later calls and faults refuse writes. `Region::set_read_only()` waits for the
+    /// others.
     pub(crate) fn set_read_only(&self, read_only: bool) {
         self.read_only.store(read_only, Relaxed);
     }

@@ -22,17 +22,17 @@ pub(crate) struct Span {
     pages: usize,
 }
 
-/// Why some memory can't be a region.
+/// Why some memory cannot be a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Misfit {
     /// It is smaller than a page of the device.
     Small,
-    /// Its first byte isn't aligned to a page of the device, or it ends beyond all addresses.
+    /// Its first byte is not aligned to a page of the device, or it ends past the last address.
     Unaligned,
 }
 
 impl Span {
-    /// The whole pages of `order` in `size` bytes at the physical address `start`.
+    /// Returns the whole pages of `order` in `size` bytes at the physical address `start`.
     pub(crate) fn new(start: u64, size: u64, order: Order) -> Result<Self, Misfit> {
         let bytes = order.bytes() as u64;
         if size < bytes {
@@ -41,7 +41,8 @@ impl Span {
         if start % bytes != 0 || start.checked_add(size - 1).is_none() {
             return Err(Misfit::Unaligned);
         }
-        // INVARIANT: Shifted right by `PAGE_SHIFT`, and checked above.
+        // INVARIANT: The last frame fits after the shift by `PAGE_SHIFT`. The size was checked
+        // above.
         Ok(Self {
             pfn: (start >> PAGE_SHIFT) as usize,
             pages: (size / bytes) as usize * order.pages(),
@@ -63,20 +64,21 @@ impl Span {
         self.pages
     }
 
-    /// Where the frame `pfn` begins, in bytes from the first, if it is one of them.
+    /// Returns where the frame `pfn` begins, in bytes from the first frame, if it is in the span.
     pub(crate) fn offset_of(&self, pfn: usize) -> Option<u64> {
         let page = pfn.checked_sub(self.pfn)?;
         (page < self.pages).then_some((page as u64) << PAGE_SHIFT)
     }
 
-    /// The pages that are the `len` bytes from byte `offset` on, if all of these are in the range, and if
-    /// their address and their number are multiples of `align`. `None` too if `len` is 0.
+    /// Returns the pages that hold the `len` bytes from byte `offset`. `None` if the bytes are not
+    /// all in the span, if address or number of the pages is not a multiple of `align`, or if `len`
+    /// is 0.
     pub(crate) fn run(&self, offset: u64, len: u64, align: Order) -> Option<Run> {
         let first = usize::try_from(offset >> PAGE_SHIFT).ok()?;
         let pages = usize::try_from(len >> PAGE_SHIFT).ok()?;
         let whole = bytes(first) == offset && bytes(pages) == len;
         let within = self.pages.checked_sub(first)? >= pages;
-        // Both are in the range, so the sum does not overflow.
+        // Both are in the span, so the sum does not overflow.
         (whole && within && pages != 0 && align.is_aligned(pages))
             .then_some(Run { first, pages })
             .filter(|run| align.is_aligned(self.pfn + run.first))
@@ -86,7 +88,7 @@ impl Span {
 /// Whether a leaf of `order` around `address` lies in the VMA `start..end`, and its first address
 /// maps the first page of the run of that order around `pgoff`.
 ///
-/// Both for the fault at `address` and `pgoff`; addresses in bytes, all aligned to pages.
+/// `address` and `pgoff` are those of one fault. Addresses are in bytes, aligned to pages.
 pub(crate) fn leaf_fits(
     order: Order,
     address: usize,
@@ -102,8 +104,8 @@ pub(crate) fn leaf_fits(
             .is_some_and(|behind| behind <= end >> PAGE_SHIFT)
 }
 
-/// The largest leaf of which at least one fits into `len` bytes at page offset `pgoff`, when the
-/// address is congruent to the offset. At least `least`.
+/// Returns the order of the largest leaf that fits at least once into `len` bytes at page offset
+/// `pgoff`, if the address is congruent to the offset. At least `least`.
 pub(crate) fn best_order(pgoff: usize, len: usize, least: Order) -> Order {
     let pages = len >> PAGE_SHIFT;
     for order in [Order::PUD, Order::PMD] {

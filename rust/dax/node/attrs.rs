@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Attributes in sysfs: `Documentation/ABI/testing/sysfs-class-rdax` says what they promise.
+//! Attributes in sysfs. `Documentation/ABI/testing/sysfs-class-rdax` describes them.
 
 use crate::dax::{
     counter::Counter,
@@ -47,8 +47,8 @@ use kernel::{
     }, //
 };
 
-/// An attribute that shows one value: for all to read, as a number, unless it says otherwise; and that may
-/// be written to a [`Store`], if it names one.
+/// Declares an attribute that shows one value: readable by all and a number, unless stated
+/// otherwise. It may be written if it names a [`Store`].
 macro_rules! attribute {
     ($static:ident, $name:literal, |$device:ident| $value:expr) => {
         attribute!($static, $name, 0o444, "{}", |$device| $value);
@@ -77,20 +77,20 @@ macro_rules! attribute {
     };
 }
 
-/// A value that is there while the device is alive. Attributes are removed before it dies.
+/// Returns a value that needs the live guard. Attributes are removed before the device dies.
 fn live<T>(device: &Device, value: impl FnOnce(&Live) -> T) -> Result<T, fmt::Error> {
     device.live().map(|live| value(&live)).ok_or(fmt::Error)
 }
 
-/// A counter of the index.
+/// Returns a counter of the entry table.
 fn event(device: &Device, counter: impl FnOnce(&Events) -> &Counter) -> Result<u64, fmt::Error> {
     live(device, |live| counter(&live.entries.events).get())
 }
 
-/// What an attribute belongs to, for the log.
+/// The owner of an attribute, for the log.
 trait Owner {
     fn region(&self) -> &Region;
-    /// The device, if it is not the namespace.
+    /// The device; `None` if the owner is the namespace.
     fn device(&self) -> Option<&Device>;
     /// Whether a refusal may be logged now.
     fn allows(&self) -> bool;
@@ -129,7 +129,7 @@ impl Owner for Bound {
     }
 }
 
-/// Why a write to an attribute was refused, and whose it was, for who reads the log.
+/// Logs why a write to an attribute was refused, and which task wrote.
 fn refused(
     owner: &impl Owner,
     what: &str,
@@ -158,7 +158,7 @@ fn refused(
     error
 }
 
-/// The longest line of two numbers of 64 bits.
+/// The longest line: two numbers of 64 bits, in bytes.
 const LINE: usize = 2 * 21;
 
 struct Size;
@@ -201,7 +201,7 @@ impl Store<AttributeData> for Align {
     }
 }
 
-/// The runs of the region's bytes that the device consists of: where each begins, and its length.
+/// The device's extents in bytes of the region: offset and length of each.
 struct Extents;
 
 impl Show<AttributeData> for Extents {
@@ -209,7 +209,7 @@ impl Show<AttributeData> for Extents {
         let live = device.live().ok_or(fmt::Error)?;
         let layout = live.layout.read();
         for extent in layout.as_slice() {
-            // As many as a page holds.
+            // A page holds no more.
             if out.bytes_written() + LINE > Order::PTE.bytes() {
                 break;
             }
@@ -256,15 +256,16 @@ attribute!(ALIGN, c"align", 0o644, "{}", Align, |dev| dev
     .align()
     .bytes());
 attribute!(AVAILABLE, c"available_size", |dev| dev.region().available());
-// A physical address: for root only. That of a device that is nowhere is all ones, as in
-// `dev_dax_resource()`.
+// A physical address, so only root may read it. A device without pages shows all ones, as
+// `dev_dax_resource()` does.
 attribute!(RESOURCE, c"resource", 0o400, "{:#x}", |dev| live(
     dev,
     |live| live.layout.read().start().unwrap_or(u64::MAX)
 )?);
 attribute!(NUMA_NODE, c"numa_node", |dev| dev.geometry().numa_node);
 
-/// As libnvdimm lists them: the first block of a run and their number, in blocks of 512 bytes.
+/// In libnvdimm's format: the first block of a run and the number of blocks, in blocks of 512
+/// bytes.
 struct BadBlocks;
 
 impl Show<AttributeData> for BadBlocks {
@@ -274,7 +275,7 @@ impl Show<AttributeData> for BadBlocks {
         let mut from = 0;
         while let Some(bad) = poison::first_bad(&live, &layout, from) {
             let count = (bad.end - bad.start) / badblocks::BLOCK;
-            // As many as a page holds.
+            // A page holds no more.
             if out.bytes_written() + LINE > Order::PTE.bytes() {
                 break;
             }
@@ -357,7 +358,7 @@ static ENTRIES: Group<AttributeData> = Group::new(Some(c"entries"), &ENTRY_ATTRS
 pub(crate) static GROUPS: Groups<AttributeData, 4> =
     Groups::new([Some(&DEVICE), Some(&FAULTS), Some(&ENTRIES), None]);
 
-/// Why [`Region::create`] has failed, when the number was wanted.
+/// Why [`Region::create`] failed for a given number.
 pub(crate) struct NotMade {
     pub(crate) error: Error,
     pub(crate) number: Option<usize>,
@@ -420,7 +421,7 @@ impl Store<Bound> for Delete {
     }
 }
 
-/// The name of the device that was made last; nothing when there is none.
+/// Shows the name of the device that was made last, or an empty line if it is gone.
 struct Youngest;
 
 impl Show<Bound> for Youngest {
@@ -456,5 +457,5 @@ static REGION_ATTRS: Attributes<Bound, 6> = Attributes::new([
 
 static REGION: Group<Bound> = Group::new(Some(c"rdax_region"), &REGION_ATTRS);
 
-/// The attributes of a namespace that is bound.
+/// The attributes of a bound namespace.
 pub(crate) static REGION_GROUPS: Groups<Bound, 2> = Groups::new([Some(&REGION), None]);

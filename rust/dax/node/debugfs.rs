@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A view of the index in debugfs: for those who want to see the locks at work.
+//! Files in debugfs that show the entry table and its locks.
 
 use crate::dax::{
     entries::entry::{
@@ -15,15 +15,15 @@ use crate::kernel_ext::fs::debugfs::{
 };
 use kernel::fmt;
 
-/// The files of each device, below the module's directory.
+/// The files of each device, in its directory below the module's.
 pub(crate) static FILES: [File<AttributeData>; 3] = [
     File::new::<Entries>(c"entries"),
     File::new::<Events>(c"events"),
     File::new::<Extents>(c"extents"),
 ];
 
-/// A line for each run of entries that are alike and follow each other: the page offset of the first,
-/// their number, and what they are.
+/// Shows a line for each sequence of equal, adjacent entries: the page offset of the first, their
+/// number, and their content.
 struct Entries;
 
 impl SeqShow<AttributeData> for Entries {
@@ -67,15 +67,15 @@ impl SeqShow<AttributeData> for Entries {
     }
 }
 
-/// Whether two entries differ in place only.
+/// Whether two entries differ only in their place.
 fn alike(left: Entry, right: Entry) -> bool {
     left.order() == right.order()
         && left.is_locked() == right.is_locked()
         && core::mem::discriminant(&left.kind()) == core::mem::discriminant(&right.kind())
 }
 
-/// A line for each extent: where it stands in the device, where it begins in its region, and its length,
-/// all in pages.
+/// Shows a line for each extent: its page offset in the device, its first page in the region, and
+/// its length in pages.
 struct Extents;
 
 impl SeqShow<AttributeData> for Extents {
@@ -94,7 +94,7 @@ impl SeqShow<AttributeData> for Extents {
     }
 }
 
-/// A line for each counter of the index.
+/// Shows a line for each counter of the entry table.
 struct Events;
 
 impl SeqShow<AttributeData> for Events {

@@ -105,7 +105,8 @@ impl FileOperations for Device {
         if !writable {
             return Err(EBADF);
         }
-        // Before the device is held: the argument may be in a mapping of it.
+        // Read before the live guard is taken, because the argument may lie in a mapping of this
+        // device.
         let range = uapi::RdaxRange::read(arg)?;
         call(self, &range)
     }
@@ -123,7 +124,7 @@ impl FileOperations for Device {
     }
 }
 
-/// Why a mapping may not be made. Its faults look again: the device may go at any time.
+/// Returns why a mapping is refused. Its faults check again, because the device may go at any time.
 fn refuse(device: &Device, vma: &mut VmaDesc<'_>) -> Result<(), (&'static str, Error)> {
     let (start, end) = vma.range();
     let pages = (end - start) >> PAGE_SHIFT;

@@ -68,7 +68,7 @@ impl MemoryFailureOperations for Device {
     }
 }
 
-/// Returns the first run of bad bytes at or after byte `from` of the device that lies in one extent.
+/// Returns the first run of bad bytes, in one extent, at or after byte `from` of the device.
 pub(crate) fn first_bad(live: &Live, layout: &Extents, from: u64) -> Option<Range<u64>> {
     layout.as_slice().iter().find_map(|extent| {
         let mut bytes = layout.bytes_behind(extent, from)?;
