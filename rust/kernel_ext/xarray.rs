@@ -3,8 +3,8 @@
 //! XArray of value entries of any order.
 //!
 //! [`kernel::xarray::XArray`] stores pointers, of order 0 only. This one stores integers, each at
-//! an aligned run of `1 << order` indices, and offers what `xa_state` offers: one walk, several
-//! steps, and memory allocated outside of the lock only if a step needed it.
+//! an aligned run of `1 << order` indices. Like `xa_state`, it allows several steps in one walk,
+//! and allocates memory outside the lock only if a step needed it.
 //!
 //! C header: [`include/linux/xarray.h`](srctree/include/linux/xarray.h)
 
@@ -20,9 +20,9 @@ use kernel::{
 
 /// What an [`XArray`] can hold: 63 bits (`xa_mk_value()`).
 pub(crate) trait Value: Copy {
-    /// The bits; the topmost must be clear.
+    /// Returns the bits; the topmost must be clear.
     fn into_bits(self) -> usize;
-    /// The value that gave these bits.
+    /// Returns the value that these bits came from.
     fn from_bits(bits: usize) -> Self;
 }
 
@@ -39,7 +39,7 @@ pub(crate) enum Mark {
 ///
 /// # Invariants
 ///
-/// `inner` is an initialised `struct xarray` that holds only values made of a `T`.
+/// `inner` is an initialised `struct xarray` that holds only values made from a `T`.
 #[pin_data(PinnedDrop)]
 pub(crate) struct XArray<T: Value> {
     #[pin]
@@ -47,14 +47,14 @@ pub(crate) struct XArray<T: Value> {
     _values: PhantomData<T>,
 }
 
-// SAFETY: An xarray of plain values has no tie to a thread.
+// SAFETY: An xarray of plain values is not tied to a thread.
 unsafe impl<T: Value> Send for XArray<T> {}
-// SAFETY: All access is under its own spinlock.
+// SAFETY: All access takes the array's own spinlock.
 unsafe impl<T: Value> Sync for XArray<T> {}
 
 impl<T: Value> XArray<T> {
-    /// An empty array. Never used from an interrupt, so plain `xa_lock()` does. Its memory is charged to the
-    /// control group of the task that stores.
+    /// Makes an empty array. It is never used from an interrupt, so plain `xa_lock()` is enough.
+    /// Its memory is charged to the control group of the task that stores.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             // INVARIANT: Initialised here, and empty.
@@ -66,7 +66,7 @@ impl<T: Value> XArray<T> {
         })
     }
 
-    /// Removes all entries and gives their memory back. Takes the lock itself.
+    /// Removes all entries and frees their memory. Takes the lock itself.
     pub(crate) fn clear(&self) {
         // SAFETY: `inner` is initialised by the type invariants.
         unsafe { bindings::xa_destroy(self.inner.get()) };
@@ -90,8 +90,8 @@ const CHUNK_SHIFT: u32 = bindings::XA_CHUNK_SHIFT;
 
 /// A node for a store that gets none without sleeping.
 ///
-/// It is allocated where the task holds no lock, and can be used in any array. What is not used goes with
-/// it.
+/// It is allocated where the task holds no lock, and can be used in any array. An unused node is
+/// freed when this is dropped.
 ///
 /// # Invariants
 ///
@@ -101,32 +101,33 @@ pub(crate) struct Spare {
 }
 
 impl Spare {
-    /// No node.
+    /// Makes one without a node.
     pub(crate) const fn new() -> Self {
-        // INVARIANT: Null.
+        // INVARIANT: `node` is null.
         Self {
             node: core::ptr::null_mut(),
         }
     }
 
-    /// Allocates a node if there is none (`xas_nomem()`), charged to the control group of this task. Sleeps.
+    /// Allocates a node if there is none (`xas_nomem()`), charged to the control group of this
+    /// task. Sleeps.
     ///
     /// Errors: `ENOMEM`.
     pub(crate) fn fill(&mut self) -> Result {
         if !self.node.is_null() {
             return Ok(());
         }
-        // Only its flags are looked at.
+        // Only its flags are read.
         let mut xa: bindings::xarray = pin_init::zeroed();
         xa.xa_flags = bindings::XA_FLAGS_ACCOUNT;
         let mut raw: bindings::xa_state = pin_init::zeroed();
         raw.xa = &raw mut xa;
         raw.xa_node = XAS_ENOMEM;
-        // SAFETY: `raw` is a walk that has ended for lack of memory, of an array that is valid here.
+        // SAFETY: `raw` is a walk that has ended for lack of memory, and its array is valid here.
         if !unsafe { bindings::xas_nomem(&raw mut raw, bindings::GFP_KERNEL) } {
             return Err(ENOMEM);
         }
-        // INVARIANT: `raw` had the only pointer to it.
+        // INVARIANT: `raw` had the only pointer to the node.
         self.node = raw.xa_alloc;
         Ok(())
     }
@@ -140,8 +141,8 @@ impl Drop for Spare {
         let mut raw: bindings::xa_state = pin_init::zeroed();
         raw.xa_alloc = self.node;
         raw.xa_node = XAS_RESTART;
-        // SAFETY: `raw` owns the node, by the type invariants, and had no error: then `xas_nomem()` only
-        // frees it.
+        // SAFETY: By the type invariants `raw` owns the node. It has no error, so `xas_nomem()`
+        // only frees the node.
         unsafe { bindings::xas_nomem(&raw mut raw, 0) };
     }
 }
@@ -150,23 +151,23 @@ impl Drop for Spare {
 ///
 /// # Invariants
 ///
-/// `raw` is a valid `xa_state` for `xa`, with the shift and the siblings of `order`, to which `start` is
-/// aligned. While the lock is not held, `raw.xa_node` is `XAS_RESTART`: no node pointer outlives it. It has
-/// a spare node during a store only.
+/// `raw` is a valid `xa_state` for `xa`, with the shift and the siblings of `order`, to which
+/// `start` is aligned. While the lock is not held, `raw.xa_node` is `XAS_RESTART`, so that no node
+/// pointer outlives the lock. It has a spare node only during a store.
 pub(crate) struct XaState<'a, T: Value> {
     raw: bindings::xa_state,
-    /// The run that it is a walk to.
+    /// The start of the walk's run.
     start: usize,
     order: u32,
     xa: &'a XArray<T>,
 }
 
 impl<'a, T: Value> XaState<'a, T> {
-    /// A walk that has not begun. `order` is at most 62.
+    /// Makes a walk, which has not begun. `order` is at most 62.
     pub(crate) fn new(xa: &'a XArray<T>, index: usize, order: u32) -> Self {
         let mut raw: bindings::xa_state = pin_init::zeroed();
         raw.xa = xa.inner.get();
-        // INVARIANT: As `XA_STATE_ORDER()` does it.
+        // INVARIANT: Initialised as by `XA_STATE_ORDER()`.
         let mut this = Self {
             raw,
             start: 0,
@@ -193,7 +194,7 @@ impl<'a, T: Value> XaState<'a, T> {
 
     /// Takes the array's lock (a spinlock).
     pub(crate) fn lock(&mut self) -> Guard<'_, 'a, T> {
-        // SAFETY: The array is initialised by its invariants.
+        // SAFETY: The array is initialised by the invariants of `XArray`.
         unsafe { bindings::xa_lock(self.xa.inner.get()) };
         // INVARIANT: Locked just above.
         Guard {
@@ -203,8 +204,8 @@ impl<'a, T: Value> XaState<'a, T> {
     }
 }
 
-/// `xa_is_value()`, `xa_to_value()`. By the invariants of [`XArray`] there is nothing but values and, where
-/// there is no entry, NULL.
+/// `xa_is_value()`, `xa_to_value()`. By the invariants of [`XArray`] it holds only values, or NULL
+/// where there is no entry.
 fn decode<T: Value>(entry: *mut c_void) -> Option<T> {
     (entry.addr() & 1 == 1).then(|| T::from_bits(entry.addr() >> 1))
 }
@@ -220,31 +221,31 @@ pub(crate) struct Guard<'s, 'a, T: Value> {
 }
 
 impl<T: Value> Guard<'_, '_, T> {
-    /// The first entry that lies in the walk's run of indices or covers it.
+    /// Returns the first entry that lies in the walk's run of indices or covers it.
     pub(crate) fn find_conflict(&mut self) -> Option<T> {
         // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held.
         decode(unsafe { bindings::xas_find_conflict(&raw mut self.state.raw) })
     }
 
-    /// The first index of the walk's run, or of what it has found.
+    /// Returns the first index of the walk's run, or an index of what the walk has found.
     pub(crate) fn index(&self) -> usize {
         self.state.raw.xa_index
     }
 
-    /// Makes it a walk to the run of `1 << order` indices around `index`, without unlocking.
+    /// Moves the walk to the run of `1 << order` indices around `index`, without unlocking.
     pub(crate) fn set_order(&mut self, index: usize, order: u32) {
         self.state.set_order(index, order);
     }
 
-    /// The next entry that ends behind the walk's index and begins at or before `max`, and an index
-    /// in it (`xas_find()`).
+    /// Returns the next entry that ends after the walk's index and begins at or before `max`, and
+    /// an index in it (`xas_find()`).
     pub(crate) fn find(&mut self, max: usize) -> Option<(usize, T)> {
         // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held.
         let entry = unsafe { bindings::xas_find(&raw mut self.state.raw, max) };
         decode(entry).map(|value| (self.state.raw.xa_index, value))
     }
 
-    /// As [`Guard::find`], of the entries that have `mark` (`xas_find_marked()`).
+    /// Same as [`Guard::find`], for entries that have `mark` (`xas_find_marked()`).
     pub(crate) fn find_marked(&mut self, max: usize, mark: Mark) -> Option<(usize, T)> {
         // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held.
         let entry = unsafe {
@@ -272,49 +273,50 @@ impl<T: Value> Guard<'_, '_, T> {
         }
     }
 
-    /// Removes what is at the walk's run of indices, and its marks; returns it. Needs no memory.
+    /// Removes the entry at the walk's run of indices, with its marks, and returns it. Needs no
+    /// memory.
     pub(crate) fn erase(&mut self) -> Option<T> {
         // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held.
         let old = unsafe { bindings::xas_store(&raw mut self.state.raw, core::ptr::null_mut()) };
         decode(old)
     }
 
-    /// Stores `value` in place of the one entry that the walk has found, or that is at its very run of
-    /// indices, and returns that; its order and its marks stay. Needs no memory.
+    /// Stores `value` in place of the entry that the walk has found, or that is exactly at its run
+    /// of indices, and returns the old value. Order and marks stay. Needs no memory.
     pub(crate) fn replace(&mut self, value: T) -> Option<T> {
         let node = self.state.raw.xa_node;
         if node.addr() & 3 == 0 {
-            // SAFETY: By the type invariants the lock is held, so that it is a node of the array; null is the
-            // array's root, whose shift is 0. An order that is not the node's would have a store make nodes
-            // below the entry.
+            // SAFETY: By the type invariants the lock is held, so this is a node of the array. Null
+            // stands for the array's root, whose shift is 0. With another order than the node's, a
+            // store would make nodes below the entry.
             self.state.raw.xa_shift = match unsafe { node.as_ref() } {
                 Some(node) => node.shift,
                 None => 0,
             };
         }
-        // Its other slots refer to the first, which is enough to change.
+        // Its other slots refer to the first, so only that has to change.
         self.state.raw.xa_sibs = 0;
         let old = self.put(value).ok().flatten();
-        // INVARIANT: Those of `order` again.
+        // INVARIANT: The shift and the siblings are those of `order` again.
         self.state.set_shift();
         old
     }
 
-    /// Stores `value` at the walk's run of indices, in place of all entries there. The value has their
-    /// marks together. Returns what it is in the place of, if that has the same order.
+    /// Stores `value` at the walk's run of indices, in place of all entries there. The value gets
+    /// all their marks. Returns the old value, if it has the same order.
     ///
-    /// Errors: `ENOMEM` when a node is needed, none can be had without sleeping, and `spare` has none. Drop
-    /// all locks, call [`Spare::fill`], and begin again.
+    /// Errors: `ENOMEM` if a node is needed, none can be allocated without sleeping, and `spare`
+    /// has none. The caller drops all locks, calls [`Spare::fill`], and starts again.
     pub(crate) fn store(&mut self, value: T, spare: &mut Spare) -> Result<Option<T>> {
         let raw = &self.state.raw;
         if raw.xa_index != self.state.start || raw.xa_offset & raw.xa_sibs != 0 {
-            // A search has gone elsewhere: from there the run would end beyond its node.
+            // A search may have moved the walk. From there the run would end past its node.
             self.state.set_order(self.state.start, self.state.order);
         }
-        // INVARIANT: Lent for this store.
+        // INVARIANT: The node is lent for this store.
         self.state.raw.xa_alloc = core::mem::replace(&mut spare.node, core::ptr::null_mut());
         let stored = self.put(value);
-        // INVARIANT: The walk has it no more, if it was not used.
+        // INVARIANT: The walk gives the node back if it was not used.
         spare.node = core::mem::replace(&mut self.state.raw.xa_alloc, core::ptr::null_mut());
         stored
     }
@@ -322,7 +324,7 @@ impl<T: Value> Guard<'_, '_, T> {
     fn put(&mut self, value: T) -> Result<Option<T>> {
         let entry = core::ptr::without_provenance_mut(value.into_bits() << 1 | 1);
         // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held. A value
-        // entry of a `T` keeps the invariants of `XArray`.
+        // entry made from a `T` keeps the invariants of `XArray`.
         let old = unsafe { bindings::xas_store(&raw mut self.state.raw, entry) };
         if self.state.raw.xa_node == XAS_ENOMEM {
             return Err(ENOMEM);
@@ -333,7 +335,8 @@ impl<T: Value> Guard<'_, '_, T> {
 
 impl<T: Value> Drop for Guard<'_, '_, T> {
     fn drop(&mut self) {
-        // INVARIANT: `xas_reset()`, so that no node pointer outlives the lock. An error ends with it.
+        // INVARIANT: `xas_reset()`, so that no node pointer outlives the lock. It also clears an
+        // error.
         self.state.raw.xa_node = XAS_RESTART;
         // SAFETY: The lock is held by the type invariants.
         unsafe { bindings::xa_unlock(self.state.xa.inner.get()) };
@@ -429,7 +432,7 @@ mod tests {
         Ok(())
     }
 
-    /// A larger entry takes the place of all the smaller ones in its run, and has their marks.
+    /// A larger entry replaces all smaller ones in its run, and has their marks.
     #[test]
     fn multi_index() -> Result {
         for marked in [false, true] {
@@ -442,7 +445,7 @@ mod tests {
                 mark(&xa, 600, 0);
             }
             assert_eq!(at(&xa, 700, 9), Some(512));
-            // What they were, it does not say: the walk ends at the node above them.
+            // The old values are not returned, because the walk ends at the node above them.
             assert_eq!(store(&xa, 700, 9, 42)?, None);
             for index in [512, 600, 700, 1023] {
                 assert_eq!(at(&xa, index, 0), Some(42));
@@ -451,14 +454,14 @@ mod tests {
             assert_eq!(at(&xa, 1024, 0), Some(1024));
             assert_eq!(find_marked(&xa, 512, 1023), marked.then_some((512, 42)));
             assert_eq!(find_marked(&xa, 0, usize::MAX), Some((511, 511)));
-            // Over one of the same order: in place.
+            // An entry of the same order is replaced in place.
             assert_eq!(store(&xa, 512, 9, 43)?, Some(42));
             assert_eq!(find_marked(&xa, 512, 1023).is_some(), marked);
         }
         Ok(())
     }
 
-    /// Marks are the entry's, found from anywhere before it, and go with it.
+    /// Marks belong to the entry, are found from anywhere before it, and are removed with it.
     #[test]
     fn marks() -> Result {
         let xa = array()?;
@@ -471,7 +474,7 @@ mod tests {
         }
         assert_eq!(find_marked(&xa, 0, usize::MAX), Some((512, 512)));
         assert_eq!(find_marked(&xa, 0, 511), None);
-        // Also from within it.
+        // A search from within the entry finds it, too.
         let found = find_marked(&xa, 1000, usize::MAX);
         assert_eq!(
             found.map(|(index, value)| (index >> 9, value)),
@@ -491,13 +494,13 @@ mod tests {
         assert!(XaState::new(&xa, 1 << 18, 18).lock().erase().is_some());
         store(&xa, 1 << 18, 18, 1)?;
         assert_eq!(find_marked(&xa, 0, usize::MAX), None);
-        // A walk from within an entry marks it as a whole.
+        // A walk from within an entry marks the whole entry.
         mark(&xa, 1000, 0);
         assert_eq!(find_marked(&xa, 0, usize::MAX), Some((512, 512)));
         Ok(())
     }
 
-    /// A walk that found an entry from within it replaces the whole of it, without a new walk.
+    /// A walk that found an entry from within replaces the whole entry, without a new walk.
     #[test]
     fn replace() -> Result {
         for order in [0, 3, 6, 9, 10, 18] {
@@ -524,7 +527,7 @@ mod tests {
         Ok(())
     }
 
-    /// One walk, many steps under one lock; and again after an unlock.
+    /// One walk does many steps under one lock, and again after an unlock.
     #[test]
     fn steps() -> Result {
         let xa = array()?;
@@ -546,7 +549,7 @@ mod tests {
         Ok(())
     }
 
-    /// A store after a search that went elsewhere is one to the walk's own run all the same.
+    /// A store after a search that moved the walk still stores at the walk's own run.
     #[test]
     fn store_after_a_search() -> Result {
         let xa = array()?;
@@ -570,7 +573,8 @@ mod tests {
         Ok(())
     }
 
-    /// A store that gets no node says so, changes nothing, and works when it was given one.
+    /// A store that gets no node returns an error and changes nothing. It works when it is given a
+    /// node.
     #[cfg(CONFIG_FAILSLAB)]
     #[test]
     fn nomem() -> Result {
@@ -581,12 +585,12 @@ mod tests {
             let mut spare = Spare::new();
             let mut lacked = 0;
             loop {
-                // The first allocation from here on fails: each round gets one node further.
+                // The first allocation from here fails. Each round gets one node further.
                 //
-                // SAFETY: Only this task looks at the field.
+                // SAFETY: Only this task accesses the field.
                 unsafe { (*bindings::get_current()).fail_nth = 1 };
                 let stored = xas.lock().store(7, &mut spare);
-                // SAFETY: Only this task looks at the field.
+                // SAFETY: Only this task accesses the field.
                 unsafe { (*bindings::get_current()).fail_nth = 0 };
                 if stored == Ok(None) {
                     break;
@@ -605,7 +609,8 @@ mod tests {
         Ok(())
     }
 
-    /// A spare node is used if need be, and otherwise goes with its owner (kmemleak sees it if not).
+    /// A spare node is used if needed, and otherwise freed with its owner (kmemleak reports it if
+    /// not).
     #[test]
     fn spare_node() -> Result {
         let xa = array()?;
@@ -614,7 +619,7 @@ mod tests {
         let node = spare.node;
         spare.fill()?;
         assert!(spare.node == node);
-        // Index 0 of an empty array needs none.
+        // Index 0 of an empty array needs no node.
         assert_eq!(XaState::new(&xa, 0, 0).lock().store(1, &mut spare)?, None);
         assert!(spare.node == node);
         assert_eq!(XaState::new(&xa, 9, 0).lock().store(1, &mut spare)?, None);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory mappings of a device: setting up a VMA, and serving its faults with page frames.
+//! Serving faults with page frames.
 //!
-//! For `VM_PFNMAP` mappings, on memory that need not have a `struct page`. The in-tree model of
-//! one with huge faults is `drivers/vfio/pci/vfio_pci_core.c`.
+//! For `VM_PFNMAP` mappings of memory that may have no `struct page`. The in-tree example with huge
+//! faults is `drivers/vfio/pci/vfio_pci_core.c`.
 //!
 //! C headers: [`include/linux/mm.h`](srctree/include/linux/mm.h),
 //! [`include/linux/huge_mm.h`](srctree/include/linux/huge_mm.h)
@@ -59,21 +59,21 @@ impl Level {
     }
 }
 
-/// How a fault ended (`vm_fault_t`).
+/// The result of a fault (`vm_fault_t`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub(crate) enum FaultResult {
     /// The page-table entry is in place.
     Mapped,
-    /// Somebody else has changed the page table meanwhile: the access is simply tried again.
+    /// Another task has changed the page table meanwhile: the access is repeated.
     Raced,
     /// Not at this size: the kernel tries the next smaller one.
     Fallback,
     /// No memory.
     Oom,
-    /// There is nothing at this address: SIGBUS.
+    /// Nothing can be mapped at this address: SIGBUS.
     Sigbus,
-    /// What is at this address is broken: SIGBUS with BUS_MCEERR_AR.
+    /// The memory at this address is broken: SIGBUS with BUS_MCEERR_AR.
     Hwpoison,
 }
 
@@ -103,9 +103,9 @@ impl FaultResult {
 ///
 /// # Invariants
 ///
-/// `raw` is the `struct vm_fault` of a fault that this task handles now at `level`, on a `VM_PFNMAP` VMA
-/// that is not private (`is_cow_mapping()`), with the VMA lock or the mmap lock held for read. Its page
-/// tables are there down to that level: `raw.pud`, and `raw.pmd` unless it is a PUD.
+/// `raw` is the `struct vm_fault` of a fault that this task handles now at `level`. Its VMA is
+/// `VM_PFNMAP` and not private (`is_cow_mapping()`), and the VMA lock or the mmap lock is held for
+/// read. Its page tables exist down to that level: `raw.pud`, and `raw.pmd` unless it is a PUD.
 pub(crate) struct VmFault<'a> {
     raw: *mut bindings::vm_fault,
     level: Level,
@@ -115,8 +115,8 @@ pub(crate) struct VmFault<'a> {
 impl VmFault<'_> {
     /// # Safety
     ///
-    /// The invariants of the type must hold for `raw` and `level`, for the duration of the call that was
-    /// given `raw`.
+    /// The invariants of the type must hold for `raw` and `level`, during the call that was given
+    /// `raw`.
     pub(in crate::kernel_ext) unsafe fn from_raw(
         raw: *mut bindings::vm_fault,
         level: Level,
@@ -129,7 +129,7 @@ impl VmFault<'_> {
         }
     }
 
-    /// The size of the leaf that the kernel asks for.
+    /// Returns the size of the leaf that the kernel asks for.
     pub(crate) fn level(&self) -> Level {
         self.level
     }
@@ -145,28 +145,29 @@ impl VmFault<'_> {
         unsafe { (*self.raw).flags & bindings::fault_flag_FAULT_FLAG_WRITE != 0 }
     }
 
-    /// The faulting address, at the start of its page.
+    /// Returns the faulting address, rounded down to its page.
     pub(crate) fn address(&self) -> usize {
         // SAFETY: `raw` is valid by the type invariants.
         unsafe { (*self.raw).__bindgen_anon_1.address }
     }
 
-    /// The page offset of the fault in the device.
+    /// Returns the page offset of the fault in the device.
     pub(crate) fn pgoff(&self) -> usize {
         // SAFETY: `raw` is valid by the type invariants.
         unsafe { (*self.raw).__bindgen_anon_1.pgoff }
     }
 
-    /// The addresses that the VMA spans: start, and the first one behind it.
+    /// Returns the addresses that the VMA spans: the first, and the one after the last.
     pub(crate) fn vma_range(&self) -> (usize, usize) {
-        // SAFETY: `raw` is valid by the type invariants, and the VMA is locked: its bounds stay.
+        // SAFETY: `raw` is valid by the type invariants. The VMA is locked, so its bounds do not
+        // change.
         unsafe {
             let bounds = (*self.vma()).__bindgen_anon_1.__bindgen_anon_1;
             (bounds.vm_start, bounds.vm_end)
         }
     }
 
-    /// How many pages from the faulting one on are in the VMA and in one page table with it.
+    /// Returns how many pages, from the faulting one, are in the VMA and in the same page table.
     pub(crate) fn room(&self) -> usize {
         let address = self.address();
         let table = (address | (PMD_SIZE - 1)) - address + 1;
@@ -174,22 +175,22 @@ impl VmFault<'_> {
         table.min(end - address) >> bindings::PAGE_SHIFT
     }
 
-    /// Whether the page before the faulting one allows such an access, as far as this page table tells:
-    /// so it is when memory is touched in order. Never for a PUD.
+    /// Whether the page before the faulting one is mapped for such an access, as far as this page
+    /// table shows. That is so when a program touches memory in order. Never for a PUD.
     pub(crate) fn follows(&self) -> bool {
-        // SAFETY: `raw` is valid by the type invariants, with a PMD; page tables stay while the VMA is
-        // locked.
+        // SAFETY: `raw` is valid by the type invariants, and has a PMD. Page tables stay while the
+        // VMA is locked.
         self.level != Level::Pud && unsafe { bindings::vmf_follows(self.raw) }
     }
 
-    /// Locks the page table where the leaf goes. Where there is none for a PTE, the one that the kernel
-    /// preallocated for this fault is put there. Does not sleep.
+    /// Locks the page table where the leaf goes. For a PTE, installs the table that the kernel
+    /// preallocated for this fault if there is none. Does not sleep.
     ///
-    /// Errors: `Raced` when a larger leaf is there, or when there is no table after all; `Fallback` for a
+    /// Errors: `Raced` if a larger leaf is there, or there is no table after all; `Fallback` for a
     /// PUD.
     pub(crate) fn lock(&mut self) -> Result<PageTable<'_>, FaultResult> {
-        // SAFETY: By the type invariants these may look at the fault's page tables, and fill in the
-        // preallocated one.
+        // SAFETY: By the type invariants the C functions may access the fault's page tables, and
+        // install the preallocated one.
         let ptl = unsafe {
             match self.level {
                 Level::Pte => bindings::vmf_lock_ptes(self.raw),
@@ -210,14 +211,14 @@ impl VmFault<'_> {
         })
     }
 
-    /// Maps `frames` from the faulting page on, or around it in a larger leaf. Does not sleep.
+    /// Maps `frames` from the faulting page, or around it in a larger leaf. Does not sleep.
     ///
-    /// Another leaf that was put there meanwhile stays. When not all of the frames lie in the VMA and in
-    /// one page table, when they are not aligned to the leaf, or when the mapping is one of another inode,
-    /// nothing is mapped and the result is [`FaultResult::Fallback`].
+    /// A leaf that another task has set meanwhile stays. If the frames are not all in the VMA and
+    /// in one page table, if they are not aligned to the leaf, or if the mapping is of another
+    /// inode, nothing is mapped and the result is [`FaultResult::Fallback`].
     ///
-    /// A leaf that is `writable` is so as far as the VMA is. Of a read fault it should not be, or the
-    /// first write will not be seen. One that is there already is made writable.
+    /// If `writable`, the leaf is writable as far as the VMA allows, and an existing leaf becomes
+    /// writable. A read fault should not pass true, because the first write would not fault then.
     pub(crate) fn insert(&mut self, frames: Frames<'_>, writable: bool) -> FaultResult {
         if self.level == Level::Pud {
             return self.insert_pud(frames, writable);
@@ -232,13 +233,13 @@ impl VmFault<'_> {
         if !fits(self, &frames.leaves(writable)) {
             return FaultResult::Fallback;
         }
-        // What is told of the leaf keeps those away that can't go through it.
+        // Recording the leaf excludes walks that cannot handle it.
         let Some(_inserting) = frames.inode.insert_pud(self.pgoff()) else {
             return FaultResult::Raced;
         };
-        // SAFETY: By the type invariants these may look at the fault's page tables, and the VMA is what
-        // `vmf_insert_pfn_pud()` insists on: VM_PFNMAP, not copy-on-write. That the leaf lies in the VMA
-        // was checked above.
+        // SAFETY: By the type invariants this may access the fault's page tables, and the VMA is as
+        // `vmf_insert_pfn_pud()` requires: VM_PFNMAP, not copy-on-write. `fits()` has checked that
+        // the leaf lies in the VMA.
         unsafe {
             if !bindings::vmf_pud_none(self.raw) && !bindings::vmf_pud_huge(self.raw) {
                 return FaultResult::Raced;
@@ -246,8 +247,8 @@ impl VmFault<'_> {
             if !writable && bindings::vmf_pud_huge(self.raw) {
                 return FaultResult::Raced;
             }
-            // The kernel allocates a PMD table for a smaller fault without asking us, perhaps just now.
-            // `insert_pud()` warns of one only when it is to be writable.
+            // The kernel may just now allocate a PMD table for a smaller fault, without asking the
+            // driver. `insert_pud()` warns of one only if the leaf is to be writable.
             let raw = bindings::vmf_insert_pfn_pud(self.raw, frames.pfn, false);
             if !writable || !bindings::vmf_pud_huge(self.raw) {
                 return FaultResult::from_raw(raw);
@@ -256,7 +257,8 @@ impl VmFault<'_> {
         }
     }
 
-    /// Maps zeroes, read-only. As [`VmFault::insert`]; [`FaultResult::Fallback`] for a PUD.
+    /// Maps zeroes, read-only. Same as [`VmFault::insert`] otherwise; [`FaultResult::Fallback`] for
+    /// a PUD.
     pub(crate) fn insert_zeroes(&mut self, zeroes: ZeroFrames<'_>) -> FaultResult {
         match self.lock() {
             Ok(mut table) => table.set_leaves(&zeroes.leaves()),
@@ -264,15 +266,15 @@ impl VmFault<'_> {
         }
     }
 
-    /// Maps the kernel's zero page at the faulting address, read-only. As [`VmFault::insert_zeroes`];
-    /// [`FaultResult::Fallback`] for a larger leaf.
+    /// Maps the kernel's zero page at the faulting address, read-only. Same as
+    /// [`VmFault::insert_zeroes`] otherwise; [`FaultResult::Fallback`] for a larger leaf.
     pub(crate) fn insert_zero_page(&mut self) -> FaultResult {
         self.insert_zeroes(ZeroFrames::page(self.address()))
     }
 }
 
-/// Whether `leaves` go from the faulting page on, or are one around it, lie in the VMA and in one page
-/// table, and may be mapped by this VMA.
+/// Whether `leaves`, from the faulting page or as one leaf around it, lie in the VMA and in one
+/// page table, and may be mapped by this VMA.
 fn fits(vmf: &VmFault<'_>, leaves: &Leaves<'_>) -> bool {
     // SAFETY: The VMA is valid by the invariants of `VmFault`, and keeps its file.
     let mapping = unsafe { (*(*vmf.vma()).vm_file).f_mapping };
@@ -298,7 +300,8 @@ fn fits(vmf: &VmFault<'_>, leaves: &Leaves<'_>) -> bool {
 ///
 /// # Invariants
 ///
-/// `vmf` is no PUD's. `ptl` is the lock of the page table where its leaf goes, and this task holds it.
+/// `vmf` is not a fault at PUD level. `ptl` is the lock of the page table where its leaf goes, and
+/// this task holds it.
 pub(crate) struct PageTable<'a> {
     vmf: VmFault<'a>,
     ptl: NonNull<bindings::spinlock_t>,
@@ -306,8 +309,8 @@ pub(crate) struct PageTable<'a> {
 }
 
 impl PageTable<'_> {
-    /// Maps `frames` from the faulting page on, or around it in a larger leaf: as
-    /// [`VmFault::insert`].
+    /// Maps `frames` from the faulting page, or around it in a larger leaf, as [`VmFault::insert`]
+    /// does.
     pub(crate) fn set(&mut self, frames: Frames<'_>, writable: bool) -> FaultResult {
         self.set_leaves(&frames.leaves(writable))
     }
@@ -319,20 +322,20 @@ impl PageTable<'_> {
         let raw = self.vmf.raw;
         if self.vmf.level == Level::Pte {
             let address = self.vmf.address();
-            // At most those of a page table.
+            // At most the entries of one page table.
             let pages = leaves.pages.get() as c_uint;
-            // SAFETY: The page table is locked by the type invariants, and all of it lies there and in
-            // the VMA, which was checked above. So was that the VMA is one of the inode that the frames
-            // are for.
+            // SAFETY: The page table is locked by the type invariants. `fits()` has checked that
+            // all leaves lie in it and in the VMA, and that the VMA is a mapping of the frames'
+            // inode.
             unsafe { bindings::vmf_set_ptes(raw, address, leaves.pfn, pages, leaves.kind) };
             return FaultResult::Mapped;
         }
-        // SAFETY: The page table is locked by the type invariants; that the leaf lies in the VMA, and that
-        // the VMA is one of the inode that the frames are for, was checked above.
+        // SAFETY: The page table is locked by the type invariants. `fits()` has checked that the
+        // leaf lies in the VMA, and that the VMA is a mapping of the frames' inode.
         if unsafe { bindings::vmf_set_pmd(raw, leaves.pfn, leaves.kind) } {
             FaultResult::Mapped
         } else {
-            // A page table of smaller leaves came in.
+            // Another task has set a page table of smaller leaves.
             FaultResult::Raced
         }
     }
@@ -340,7 +343,7 @@ impl PageTable<'_> {
 
 impl Drop for PageTable<'_> {
     fn drop(&mut self) {
-        // SAFETY: Locked by the type invariants.
+        // SAFETY: This task holds the lock by the type invariants.
         unsafe { bindings::spin_unlock(self.ptl.as_ptr()) };
     }
 }

@@ -10,12 +10,13 @@ use crate::kernel_ext::{
 };
 use core::num::NonZero;
 
-/// Page frames of the media, to be mapped by mappings of one inode.
+/// Page frames of the media, for mappings of one inode.
 ///
 /// # Invariants
 ///
-/// `pages` frames from `pfn` on are memory that user space may have, and that the kernel maps
-/// write-back. It stays at least as long as `'a` lasts, and what maps `inode` is unmapped before it goes.
+/// The `pages` frames from `pfn` are memory that user space may access, and that the kernel maps
+/// write-back. It exists at least for `'a`, and all mappings of `inode` are unmapped before it
+/// goes.
 #[derive(Clone, Copy)]
 pub(crate) struct Frames<'a> {
     pub(in crate::kernel_ext) pfn: usize,
@@ -26,7 +27,7 @@ pub(crate) struct Frames<'a> {
 impl<'a> Frames<'a> {
     /// # Safety
     ///
-    /// The invariants of the type must hold for `pages` frames from `pfn` on.
+    /// The invariants of the type must hold for the `pages` frames from `pfn`.
     pub(in crate::kernel_ext) unsafe fn new(
         pfn: usize,
         pages: NonZero<usize>,
@@ -36,9 +37,9 @@ impl<'a> Frames<'a> {
         Self { pfn, pages, inode }
     }
 
-    /// The first `pages` of them; fewer, where there are not so many.
+    /// Returns the first `pages` of them, or all if there are fewer.
     pub(crate) fn first(self, pages: NonZero<usize>) -> Self {
-        // INVARIANT: A part of what it held for.
+        // INVARIANT: They hold for a part of `self`.
         Self {
             pages: pages.min(self.pages),
             ..self
@@ -46,7 +47,7 @@ impl<'a> Frames<'a> {
     }
 
     pub(in crate::kernel_ext) fn leaves(&self, writable: bool) -> Leaves<'a> {
-        // INVARIANT: By those of `self`.
+        // INVARIANT: They hold for `self`.
         Leaves {
             pfn: self.pfn,
             pages: self.pages,
@@ -64,8 +65,8 @@ impl<'a> Frames<'a> {
 ///
 /// # Invariants
 ///
-/// As those of [`Frames`], of zeroes that nobody writes to. Without an `inode` they are the kernel's own,
-/// which stay.
+/// Those of [`Frames`], and the frames are zeroes that are never written. Without an `inode` they
+/// are the kernel's own, which are never freed.
 #[derive(Clone, Copy)]
 pub(crate) struct ZeroFrames<'a> {
     pfn: usize,
@@ -76,7 +77,7 @@ pub(crate) struct ZeroFrames<'a> {
 impl<'a> ZeroFrames<'a> {
     /// # Safety
     ///
-    /// The invariants of the type must hold for `pages` frames from `pfn` on.
+    /// The invariants of the type must hold for the `pages` frames from `pfn`.
     pub(in crate::kernel_ext) unsafe fn new(
         pfn: usize,
         pages: NonZero<usize>,
@@ -90,11 +91,11 @@ impl<'a> ZeroFrames<'a> {
         }
     }
 
-    /// The kernel's zero page, to be mapped at `address`.
+    /// Returns the kernel's zero page, for the address `address`.
     pub(in crate::kernel_ext) fn page(address: usize) -> ZeroFrames<'static> {
-        // SAFETY: The C function only looks for a frame number.
+        // SAFETY: The C function only computes a frame number.
         let pfn = unsafe { bindings::zero_pfn(address) };
-        // INVARIANT: The kernel's zero page.
+        // INVARIANT: This is the kernel's zero page.
         ZeroFrames {
             pfn,
             pages: NonZero::<usize>::MIN,
@@ -103,7 +104,7 @@ impl<'a> ZeroFrames<'a> {
     }
 
     pub(in crate::kernel_ext) fn leaves(&self) -> Leaves<'a> {
-        // INVARIANT: By those of `self`.
+        // INVARIANT: They hold for `self`.
         Leaves {
             pfn: self.pfn,
             pages: self.pages,
@@ -113,7 +114,7 @@ impl<'a> ZeroFrames<'a> {
     }
 }
 
-/// What is to be mapped, and how.
+/// What to map, and how.
 ///
 /// # Invariants
 ///

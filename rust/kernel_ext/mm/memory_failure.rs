@@ -23,29 +23,29 @@ use kernel::{
     workqueue::Work, //
 };
 
-/// What a device does about its broken memory.
+/// What a device does about broken memory.
 pub(crate) trait MemoryFailureOperations: FileOperations {
-    /// Notes that the frame `pfn` is broken, and returns its page offset in the device.
+    /// Records that the frame `pfn` is broken, and returns its page offset in the device.
     ///
-    /// Atomic context, with `i_mmap_rwsem` held: what is mapped can't be torn down here.
+    /// Atomic context, with `i_mmap_rwsem` held, so it cannot unmap.
     ///
-    /// Errors: `ENOENT` when it is none of the device's frames.
+    /// Errors: `ENOENT` if it is not a frame of the device.
     fn broken(this: ArcBorrow<'_, Self>, pfn: usize) -> Result<usize>;
 
-    /// The work that [`MemoryFailureOperations::broken`] leaves to process context. It is over when the frames are
-    /// no longer registered.
+    /// Returns the work that [`MemoryFailureOperations::broken`] leaves to process context. It has
+    /// finished when the frames are no longer registered.
     fn work(&self) -> &Work<Self>;
 }
 
-/// The frames of a device, known to `memory_failure()`.
+/// Frames of a device, registered with `memory_failure()`.
 ///
-/// It looks for those who map a broken frame, with the help of [`MemoryFailureOperations::broken`], and sends them
-/// SIGBUS. It unmaps nothing, and finds nothing out about a frame that nobody maps.
+/// With [`MemoryFailureOperations::broken`] it finds the tasks that map a broken frame, and sends
+/// them SIGBUS. It unmaps nothing, and ignores a frame that is not mapped.
 ///
 /// # Invariants
 ///
-/// `inner` is registered, if this kernel handles memory failures. Its `mapping` is that of `device`'s inode, whose mappings are all set up by
-/// [`cdev`] for a `T`.
+/// `inner` is registered, if this kernel handles memory failures. Its `mapping` is that of
+/// `device`'s inode, all of whose mappings are set up by [`cdev`] for a `T`.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Registration<T: MemoryFailureOperations> {
     #[pin]
@@ -61,7 +61,7 @@ unsafe impl<T: MemoryFailureOperations> Sync for Registration<T> {}
 impl<T: MemoryFailureOperations> Registration<T> {
     /// Registers the frames `first..=last`. Sleeps.
     ///
-    /// Errors: `EBUSY` when one of them is registered.
+    /// Errors: `EBUSY` if one of them is registered.
     pub(crate) fn new(device: Arc<T>, first: usize, last: usize) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             // INVARIANT: Registered here, or construction fails. `T` is the device's own.
@@ -75,7 +75,7 @@ impl<T: MemoryFailureOperations> Registration<T> {
                     (*slot).mapping = device.inode().mapping();
                     (*slot).pfn_to_vma_pgoff = Some(Self::pfn_to_vma_pgoff);
                     match to_result(bindings::register_pfn_address_space(slot)) {
-                        // Without CONFIG_MEMORY_FAILURE nobody will ever ask.
+                        // Without CONFIG_MEMORY_FAILURE there are no callbacks.
                         Err(error) if error == eopnotsupp() => Ok(()),
                         result => result,
                     }
@@ -106,7 +106,7 @@ impl<T: MemoryFailureOperations> Registration<T> {
             if found < first || found - first >= pages {
                 return Err(ENOENT);
             }
-            // SAFETY: By the requirements of this function.
+            // SAFETY: `pgoff` is valid for writes by the requirements of this function.
             unsafe { pgoff.write(found) };
             Ok(0)
         })
@@ -116,9 +116,10 @@ impl<T: MemoryFailureOperations> Registration<T> {
 #[pinned_drop]
 impl<T: MemoryFailureOperations> PinnedDrop for Registration<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: Registered by the type invariants. It waits for callbacks under way.
+        // SAFETY: Registered by the type invariants. The C function waits for running callbacks.
         unsafe { bindings::unregister_pfn_address_space(self.inner.get()) };
-        // SAFETY: The work is initialised, and lives as long as `device`. Nobody queues it again.
+        // SAFETY: The work is initialised, and lives as long as `device`. It is not queued again,
+        // because no callback is left.
         unsafe { bindings::flush_work(Work::raw_get(self.device.work())) };
     }
 }

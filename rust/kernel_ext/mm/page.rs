@@ -2,8 +2,9 @@
 
 //! A huge page of zeroes.
 //!
-//! The kernel's own (`mm_get_huge_zero_folio()`) is not exported, and must not be mapped in a VMA that
-//! is not DAX: `zap_huge_pmd()` would look for a page table that was never deposited for it.
+//! The kernel's own (`mm_get_huge_zero_folio()`) is not exported. It must not be mapped in a VMA
+//! that is not DAX, because `zap_huge_pmd()` would look for a page table that was never deposited
+//! for it.
 //!
 //! C header: [`include/linux/gfp.h`](srctree/include/linux/gfp.h)
 
@@ -18,28 +19,29 @@ use core::{
 };
 use kernel::prelude::*;
 
-/// The pages of a PMD leaf.
+/// The number of pages of a PMD leaf.
 const PAGES: NonZero<usize> = match NonZero::new(1 << bindings::PMD_ORDER) {
     Some(pages) => pages,
     None => NonZero::<usize>::MIN,
 };
 
-/// Memory of the size of a PMD leaf, zeroed, to be mapped read-only.
+/// Zeroed memory of the size of a PMD leaf, to be mapped read-only.
 ///
 /// # Invariants
 ///
-/// `page` is the first of `1 << PMD_ORDER` pages allocated to this, and nobody writes to them.
+/// `page` is the first of `1 << PMD_ORDER` pages that this owns. They are never written.
 pub(in crate::kernel_ext) struct HugeZeroPage {
     page: NonNull<bindings::page>,
 }
 
 // SAFETY: The pages are never written; they may be freed by any task.
 unsafe impl Send for HugeZeroPage {}
-// SAFETY: As above.
+// SAFETY: The pages are never written, so they may be read in parallel.
 unsafe impl Sync for HugeZeroPage {}
 
 impl HugeZeroPage {
-    /// Allocates one. Sleeps; without much effort, since smaller pages serve as well.
+    /// Allocates the pages. Sleeps, but does not try hard, because smaller pages can be used
+    /// instead.
     ///
     /// Errors: `ENOMEM`.
     pub(in crate::kernel_ext) fn new() -> Result<Self> {
@@ -47,7 +49,7 @@ impl HugeZeroPage {
             | bindings::__GFP_ZERO
             | bindings::__GFP_NOWARN
             | bindings::__GFP_NORETRY;
-        // SAFETY: Any order and flags may be asked for.
+        // SAFETY: The function accepts any order and flags.
         let page = unsafe { bindings::alloc_pages(gfp, bindings::PMD_ORDER) };
         // INVARIANT: Allocated just above.
         Ok(Self {
@@ -55,17 +57,17 @@ impl HugeZeroPage {
         })
     }
 
-    /// Its frames, to be mapped by mappings of `inode`.
+    /// Returns its frames, for mappings of `inode`.
     ///
     /// # Safety
     ///
-    /// What maps `inode` must be unmapped before `self` is dropped.
+    /// The caller unmaps all mappings of `inode` before `self` is dropped.
     pub(in crate::kernel_ext) unsafe fn frames<'a>(
         &'a self,
         inode: &'a AnonInode,
     ) -> ZeroFrames<'a> {
-        // SAFETY: `page` is valid by the type invariants, and so many pages of zeroes; the rest by the
-        // requirements of this function.
+        // SAFETY: By the type invariants `page` is the first of `PAGES` pages of zeroes. By the
+        // requirements of this function they are unmapped before they are freed.
         unsafe { ZeroFrames::new(bindings::page_to_pfn(self.page.as_ptr()), PAGES, inode) }
     }
 }

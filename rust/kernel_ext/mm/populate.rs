@@ -2,8 +2,8 @@
 
 //! Mapping pages before they are touched.
 //!
-//! `MAP_POPULATE` and `mlock()` skip mappings of page frames, and `MADV_POPULATE_*` refuses them: they
-//! want a `struct page`. `fixup_user_fault()` does not.
+//! `MAP_POPULATE` and `mlock()` skip mappings of page frames, and `MADV_POPULATE_*` refuses them,
+//! because they need a `struct page`. `fixup_user_fault()` does not.
 //!
 //! C headers: [`include/linux/mm.h`](srctree/include/linux/mm.h),
 //! [`include/linux/mmap_lock.h`](srctree/include/linux/mmap_lock.h)
@@ -29,38 +29,38 @@ struct MmapReadGuard {
 }
 
 impl MmapReadGuard {
-    /// Sleeps. Errors: `EFAULT` of a task that has no memory.
+    /// Takes the lock. Sleeps. Errors: `EFAULT` if the task has no `mm`.
     pub(in crate::kernel_ext) fn new() -> Result<Self> {
         // SAFETY: The current task is valid.
         let mm = unsafe { (*Task::current_raw()).mm };
         if mm.is_null() {
             return Err(EFAULT);
         }
-        // SAFETY: The current task keeps its `mm`.
+        // SAFETY: The current task holds a reference to its `mm`.
         unsafe { bindings::mmap_read_lock(mm) };
         // INVARIANT: Taken just above.
         Ok(Self { mm })
     }
 
-    /// The last address of the leaf at `address` of a mapping of `inode`, and whether it may be written
-    /// through; `None` when there is no leaf.
+    /// Returns the last address of the leaf at `address` of a mapping of `inode`, and whether the
+    /// leaf is writable. `None` if there is no leaf.
     ///
-    /// Errors: `ENOMEM` when there is no mapping, `EINVAL` when it is of something else, `EACCES` when
-    /// it may not be read, or not written for a `write`.
+    /// Errors: `ENOMEM` if there is no mapping, `EINVAL` if it is of another file, `EACCES` if its
+    /// protection forbids the access.
     fn leaf(
         &self,
         inode: &AnonInode,
         address: usize,
         write: bool,
     ) -> Result<Option<(usize, bool)>> {
-        // SAFETY: The lock is held by the type invariants.
+        // SAFETY: The mmap lock is held by the type invariants.
         let vma = unsafe { bindings::vma_lookup(self.mm, address) };
         if vma.is_null() {
             return Err(ENOMEM);
         }
-        // SAFETY: As above, `vma` stays while the lock is held; it keeps its file.
+        // SAFETY: `vma` is valid while the mmap lock is held, and keeps its file.
         let (file, flags) = unsafe { ((*vma).vm_file, (*vma).__bindgen_anon_2.vm_flags) };
-        // SAFETY: As above.
+        // SAFETY: `file` is valid, because `vma` keeps it while the mmap lock is held.
         if file.is_null() || unsafe { (*file).f_mapping } != inode.mapping() {
             return Err(EINVAL);
         }
@@ -85,9 +85,11 @@ impl MmapReadGuard {
         Ok(Some((address | !args.addr_mask, args.writable)))
     }
 
-    /// Serves a fault at `address` as if it had been touched. Sleeps; may drop the lock meanwhile.
+    /// Serves a fault at `address` as if a task had touched it. Sleeps; may drop the lock
+    /// meanwhile.
     ///
-    /// Errors: `EFAULT` when that would raise a signal, `ENOMEM`, `EINTR` when the task is being killed.
+    /// Errors: `EFAULT` if the touch would raise a signal, `ENOMEM`, `EINTR` if the task is being
+    /// killed.
     fn fault(&self, address: usize, write: bool) -> Result {
         let flags = if write {
             bindings::fault_flag_FAULT_FLAG_WRITE
@@ -95,7 +97,7 @@ impl MmapReadGuard {
             0
         };
         let mut unlocked = false;
-        // SAFETY: The lock is held by the type invariants, and is again when this returns.
+        // SAFETY: The lock is held by the type invariants, and is held again when this returns.
         to_result(unsafe { bindings::fixup_user_fault(self.mm, address, flags, &mut unlocked) })
     }
 }
@@ -107,15 +109,15 @@ impl Drop for MmapReadGuard {
     }
 }
 
-/// Maps `len` bytes of the current process at `address`, which are mappings of `inode`, as a touch of
-/// each would: for reading, or for writing. Both are multiples of the page size.
+/// Maps `len` bytes of the current process at `address`, which are mappings of `inode`, as a touch
+/// of each page would: for reading, or for writing. Both are multiples of the page size.
 ///
-/// Returns how many bytes, from the first on, are mapped, and why it ended there. Sleeps; faults: no
-/// lock may be held that they take.
+/// Returns how many bytes from the first are mapped, and why it stopped there. Sleeps; faults: the
+/// caller holds no lock that a fault takes.
 ///
-/// Errors: `EINVAL` when a mapping is of something else; `ENOMEM` when there is none, or no memory;
-/// `EACCES` when its protection forbids the access; `EFAULT` when a touch would raise a signal; `EINTR`
-/// when the task is being killed.
+/// Errors: `EINVAL` if a mapping is of another file; `ENOMEM` if there is none, or no memory;
+/// `EACCES` if its protection forbids the access; `EFAULT` if a touch would raise a signal; `EINTR`
+/// if the task is being killed.
 pub(crate) fn populate(
     inode: &AnonInode,
     address: usize,
@@ -128,7 +130,7 @@ pub(crate) fn populate(
             return Err(EINTR);
         }
         let at = address.checked_add(done).ok_or(EINVAL)?;
-        // One leaf at a time: whoever wants the lock for write gets it in between.
+        // Taken for one leaf at a time, so that a writer gets the lock in between.
         let mm = MmapReadGuard::new()?;
         match mm.leaf(inode, at, write)? {
             Some((last, writable)) if writable || !write => {

@@ -2,11 +2,11 @@
 
 //! Where the mappings of an inode may have PUD leaves.
 //!
-//! The kernel's rmap walk (`mapping_wrprotect_range()`) knows no PUD leaves: it takes the media behind
-//! one for a page table (`page_vma_mapped_walk()`, as of Linux 7.3). And to remove a part of what a PUD
-//! leaf maps needs the mmap lock (`zap_pud_range()`). So an inode remembers, for each aligned 1 GiB,
-//! whether a leaf was put there; and who puts one there, and who walks, exclude each other without
-//! waiting.
+//! The kernel's rmap walk (`mapping_wrprotect_range()`) does not know PUD leaves: it takes the
+//! media under one for a page table (`page_vma_mapped_walk()`, as of Linux 7.3). And unmapping a
+//! part of a PUD leaf needs the mmap lock (`zap_pud_range()`). So an inode records for each aligned
+//! 1 GiB whether a leaf was set there. Tasks that set one and tasks that walk exclude each other
+//! without waiting.
 
 use crate::kernel_ext::bindings;
 use kernel::{
@@ -18,16 +18,17 @@ use kernel::{
     }, //
 };
 
-/// The pages of a PUD leaf.
+/// The number of pages of a PUD leaf.
 const PAGES: usize = 1 << bindings::PUD_ORDER;
 
 /// A leaf may be there.
 const PRESENT: u64 = 1 << 63;
-/// How often one was put there, modulo a power of two.
+/// How often a leaf was set there, modulo a power of two.
 const GENERATION: u64 = 1 << 48;
-/// A task is putting one there. A task has one of these at most, and there are less than 2^22 tasks.
+/// Counts the tasks that are setting a leaf. A task sets one at a time, and there are fewer than
+/// 2^22 tasks.
 const INSERTING: u64 = 1 << 24;
-/// A task walks where none may be.
+/// Counts the tasks that walk, where no leaf may be.
 const WALKING: u64 = 1;
 
 const fn inserting(state: u64) -> u64 {
@@ -38,18 +39,19 @@ const fn walking(state: u64) -> u64 {
     state & (INSERTING - WALKING)
 }
 
-/// What is known of each aligned 1 GiB of an inode.
+/// The state of each aligned 1 GiB of an inode.
 ///
 /// # Invariants
 ///
-/// Where the mappings have a PUD leaf, or a task is putting one there, `PRESENT` is set. It is clear while a
-/// task walks.
+/// `PRESENT` is set where the mappings have a PUD leaf, or a task is setting one. It is clear while
+/// a task walks.
 pub(in crate::kernel_ext) struct Puds {
     states: KVec<Atomic<u64>>,
 }
 
 impl Puds {
-    /// For `pages` pages, beyond which no leaf will be. Sleeps. Errors: `ENOMEM`.
+    /// Makes the states for `pages` pages, past which there are no leaves. Sleeps. Errors:
+    /// `ENOMEM`.
     pub(in crate::kernel_ext) fn new(pages: usize) -> Result<Self> {
         let mut states = KVec::with_capacity(pages / PAGES, GFP_KERNEL)?;
         for _ in 0..pages / PAGES {
@@ -68,7 +70,7 @@ impl Puds {
             .is_some_and(|state| state.load(Relaxed) & PRESENT != 0)
     }
 
-    /// A leaf is going to be put around `pgoff`. `None` when a task walks there.
+    /// Announces that a leaf will be set around `pgoff`. `None` if a task walks there.
     pub(in crate::kernel_ext) fn insert(&self, pgoff: usize) -> Option<Inserting<'_>> {
         let state = self.state(pgoff)?;
         let mut old = state.load(Relaxed);
@@ -78,7 +80,7 @@ impl Puds {
             }
             // The generation wraps into the topmost bit, which is set anyway.
             let new = old.wrapping_add(GENERATION + INSERTING) | PRESENT;
-            // Full: the leaf comes after it, and pairs with that in `walk()` and `unmap()`.
+            // Full: orders setting the leaf after this, and pairs with `walk()` and `unmap()`.
             match state.cmpxchg(old, new, Full) {
                 Ok(_) => return Some(Inserting(state)),
                 Err(now) => old = now,
@@ -86,7 +88,8 @@ impl Puds {
         }
     }
 
-    /// `pages` pages at `pgoff` are going to be walked. `None` when a leaf may map one of them.
+    /// Announces that `pages` pages at `pgoff` will be walked. `None` if a leaf may map one of
+    /// them.
     pub(in crate::kernel_ext) fn walk(&self, pgoff: usize, pages: usize) -> Option<Walking<'_>> {
         let last = pgoff.checked_add(pages.checked_sub(1)?)?;
         if pgoff / PAGES != last / PAGES {
@@ -100,7 +103,7 @@ impl Puds {
             if old & PRESENT != 0 {
                 return None;
             }
-            // Full: the walk comes after it. A leaf that was there is gone: `unmap()`.
+            // Full: orders the walk after this. If there was a leaf, `unmap()` has removed it.
             match state.cmpxchg(old, old + WALKING, Full) {
                 Ok(_) => return Some(Walking(Some(state))),
                 Err(now) => old = now,
@@ -108,8 +111,8 @@ impl Puds {
         }
     }
 
-    /// Has `zap` remove all page-table entries of the pages `pgoff..end`, and whole leaves (an offset and a
-    /// number of pages).
+    /// Unmaps the pages `pgoff..end`, and whole leaves, by calling `zap` with an offset and a
+    /// number of pages.
     pub(in crate::kernel_ext) fn unmap(
         &self,
         pgoff: usize,
@@ -128,13 +131,13 @@ impl Puds {
         let old = state.map_or(0, |state| state.load(Relaxed));
         zap(first, last - first + 1);
         if let Some(state) = state.filter(|_| old & PRESENT != 0 && inserting(old) == 0) {
-            // Nobody has put one there since, or the generation differs. Full: after the removal.
+            // No leaf was set meanwhile, or the generation differs. Full: after the removal.
             let _ = state.cmpxchg(old, old & !PRESENT, Full);
         }
     }
 }
 
-/// A PUD leaf is being put somewhere.
+/// A PUD leaf is being set.
 #[must_use = "the leaf is taken to be there when this is dropped"]
 pub(in crate::kernel_ext) struct Inserting<'a>(&'a Atomic<u64>);
 
@@ -144,7 +147,7 @@ impl Drop for Inserting<'_> {
     }
 }
 
-/// No PUD leaf is put somewhere.
+/// No PUD leaf is set while this exists.
 #[must_use = "leaves may come when this is dropped"]
 pub(in crate::kernel_ext) struct Walking<'a>(Option<&'a Atomic<u64>>);
 
@@ -166,7 +169,7 @@ mod tests {
         zapped
     }
 
-    /// While a task walks no leaf comes, and where a leaf may be no task walks.
+    /// While a task walks no leaf is set, and where a leaf may be no task walks.
     #[test]
     fn exclusion() -> Result {
         let puds = Puds::new(3 * PAGES)?;
@@ -181,20 +184,21 @@ mod tests {
         drop(walking);
         assert!(puds.insert(PAGES).is_some());
         drop(inserting);
-        // The leaf stays when the task is done.
+        // The leaf stays after the task that set it is done.
         assert!(puds.walk(2 * PAGES + 7, 1).is_none());
         assert!(puds.walk(PAGES, 1).is_none());
         assert!(puds.walk(0, 1).is_some());
-        // Across two, and nothing at all.
+        // A range across two, and an empty range.
         assert!(puds.walk(PAGES - 1, 2).is_none());
         assert!(puds.walk(0, 0).is_none());
-        // There can be none beyond the end.
+        // There is no leaf past the end.
         assert!(puds.insert(3 * PAGES).is_none());
         assert!(puds.walk(3 * PAGES, 1).is_some());
         Ok(())
     }
 
-    /// Leaves are removed as a whole, and are known to be gone only if all of one went and none came.
+    /// Leaves are removed as a whole. One is known to be gone only if all of it was unmapped and no
+    /// other was set meanwhile.
     #[test]
     fn removal() -> Result {
         let puds = Puds::new(3 * PAGES)?;
@@ -204,13 +208,13 @@ mod tests {
         assert!(puds.walk(PAGES, 1).is_some());
         drop(puds.insert(PAGES));
         assert_eq!(unmap(&puds, PAGES - 1, 2), (PAGES - 1, PAGES + 1));
-        // Not known, which is safe.
+        // Not known to be gone, which is safe.
         assert!(puds.walk(PAGES, 1).is_none());
 
-        // Another comes while one is removed, and is there when that is over.
+        // Another leaf is set while one is removed, and is still there afterwards.
         puds.unmap(PAGES, 2 * PAGES, |_, _| drop(puds.insert(PAGES)));
         assert!(puds.walk(PAGES, 1).is_none());
-        // Another is on its way.
+        // Another leaf is being set.
         let inserting = puds.insert(PAGES);
         assert_eq!(unmap(&puds, PAGES, PAGES), (PAGES, PAGES));
         drop(inserting);
@@ -220,7 +224,7 @@ mod tests {
         Ok(())
     }
 
-    /// However often.
+    /// The same, after the generation has wrapped.
     #[test]
     fn generations() -> Result {
         let puds = Puds::new(PAGES)?;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a mapping is to be, before it exists.
+//! A mapping that is being made.
 //!
 //! C header: [`include/linux/mm_types.h`](srctree/include/linux/mm_types.h), `struct vm_area_desc`
 
@@ -18,7 +18,7 @@ use kernel::prelude::*;
 ///
 /// # Invariants
 ///
-/// `raw` is the valid description of a mapping being made.
+/// `raw` is the valid description of a mapping that is being made.
 pub(crate) struct VmaDesc<'a> {
     raw: *mut bindings::vm_area_desc,
     _desc: PhantomData<&'a mut bindings::vm_area_desc>,
@@ -41,13 +41,13 @@ impl VmaDesc<'_> {
         unsafe { (*self.raw).vma_flags.__vma_flags[0] & (1 << bit) != 0 }
     }
 
-    /// The addresses that it will span: start, and the first one behind it.
+    /// Returns the addresses that it will span: the first, and the one after the last.
     pub(crate) fn range(&self) -> (usize, usize) {
         // SAFETY: `raw` is valid by the type invariants.
         unsafe { ((*self.raw).start, (*self.raw).end) }
     }
 
-    /// The page offset in the device where it begins.
+    /// Returns its first page offset in the device.
     pub(crate) fn pgoff(&self) -> usize {
         // SAFETY: `raw` is valid by the type invariants.
         unsafe { (*self.raw).pgoff }
@@ -65,10 +65,10 @@ impl VmaDesc<'_> {
         self.has_flag(bindings::VMA_WRITE_BIT)
     }
 
-    /// Makes sure that it can't be made writable later (`mprotect()` then fails with `EACCES`).
+    /// Prevents it from becoming writable later (`mprotect()` then fails with `EACCES`).
     pub(crate) fn keep_read_only(&mut self) {
-        // SAFETY: `raw` is valid by the type invariants, and this is what `->mmap_prepare()` may
-        // change.
+        // SAFETY: `raw` is valid by the type invariants, and `->mmap_prepare()` may change these
+        // flags.
         unsafe { (*self.raw).vma_flags.__vma_flags[0] &= !(1 << bindings::VMA_MAYWRITE_BIT) };
     }
 
@@ -79,11 +79,12 @@ impl VmaDesc<'_> {
 
     /// Makes it a mapping of page frames whose faults are served by `T`.
     ///
-    /// `VM_HUGEPAGE` stands for a `madvise(MADV_HUGEPAGE)`, so that huge leaves are asked for in a process
-    /// with `PR_THP_DISABLE_EXCEPT_ADVISED`; device_dax sets it too. The page protection is that of memory
-    /// that is not encrypted, since libnvdimm's own mapping of the media is not (AMD SME).
+    /// `VM_HUGEPAGE` has the effect of `madvise(MADV_HUGEPAGE)`, so that the kernel asks for huge
+    /// leaves in a process with `PR_THP_DISABLE_EXCEPT_ADVISED`. device_dax sets it, too. The page
+    /// protection is that of unencrypted memory, because libnvdimm's own mapping of the media is
+    /// unencrypted (AMD SME).
     ///
-    /// Errors: `EINVAL` for a private mapping, which `vmf_insert_pfn()` would crash on.
+    /// Errors: `EINVAL` for a private mapping, on which `vmf_insert_pfn()` would crash.
     pub(in crate::kernel_ext) fn set_pfnmap<T: VmOperations>(&mut self) -> Result {
         if !self.is_shared() {
             return Err(EINVAL);
@@ -92,8 +93,8 @@ impl VmaDesc<'_> {
             | 1 << bindings::VMA_DONTEXPAND_BIT
             | 1 << bindings::VMA_DONTDUMP_BIT
             | 1 << bindings::VMA_HUGEPAGE_BIT;
-        // SAFETY: `raw` is valid by the type invariants, and this is what `->mmap_prepare()` may
-        // change.
+        // SAFETY: `raw` is valid by the type invariants, and `->mmap_prepare()` may change these
+        // fields.
         unsafe {
             (*self.raw).vma_flags.__vma_flags[0] |= flags;
             (*self.raw).page_prot = bindings::media_prot((*self.raw).page_prot);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Locks of one's own making, shown to lockdep, as `fs/kernfs/dir.c` shows its active references.
+//! Lockdep annotations for locks of the module's own, as `fs/kernfs/dir.c` has them for active
+//! references.
 //!
-//! Without `CONFIG_LOCKDEP` all of it is nothing: no bytes, no instructions.
+//! Without `CONFIG_LOCKDEP` this costs no bytes and no instructions.
 //!
 //! C header: [`include/linux/lockdep.h`](srctree/include/linux/lockdep.h)
 
@@ -12,8 +13,8 @@ use kernel::prelude::*;
 #[cfg(CONFIG_LOCKDEP)]
 use kernel::types::Opaque;
 
-/// What lockdep knows of a lock (or of many: all that are one class, of which a task holds one at a
-/// time) that sleeps and is held alone.
+/// Lockdep's record of a lock that sleeps and is held exclusively. It may stand for many locks of
+/// one class, of which a task holds one at a time.
 ///
 /// # Invariants
 ///
@@ -25,13 +26,13 @@ pub(crate) struct LockdepMap {
     inner: Opaque<bindings::lockdep_map>,
 }
 
-// SAFETY: lockdep is made to be told from any thread.
+// SAFETY: Lockdep may be called from any thread.
 unsafe impl Send for LockdepMap {}
-// SAFETY: As above, in parallel.
+// SAFETY: Lockdep's functions may run in parallel on one map.
 unsafe impl Sync for LockdepMap {}
 
 impl LockdepMap {
-    /// A lock of the class of all that are made here.
+    /// Makes a map. All maps made here have one class.
     #[cfg(CONFIG_LOCKDEP)]
     pub(crate) fn new(name: &'static CStr) -> impl PinInit<Self> {
         pin_init!(Self {
@@ -49,13 +50,13 @@ impl LockdepMap {
         })
     }
 
-    /// A lock of the class of all that are made here.
+    /// Makes a map. All maps made here have one class.
     #[cfg(not(CONFIG_LOCKDEP))]
     pub(crate) fn new(_name: &'static CStr) -> impl PinInit<Self> {
         pin_init!(Self {})
     }
 
-    /// This task may take the lock here, if it comes to that (`might_lock()`).
+    /// Tells lockdep that this task may take the lock here (`might_lock()`).
     #[inline(always)]
     pub(crate) fn might_lock(&self) {
         // SAFETY: `inner` is initialised by the type invariants.
@@ -65,7 +66,7 @@ impl LockdepMap {
         };
     }
 
-    /// This task has taken the lock.
+    /// Tells lockdep that this task has taken the lock.
     #[inline(always)]
     pub(crate) fn acquire(&self) {
         // SAFETY: `inner` is initialised by the type invariants.
@@ -75,7 +76,7 @@ impl LockdepMap {
         };
     }
 
-    /// This task gives the lock back.
+    /// Tells lockdep that this task releases the lock.
     #[inline(always)]
     pub(crate) fn release(&self) {
         // SAFETY: `inner` is initialised by the type invariants.

@@ -34,13 +34,14 @@ pub(crate) struct RwSemaphore<T> {
     value: UnsafeCell<T>,
 }
 
-// SAFETY: A semaphore is made to be used from any thread; the value goes with it.
+// SAFETY: A semaphore may be used from any thread, and the value may move to one.
 unsafe impl<T: Send> Send for RwSemaphore<T> {}
-// SAFETY: As above. Several may read the value at once, and one that holds it alone may take it.
+// SAFETY: All methods take `&self` and may run in parallel. Several readers may share the value
+// (`Sync`), and a writer may move it to its thread (`Send`).
 unsafe impl<T: Send + Sync> Sync for RwSemaphore<T> {}
 
 impl<T> RwSemaphore<T> {
-    /// A semaphore that nobody holds, of the lock class `key`.
+    /// Makes an unlocked semaphore of the lock class `key`.
     pub(crate) fn new(
         value: T,
         name: &'static CStr,
@@ -56,7 +57,7 @@ impl<T> RwSemaphore<T> {
         })
     }
 
-    /// Holds it shared. Sleeps.
+    /// Takes the semaphore shared. Sleeps.
     pub(crate) fn read(&self) -> ReadGuard<'_, T> {
         // SAFETY: `inner` is initialised by the type invariants.
         unsafe { bindings::down_read(self.inner.get()) };
@@ -67,7 +68,7 @@ impl<T> RwSemaphore<T> {
         }
     }
 
-    /// Holds it alone. Sleeps, uninterruptibly.
+    /// Takes the semaphore exclusively. Sleeps uninterruptibly.
     pub(crate) fn write(&self) -> WriteGuard<'_, T> {
         // SAFETY: `inner` is initialised by the type invariants.
         unsafe { bindings::down_write(self.inner.get()) };
@@ -78,9 +79,9 @@ impl<T> RwSemaphore<T> {
         }
     }
 
-    /// Holds it alone. Sleeps.
+    /// Takes the semaphore exclusively. Sleeps.
     ///
-    /// Errors: `EINTR` when the task is being killed.
+    /// Errors: `EINTR` if the task is being killed.
     pub(crate) fn write_killable(&self) -> Result<WriteGuard<'_, T>> {
         // SAFETY: `inner` is initialised by the type invariants.
         to_result(unsafe { bindings::down_write_killable(self.inner.get()) })?;
@@ -107,19 +108,20 @@ impl<T> Deref for ReadGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: Held by the type invariants: nobody changes the value.
+        // SAFETY: By the type invariants the semaphore is held for read, so the value does not
+        // change.
         unsafe { &*self.semaphore.value.get() }
     }
 }
 
 impl<T> Drop for ReadGuard<'_, T> {
     fn drop(&mut self) {
-        // SAFETY: Held by the type invariants.
+        // SAFETY: By the type invariants this task holds the semaphore for read.
         unsafe { bindings::up_read(self.semaphore.inner.get()) };
     }
 }
 
-/// A semaphore held alone.
+/// A semaphore held exclusively.
 ///
 /// # Invariants
 ///
@@ -134,21 +136,23 @@ impl<T> Deref for WriteGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: Held by the type invariants: nobody changes the value.
+        // SAFETY: By the type invariants the semaphore is held for write, so no other task changes
+        // the value.
         unsafe { &*self.semaphore.value.get() }
     }
 }
 
 impl<T> DerefMut for WriteGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: Held alone by the type invariants.
+        // SAFETY: By the type invariants the semaphore is held for write, so no other task uses the
+        // value.
         unsafe { &mut *self.semaphore.value.get() }
     }
 }
 
 impl<T> Drop for WriteGuard<'_, T> {
     fn drop(&mut self) {
-        // SAFETY: Held by the type invariants.
+        // SAFETY: By the type invariants this task holds the semaphore for write.
         unsafe { bindings::up_write(self.semaphore.inner.get()) };
     }
 }

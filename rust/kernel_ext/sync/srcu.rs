@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Sleepable RCU, and an object that can be taken away while readers may sleep.
+//! Sleepable RCU, and a value that can be revoked while readers may sleep.
 //!
-//! [`kernel::revocable::SrcuRevocable`] is the same idea on plain RCU, whose readers must not sleep.
-//! A fault handler that waits for an entry lock does.
+//! [`kernel::revocable::Revocable`] does the same on plain RCU, whose readers must not sleep. A
+//! fault handler that waits for an entry lock sleeps.
 //!
 //! C header: [`include/linux/srcu.h`](srctree/include/linux/srcu.h)
 
@@ -37,9 +37,9 @@ struct Srcu {
     inner: Opaque<bindings::srcu_struct>,
 }
 
-// SAFETY: `srcu_struct` is made to be used from any thread.
+// SAFETY: An `srcu_struct` may be used from any thread.
 unsafe impl Send for Srcu {}
-// SAFETY: As above; all methods take `&self` and may run in parallel.
+// SAFETY: All methods take `&self`, and their C functions may run in parallel.
 unsafe impl Sync for Srcu {}
 
 impl Srcu {
@@ -91,7 +91,8 @@ impl PinnedDrop for Srcu {
 ///
 /// # Invariants
 ///
-/// `counter` is what `srcu_read_lock_fast()` of `srcu` returned, on this task, and not yet given back.
+/// `counter` is what `srcu_read_lock_fast()` of `srcu` returned on this task. It is not yet given
+/// back.
 struct ReadGuard<'a> {
     srcu: &'a Srcu,
     counter: *mut bindings::srcu_ctr,
@@ -100,31 +101,32 @@ struct ReadGuard<'a> {
 
 impl Drop for ReadGuard<'_> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants, `counter` belongs to this task's section of `srcu`, which
+        // is not yet ended.
         unsafe { bindings::srcu_read_unlock_fast(self.srcu.inner.get(), self.counter) };
     }
 }
 
-/// What lockdep is to take for the same kind of [`SrcuRevocable`]: one may be revoked while another kind
-/// is used.
+/// The lockdep classes of one kind of [`SrcuRevocable`]: a value may be revoked while a value of
+/// another kind is used.
 pub(crate) struct Classes {
     pub(crate) readers: Pin<&'static LockClassKey>,
     pub(crate) revoking: Pin<&'static LockClassKey>,
 }
 
-/// What has to be done about a value that nobody uses any more.
+/// What revoking a value does, besides waiting for its users.
 pub(crate) trait Revoke {
-    /// Takes away what the value stands for. Sleeps. No reader sees the value, and none will.
+    /// Ends what the value stands for. Sleeps. No reader sees the value any more.
     fn revoked(&self);
 }
 
 /// A value that can be used until it is revoked, by readers that may sleep.
 ///
-/// What protects what: the *memory* of the value belongs to whoever owns the `SrcuRevocable` (a
-/// reference count, usually). The grace period protects what the value *stands for*: when
-/// [`revoke`](Self::revoke) returns, every reader that saw it alive has finished, and no other
-/// will see it alive. This is `alive` and `synchronize_rcu()` of the thread "/dev/dax, core: file
-/// operations and dax-mmap" (May 2016), on SRCU as `kill_dax()` in `drivers/dax/super.c` does it.
+/// Two means protect two things. The owner of the `SrcuRevocable` (usually a reference count) keeps
+/// the *memory* of the value. The grace period protects what the value *stands for*: when
+/// [`revoke`](Self::revoke) returns, every reader that saw it alive has finished, and no later one
+/// sees it alive. This is `alive` and `synchronize_rcu()` of the thread "/dev/dax, core: file
+/// operations and dax-mmap" (May 2016), on SRCU, as in `kill_dax()` in `drivers/dax/super.c`.
 #[pin_data]
 pub(crate) struct SrcuRevocable<T> {
     #[pin]
@@ -137,7 +139,7 @@ pub(crate) struct SrcuRevocable<T> {
 }
 
 impl<T: Revoke> SrcuRevocable<T> {
-    /// A new value, alive.
+    /// Makes a value, which is alive. Sleeps.
     ///
     /// Errors: `ENOMEM`, and those of `value`.
     pub(crate) fn new(
@@ -152,13 +154,14 @@ impl<T: Revoke> SrcuRevocable<T> {
         })
     }
 
-    /// The value, if it is alive; it stays alive while the guard exists. The holder may sleep.
+    /// Returns the value if it is alive. It stays alive while the guard exists. The holder may
+    /// sleep.
     ///
-    /// Guards may nest, also in one task: a fault inside of a copy from user memory is fine.
+    /// Guards may nest, also in one task: a fault during a copy from user memory may take another.
     pub(crate) fn try_access(&self) -> Option<SrcuGuard<'_, T>> {
         let guard = self.srcu.read();
-        // Pairs with the store in `revoke()`: a reader that misses it began its section before
-        // `synchronize()` and is waited for.
+        // Pairs with the store in `revoke()`: a reader that misses the store began its section
+        // before `synchronize()`, which waits for it.
         if !self.alive.load(Relaxed) {
             return None;
         }
@@ -168,15 +171,16 @@ impl<T: Revoke> SrcuRevocable<T> {
         })
     }
 
-    /// Waits until every guard that exists now is dropped. Sleeps; no guard may be held by this task.
+    /// Waits until every guard that exists now is dropped. Sleeps. This task holds no guard.
     pub(crate) fn synchronize(&self) {
         self.srcu.synchronize();
     }
 
-    /// Revokes the value, waits until nobody uses it, and calls [`Revoke::revoked`], then `last` with it.
+    /// Revokes the value, waits until it is no longer used, and calls [`Revoke::revoked`], then
+    /// `last` with it.
     ///
-    /// Does nothing if it was revoked before, but for waiting until that is complete. Sleeps; no
-    /// guard may be held by this task.
+    /// If the value was revoked before, only waits until that is complete. Sleeps. This task holds
+    /// no guard.
     pub(crate) fn revoke(&self, last: impl FnOnce(&T)) {
         let _revoking = self.revoking.lock();
         if self.alive.load(Relaxed) {
@@ -189,7 +193,7 @@ impl<T: Revoke> SrcuRevocable<T> {
     }
 }
 
-/// A value that is alive for as long as this exists.
+/// A value that is alive while this exists.
 #[must_use = "the value may be revoked as soon as the guard is dropped"]
 pub(crate) struct SrcuGuard<'a, T> {
     value: &'a T,

@@ -3,8 +3,8 @@
 //! Hashed wait queues with keyed, exclusive waiters.
 //!
 //! The scheme of `fs/dax.c` (ac401cc78242, "dax: New fault locking"), which took it from
-//! `wait_on_bit()`: what is waited for lives in a word of the caller's, and a table of wait queues
-//! serves all the words. A waiter carries its key, since one queue serves many keys.
+//! `wait_on_bit()`. The state that a task waits for is in a word of the caller. A table of wait
+//! queues serves all such words, and a waiter carries its key because one queue serves many keys.
 //!
 //! C header: [`include/linux/wait.h`](srctree/include/linux/wait.h)
 
@@ -18,12 +18,12 @@ use kernel::{
     types::Opaque, //
 };
 
-/// Whom to wake.
+/// Which waiters to wake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wake {
-    /// The task that has waited longest: it will take the lock, or pass the wake-up on.
+    /// The task that has waited longest. It takes the lock, or passes the wake-up on.
     Next,
-    /// All of them: what they waited for is no more.
+    /// All of them, because what they waited for no longer exists.
     All,
 }
 
@@ -34,19 +34,19 @@ const TABLE_SIZE: usize = 1 << TABLE_BITS;
 ///
 /// # Invariants
 ///
-/// Each head is initialised by `init_waitqueue_head()`, and none has waiters when it is dropped.
+/// Each head is initialised by `init_waitqueue_head()`, and has no waiters when it is dropped.
 #[pin_data]
 pub(crate) struct WaitTable {
     #[pin]
     heads: [Opaque<bindings::wait_queue_head>; TABLE_SIZE],
 }
 
-// SAFETY: Wait queues are made to be used from any thread.
+// SAFETY: Wait queues may be used from any thread.
 unsafe impl Send for WaitTable {}
-// SAFETY: As above; all methods take `&self` and may run in parallel.
+// SAFETY: All methods take `&self`, and each queue has its own lock.
 unsafe impl Sync for WaitTable {}
 
-/// A waiter, on its own stack while it waits.
+/// A waiter, on its task's stack while it waits.
 #[repr(C)]
 struct Waiter {
     wait: bindings::wait_queue_entry,
@@ -54,10 +54,11 @@ struct Waiter {
 }
 
 impl WaitTable {
-    /// A table without waiters.
+    /// Makes a table without waiters.
     pub(crate) fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            // INVARIANT: Each head is initialised here. A waiter borrows the table.
+            // INVARIANT: Each head is initialised here. A waiter borrows the table, so none is left
+            // at the drop.
             heads <- pin_init::pin_init_array_from_fn(|_| {
                 Opaque::ffi_init(|slot| {
                     // SAFETY: `slot` is valid for writes and pinned; the name and the class key
@@ -75,17 +76,17 @@ impl WaitTable {
     }
 
     fn head(&self, key: usize) -> *mut bindings::wait_queue_head {
-        // The hash is below `TABLE_SIZE`; the mask tells the compiler so.
+        // The hash is below `TABLE_SIZE`; the mask tells the compiler.
         self.heads[hash_long(key, TABLE_BITS) & (TABLE_SIZE - 1)].get()
     }
 
-    /// Queues as an exclusive waiter for `key`, drops `guard`, and sleeps until woken.
+    /// Queues this task as an exclusive waiter for `key`, drops `guard`, and sleeps until woken.
     ///
     /// `guard` is the lock under which the caller saw that it has to wait. It is dropped after the
-    /// task was queued, so that whoever changes the state under that lock will find it: no
-    /// wake-up is lost (`Documentation/litmus-tests/` has the two-thread proof).
+    /// task is queued, so that a task that changes the state under that lock finds the waiter, and
+    /// no wake-up is lost (`Documentation/litmus-tests/` has the two-thread proof).
     ///
-    /// Sleeps, uninterruptibly. Spurious returns are possible: look again.
+    /// Sleeps uninterruptibly. Spurious returns are possible: the caller checks the state again.
     pub(crate) fn wait_exclusive<G>(&self, key: usize, guard: G) -> Woken<'_> {
         let head = self.head(key);
         let mut waiter = Waiter {
@@ -94,8 +95,8 @@ impl WaitTable {
         };
         let wait = &raw mut waiter.wait;
 
-        // SAFETY: `wait` points into this frame, which `finish_wait()` below takes off the queue
-        // before it ends. `head` is initialised by the type invariants.
+        // SAFETY: `wait` points into this frame, and `finish_wait()` below removes it from the
+        // queue before the frame ends. `head` is initialised by the type invariants.
         unsafe {
             bindings::init_wait(wait);
             (*wait).func = Some(Self::wake_function);
@@ -106,22 +107,22 @@ impl WaitTable {
             );
         }
         drop(guard);
-        // SAFETY: Process context, and no spinlock is held: `guard` is gone.
+        // SAFETY: This is process context, and no spinlock is held, because `guard` was dropped.
         unsafe { bindings::schedule() };
-        // SAFETY: As above.
+        // SAFETY: `wait` was queued above, on `head`, which is initialised by the type invariants.
         unsafe { bindings::finish_wait(head, wait) };
         Woken { table: self, key }
     }
 
-    /// Wakes who waits for `key`; returns whether its queue had anybody.
+    /// Wakes the waiters for `key`. Returns whether its queue had any waiter.
     ///
-    /// To be called after the change that they wait for was made under the lock that they drop in
+    /// The caller has made the change that they wait for, under the lock that they drop in
     /// [`WaitTable::wait_exclusive`]. Any context.
     pub(crate) fn wake(&self, key: usize, mode: Wake) -> bool {
         let head = self.head(key);
-        // Lockless. Pairs with `prepare_to_wait_exclusive()`, by the lock that both sides held: a
+        // Lockless. The lock that both sides held pairs this with `prepare_to_wait_exclusive()`. A
         // waiter that saw the old state queued itself before it dropped the lock, and this side
-        // took the lock after that. A waiter that comes later sees the new state.
+        // took the lock after that. A later waiter sees the new state.
         //
         // SAFETY: `head` is initialised by the type invariants.
         if !unsafe { bindings::waitqueue_active(head) } {
@@ -132,13 +133,13 @@ impl WaitTable {
             Wake::All => 0,
         };
         let mut key = key;
-        // SAFETY: `head` is initialised by the type invariants; `wake_function()` reads `key`
-        // during the call only.
+        // SAFETY: `head` is initialised by the type invariants. `wake_function()` reads `key` only
+        // during the call.
         unsafe { bindings::__wake_up(head, bindings::TASK_NORMAL, nr, (&raw mut key).cast()) };
         true
     }
 
-    /// `wake_exceptional_entry_func()` of `fs/dax.c`.
+    /// Corresponds to `wake_exceptional_entry_func()` of `fs/dax.c`.
     ///
     /// # Safety
     ///
@@ -149,10 +150,11 @@ impl WaitTable {
         flags: c_int,
         key: *mut c_void,
     ) -> c_int {
-        // SAFETY: By the requirements of this function; the waiter's frame is alive while its
-        // entry is queued, and the queue is locked.
+        // SAFETY: `wait` lies in a `Waiter` by the requirements of this function. The waiter's
+        // frame exists while its entry is queued, and the queue is locked.
         let waiter = unsafe { container_of!(wait, Waiter, wait) };
-        // SAFETY: As above.
+        // SAFETY: `waiter` is valid while the queue is locked, and `key` points to an `usize` by
+        // the requirements of this function.
         let same = unsafe { (*waiter).key == *key.cast::<usize>() };
         if !same {
             return 0;
@@ -162,11 +164,11 @@ impl WaitTable {
     }
 }
 
-/// A wake-up that an exclusive waiter got, and that nobody else will get.
+/// A wake-up that an exclusive waiter got, and that no other waiter will get.
 ///
-/// Who has it either takes what it waited for, so that its own unlock wakes the next, and says so
-/// by [`Woken::settle`]; or drops it, and so passes it on. (237388320def, "dax: Wake up all
-/// waiters after invalidating dax entry", tells what happens otherwise.)
+/// Its holder either takes what it waited for, so that its own unlock wakes the next waiter, and
+/// calls [`Woken::settle`]; or drops this, which passes the wake-up on. (237388320def, "dax: Wake
+/// up all waiters after invalidating dax entry", shows what happens otherwise.)
 #[must_use = "a wake-up that is dropped at once wakes the next waiter"]
 pub(crate) struct Woken<'a> {
     table: &'a WaitTable,
@@ -174,8 +176,8 @@ pub(crate) struct Woken<'a> {
 }
 
 impl Woken<'_> {
-    /// Somebody is sure to wake the next waiter for `key`: this task, or another that was faster.
-    /// If that is not the key of this wake-up, it is passed on.
+    /// Settles the wake-up: some task will wake the next waiter for `key`, either this task or one
+    /// that was faster. If `key` is not the key of this wake-up, it is passed on.
     pub(crate) fn settle(self, key: usize) {
         if self.key == key {
             core::mem::forget(self);
@@ -211,7 +213,7 @@ mod tests {
     struct Shared {
         #[pin]
         table: WaitTable,
-        /// How many are about to wait, were woken, and have gone.
+        /// How many tasks are about to wait, were woken, and have gone.
         coming: AtomicUsize,
         woken: AtomicUsize,
         gone: AtomicUsize,
@@ -230,7 +232,8 @@ mod tests {
             )
         }
 
-        /// Another task waits for `key`, and then takes what it waited for, or passes it on.
+        /// Starts a task that waits for `key`, and then takes what it waited for, or passes the
+        /// wake-up on.
         fn spawn(self: &Arc<Self>, key: usize, takes: bool) -> Result {
             let shared = self.clone();
             workqueue::system_unbound().try_spawn(GFP_KERNEL, move || {
@@ -247,7 +250,7 @@ mod tests {
             Ok(())
         }
 
-        /// Wakes those who waited and still do, so that nothing outlives the test.
+        /// Wakes the tasks that still wait, so that none outlives the test.
         fn end(&self, all: usize) -> Result {
             for _ in 0..10_000 {
                 if self.gone.load(Ordering::SeqCst) == all {
@@ -260,7 +263,7 @@ mod tests {
         }
     }
 
-    /// Counts when dropped: the waiter is in its queue then.
+    /// Counts when it is dropped: the waiter is queued then.
     struct Counted<'a>(&'a AtomicUsize);
 
     impl Drop for Counted<'_> {
@@ -279,7 +282,7 @@ mod tests {
         Err(ETIMEDOUT)
     }
 
-    /// Another key of the same queue.
+    /// Returns another key of the same queue.
     fn neighbour() -> usize {
         let queue = hash_long(KEY, TABLE_BITS);
         let mut key = KEY + 1;
@@ -296,7 +299,7 @@ mod tests {
         assert!(!shared.table.wake(KEY, Wake::All));
         shared.spawn(KEY, true)?;
         reaches(&shared.coming, 1)?;
-        // Its queue has somebody, but not for this.
+        // The queue has a waiter, but not for this key.
         assert!(shared.table.wake(neighbour(), Wake::All));
         fsleep(Delta::from_millis(20));
         assert_eq!(shared.woken.load(Ordering::SeqCst), 0);
@@ -304,12 +307,12 @@ mod tests {
         let came = reaches(&shared.woken, 1);
         shared.end(1)?;
         came?;
-        // It took itself off the queue.
+        // The waiter has removed itself from the queue.
         assert!(!shared.table.wake(KEY, Wake::All));
         Ok(())
     }
 
-    /// One wake-up, one waiter; the wake-up of one who took what it waited for goes no further.
+    /// One wake-up wakes one waiter. A waiter that takes what it waited for does not pass it on.
     #[test]
     fn next_wakes_one() -> Result {
         let shared = Shared::new()?;
@@ -340,7 +343,7 @@ mod tests {
         came
     }
 
-    /// Who goes without what it waited for passes the wake-up on.
+    /// A waiter that goes without what it waited for passes the wake-up on.
     #[test]
     fn passed_on() -> Result {
         let shared = Shared::new()?;
@@ -354,7 +357,7 @@ mod tests {
         came
     }
 
-    /// That of another key is passed on too: it was not for what is settled.
+    /// A wake-up of another key is passed on, too, because it was not for the key that is settled.
     #[test]
     fn settled_for_another() -> Result {
         let shared = Shared::new()?;
