@@ -577,7 +577,7 @@ device = []
                  "FILE:2: namespace1.0: rdax0: '510M 4M' is beyond the size, 512M"),
                 (NAMESPACE1 + device.replace("0 2M", "0 18446744073707454464"), None),
                 (NAMESPACE1 + device + device.replace("0 2M", "4M 2M"),
-                 "FILE:2: namespace1.0: rdax0 is there 2 times"),
+                 "FILE:2: namespace1.0: rdax0 appears 2 times"),
                 # the one in the middle ends before the first, which the last one overlaps
                 (NAMESPACE1 + device.replace('"0 2M"', '"0 64M", "128M 2M"')
                  + device.replace("rdax0", "rdax1").replace("0 2M", "4M 2M").replace("4M", "64M")
@@ -832,10 +832,10 @@ class Saves(Divisions):
     def test_changing(self) -> None:
         # The sum of the extents is not the size, and debugfs does not know more.
         self.files({"sys/class/dax/rdax2/size": str(1 << 30)})
-        self.refused("rdax2 changes just now")
+        self.refused("rdax2 is changing")
         self.files({"sys/class/dax/rdax2/size": str(2 << 30),
                     "sys/bus/nd/devices/namespace0.0/rdax_region/available_size": "0"})
-        self.refused("namespace0.0 changes just now: nothing was saved")
+        self.refused("namespace0.0 is changing: nothing was saved")
 
     def test_more_extents_than_a_page_shows(self) -> None:
         self.files({"sys/class/dax/rdax2/extents": f"{2 << 30} {1 << 30}\n",
@@ -885,7 +885,7 @@ class Restores(Divisions):
         status, out, err = self.restore(text, *argv)
         self.assertEqual((status, out, self.driver.log), (1, "", []), err)
         self.assertRegex(err, f"^rdax: {self.config}:2: namespace..0: {pattern}\n"
-                              f"rdax: not all is as {self.config} says: see above\n$")
+                              f"rdax: some regions are not as {self.config} says: see above\n$")
 
     def test_bound_otherwise(self) -> None:
         for old, new, problem in (
@@ -957,7 +957,7 @@ class Restores(Divisions):
             status, out, err = self.restore(NAMESPACE1 + DEVICES1)
             self.assertEqual((status, out), (1, ""))
             self.assertRegex(err, rf"^rdax: {self.config}:2: namespace1.0: .*; undone: it was "
-                                  r"given back to nd_pmem\nrdax: not all")
+                                  r"given back to nd_pmem\nrdax: some regions")
             self.assertEqual(self.driver.log[-2:],
                              ["rdax/unbind namespace1.0", "nd_pmem/bind namespace1.0"])
             self.assertEqual(self.machine.devices_of("namespace1.0"), [])
@@ -1008,7 +1008,7 @@ class Restores(Divisions):
             f"rdax: {self.config}: there is no key 'frob'\n"
             f"rdax: {self.config}:3: namespace0.0: refused: namespace0.0 is another namespace, or "
             "has changed: it has 4G, not 8G\n"
-            f"rdax: not all is as {self.config} says: see above\n"))
+            f"rdax: some regions are not as {self.config} says: see above\n"))
 
     def test_dry_run(self) -> None:
         status, out, err = self.restore(NAMESPACE1 + DEVICES1, "--dry-run")

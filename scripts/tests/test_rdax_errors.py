@@ -164,13 +164,13 @@ class Answers(base.Divisions):
 
     def test_punch_and_sync(self) -> None:
         for number, text in ((errno.EIO, "a bad block can't be cleared"),
-                             (errno.EFBIG, "it has become smaller"), (errno.ENXIO, "gone")):
+                             (errno.EFBIG, "it has become smaller"), (errno.ENXIO, "no longer exists")):
             with mock.patch.object(fcntl, "ioctl", side_effect=OSError(number, "oh")):
                 _, _, err = self.run_tool("punch", "rdax2", "--offset", "0", "--length", "4K", "-y")
             self.assertIn(text, err)
             self.assertIn("; a part of it may be done", err)
         for number, text, status in ((errno.EIO, "what was written last may be lost: oh", 1),
-                                     (errno.ENXIO, "has gone; that made durable what", 4)):
+                                     (errno.ENXIO, "no longer exists; its end made durable", 4)):
             with mock.patch.object(os, "fsync", side_effect=OSError(number, "oh")):
                 got, _, err = self.run_tool("sync", "rdax2")
             self.assertEqual(got, status)

@@ -57,7 +57,7 @@ def claim(machine: Machine, namespace: Path) -> tuple[int, list[Use]]:
             handle = files.opened(disk, os.O_RDONLY | os.O_EXCL, "open")
         except OSError as error:
             if error.errno != errno.EBUSY:
-                raise Failure(FAILED, f"{disk} can't be looked at: {error.strerror}") from None
+                raise Failure(FAILED, f"{disk} can't be checked: {error.strerror}") from None
             if not uses:
                 uses.append(Use("exclusive", f"{disk.name} is open exclusively, by whom is not "
                                              "known (a mount elsewhere, MD, LVM?)"))
@@ -219,8 +219,8 @@ def do_unbind(machine: Machine, args: argparse.Namespace) -> None:
             raise Failure(BUSY, f"refused: {'; '.join(used)} (--force: calls on open files then "
                                 "give ENXIO, accesses to mappings SIGBUS)")
         if not whole(machine, name):
-            agree(f"{name} is divided: its memory keeps what is in it, but which part was which "
-                  "device is forgotten, unless 'rdax save' has written it down", args.yes)
+            agree(f"{name} is divided: its data stay in memory, but which part belongs to which "
+                  "device is forgotten, unless 'rdax save' has recorded it", args.yes)
         try:
             files.write(machine.driver / "unbind", name)
         except OSError as error:

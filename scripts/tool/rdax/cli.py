@@ -276,7 +276,7 @@ def run(argv: Sequence[str] | None = None, machine: Machine | None = None) -> No
     except KeyboardInterrupt:
         status = INTERRUPTED
     except Exception:  # pylint: disable=broad-exception-caught
-        say("it can't start: is there memory, and may files be opened?")
+        say("it can't start: there may be too little memory, or too many files are open")
     finally:
         # All is written. What the interpreter does at its end can fail in words of its own.
         os._exit(status)

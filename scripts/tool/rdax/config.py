@@ -237,7 +237,7 @@ def parse_region_table(value: Any, problems: list[str]) -> RegionConfig:
         if size is not None:
             problems += check_runs(devices, size)
         names = Counter(device.name for device in devices if device.name)
-        problems += [f"{name} is there {count} times" for name, count in names.items() if count > 1]
+        problems += [f"{name} appears {count} times" for name, count in names.items() if count > 1]
     return RegionConfig(namespace, uuid, size, resource, align, force,
                         devices if divided or not whole else None)
 

@@ -36,7 +36,7 @@ def store(machine: Machine, device: Path, attribute: str, value: str) -> None:
         try:
             files.write(device / attribute, value)
         except FileNotFoundError:
-            raise Failure(MISSING, f"{device.name} has gone") from None
+            raise Failure(MISSING, f"{device.name} no longer exists") from None
         except OSError as error:
             logged = log.find(rf"\b{device.name}: (?:.* \(\d+\): )?{attribute} {value} "
                               "refused: (.*)")
@@ -116,9 +116,9 @@ def do_destroy(machine: Machine, args: argparse.Namespace) -> None:
     refuse_used(machine, args.device)
     size = exact(device / "size")
     if size:
-        agree(f"{args.device} goes. What is in its {size_text(size)} stays there until another "
-              f"device of {region.parent.name} gets the place and writes, but nothing says any "
-              "more where it is", args.yes)
+        agree(f"{args.device} will be removed. The data in its {size_text(size)} stay in memory "
+              f"until another device of {region.parent.name} is given that memory and writes to "
+              "it, but nothing records where they are", args.yes)
     try:
         files.write(region / "delete", args.device)
     except OSError as error:
@@ -143,9 +143,9 @@ def do_resize(machine: Machine, args: argparse.Namespace) -> None:
     if new > old:
         refuse_too_large(region, new - old, exact(region / "available_size"))
     if new < old:
-        agree(f"{args.device} loses its last {size_text(old - new)}. What is there stays "
-              "until another device gets the place and writes; programs that use it get SIGBUS "
-              "there", args.yes)
+        agree(f"{args.device} loses its last {size_text(old - new)}. The data there "
+              "stay in memory until another device is given that memory and writes to it; programs "
+              "that use this part get SIGBUS", args.yes)
     store(machine, device, "size", str(new))
     size, left = number_or(device / "size"), number_or(region / "available_size")
     text, namespace = sizes(args), region.parent.name
@@ -183,7 +183,7 @@ def do_punch(machine: Machine, args: argparse.Namespace) -> None:
         raise Failure(FAILED, f"refused: {why}")
     with node(machine, args.device, os.O_RDWR, "read and write") as handle:
         agree(f"{size_text(args.length)} of {args.device} from {size_text(args.offset)} on "
-              "become zeroes, on the media: what is there is lost", args.yes)
+              "will be zeroed on the media: the data there are lost", args.yes)
         try:
             fcntl.ioctl(handle, IOC_PUNCH, RANGE.pack(RANGE.size, 0, args.offset, args.length))
         except OSError as error:
@@ -204,8 +204,8 @@ def do_sync(machine: Machine, args: argparse.Namespace) -> None:
             os.fsync(handle)
         except OSError as error:
             if error.errno in (errno.ENXIO, errno.ENODEV):
-                raise Failure(MISSING, f"{args.device} has gone; that made durable what was "
-                                       "written before") from None
+                raise Failure(MISSING, f"{args.device} no longer exists; its end made durable "
+                                       "what was written before") from None
             why = reason(error, {}, namespace=counter.parent.parent / "device")
             raise Failure(status_of(error), f"{args.device}: what was written last may be lost: "
                                             f"{why}") from None

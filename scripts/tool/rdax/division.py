@@ -78,7 +78,7 @@ def runs_of(machine: Machine, device: Path) -> tuple[Run, ...]:
             runs = tuple(Run(extent.start * PAGE, extent.pages * PAGE) for extent in found)
         if sum(run.length for run in runs) == size:
             return merged(runs)
-    raise Failure(FAILED, f"{device.name} changes just now, or has more extents than its file in "
+    raise Failure(FAILED, f"{device.name} is changing, or has more extents than its file in "
                           f"sysfs can show, and there is no debugfs at {machine.debugfs}")
 
 

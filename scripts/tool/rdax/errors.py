@@ -10,8 +10,8 @@ from .say import BUSY, FAILED, MISSING
 # What errors mean when the kernel's log can't be read, or has nothing: rdax's own
 # (sysfs-class-rdax), libnvdimm's (nvdimm_namespace_common_probe(), devm_nsio_enable()), the
 # driver core's (device_driver_attach()), and that of sysfs (ENODEV: the file is just going).
-GONE = "the device has gone"
-UNBINDING = "the namespace is being unbound, or has gone"
+GONE = "the device no longer exists"
+UNBINDING = "the namespace is being unbound, or no longer exists"
 UNLOADED = "the module is being unloaded"
 BIND_ERRORS = {
     errno.ENFILE: "too many files are open in the system",
@@ -21,7 +21,8 @@ BIND_ERRORS = {
     errno.ENOSPC: "it is smaller than 2M or than the alignment, or the driver has no number left "
                   "for a device",
     errno.EINVAL: "the media does not begin at a multiple of the alignment",
-    errno.ENODEV: "it has gone, or has no UUID yet, or is nothing that a driver can have",
+    errno.ENODEV: "it no longer exists, or has no UUID yet, or is not a device that a driver can "
+                  "bind",
     errno.ENXIO: "it is being removed, or a btt, pfn or dax device has it, or the kernel could not "
                  "map it",
     errno.EACCES: "a DIMM is locked",
@@ -31,13 +32,13 @@ BIND_ERRORS = {
     errno.ENOENT: UNLOADED,
 }
 UNBIND_ERRORS = {
-    errno.ENODEV: "rdax does not have it any more",
+    errno.ENODEV: "it is no longer bound to rdax",
     errno.ENOENT: UNLOADED,
 }
 # Of nd_pmem's bind.
 PMEM_ERRORS = {
     errno.EBUSY: "a driver, or a btt, pfn or dax device has it, or something else has its memory",
-    errno.ENODEV: "it has gone, or has no UUID yet",
+    errno.ENODEV: "it no longer exists, or has no UUID yet",
     errno.ENXIO: "a btt, pfn or dax device has it now, or the kernel could not map it",
     errno.EACCES: "a DIMM is locked",
     errno.ENOENT: "the module nd_pmem is being unloaded",
@@ -96,7 +97,7 @@ OPEN_ERRORS = {
 # What insmod and modprobe say when the kernel refuses a module, and what may be the cause.
 UNTRUSTED = ("the kernel does not trust the key that signed it, or no key did: enroll that of DKMS "
              "(see Secure Boot in rdax(8))")
-MISFIT = ("it was built for another kernel than this one, or its file is damaged: build it anew "
+MISFIT = ("it was built for another kernel than this one, or its file is damaged: rebuild it "
           "('dkms autoinstall')")
 OPTIONS = ("an option is not understood (see 'options rdax' in /etc/modprobe.d), or it was built "
            "for another kernel than this one")

@@ -25,7 +25,7 @@ def layout_of(machine: Machine, args: argparse.Namespace) -> Layout:
         if not (machine.debugfs / "rdax").is_dir():
             raise Failure(FAILED, f"there is no debugfs at {machine.debugfs} ('mount -t debugfs "
                                   f"none {machine.debugfs}')") from None
-        raise Failure(MISSING, f"{args.device} has gone") from None
+        raise Failure(MISSING, f"{args.device} no longer exists") from None
     size = number_or(device / "size") // PAGE
     first = args.offset // PAGE
     if first >= size and size:

@@ -33,7 +33,7 @@ def load_module(machine: Machine, path: str | None) -> None:
         return
     if not may_load():
         raise Failure(FORBIDDEN, "not permitted: the right to load a module (CAP_SYS_MODULE) is "
-                                 "needed, since rdax is not loaded; root has it")
+                                 "needed, because rdax is not loaded; root has it")
     command = ["insmod", path] if path else ["modprobe", "rdax"]
     env = dict(os.environ, PATH=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin", LC_ALL="C")
     with kernel_log(machine) as log:

@@ -207,4 +207,4 @@ def do_restore(machine: Machine, args: argparse.Namespace) -> None:
         report(args, {"file": str(path), "regions": [each.data() for each in done]}, "")
     if statuses:
         raise Failure(FORBIDDEN if set(statuses) == {FORBIDDEN} else FAILED,
-                      f"not all is as {path} says: see above")
+                      f"some regions are not as {path} says: see above")

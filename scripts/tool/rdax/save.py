@@ -25,7 +25,7 @@ def read_region(machine: Machine, namespace: Path, force: bool) -> RegionConfig:
     used = sum(run.length for device in devices for run in device.runs)
     if (used + exact(region / "available_size") != exact(region / "size")
             or devices != division(machine, namespace)):
-        raise Failure(FAILED, f"{namespace.name} changes just now: nothing was saved")
+        raise Failure(FAILED, f"{namespace.name} is changing: nothing was saved")
     uuid = uuid_of(namespace)
     return RegionConfig(namespace.name, uuid, exact(namespace / "size"),
                         None if uuid else exact(namespace / "resource"), exact(region / "align"),
