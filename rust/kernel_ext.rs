@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Safe abstractions over the C side that the `kernel` crate does not have yet.
+//! Safe abstractions over C that the `kernel` crate does not have yet.
 //!
-//! All of the module's `unsafe` is below here. Each file is named and shaped as it would be in
-//! the kernel's own `rust/kernel`, where it should move one day.
+//! All `unsafe` of the module is here. Each file is named and shaped as it would be in the kernel's
+//! own `rust/kernel`, where it should move one day.
 
 mod bindings;
 mod hash;

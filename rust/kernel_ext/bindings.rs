@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Generated bindings: the kernel crate's, and what they lack.
+//! Generated bindings: those of the kernel crate, and those that it lacks.
 //!
-//! Not to be used outside of `kernel_ext`: abstract what you need there.
+//! Only `kernel_ext` may use them. Add an abstraction here for what else is needed.
 
 #![allow(
     clippy::all,

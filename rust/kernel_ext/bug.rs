@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Warnings about the module's own mistakes.
+//! Warnings about bugs of the module.
 //!
 //! C header: [`include/asm-generic/bug.h`](srctree/include/asm-generic/bug.h)
 
 use crate::kernel_ext::bindings;
 use core::panic::Location;
 
-/// Warns in the kernel's log, with the caller's file and line and a backtrace, if `condition` holds:
+/// Logs a warning with the caller's file and line and a backtrace, if `condition` is true:
 /// `WARN_ON()`. Any context.
 ///
 /// The kernel crate's `warn_on!` includes files of the kernel's build directory
-/// (`rust/kernel/generated_arch_*.rs`) that packages with Rust metadata lack.
+/// (`rust/kernel/generated_arch_*.rs`), which packages with Rust metadata lack.
 #[track_caller]
 pub(crate) fn warn_on(condition: bool) {
     if condition {

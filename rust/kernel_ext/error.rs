@@ -7,7 +7,7 @@
 use crate::kernel_ext::bindings;
 use kernel::prelude::*;
 
-/// `EOPNOTSUPP`: the object can't do that. (`ENOTSUPP`, which is declared, is NFS's own.)
+/// `EOPNOTSUPP`: the object does not support this. (`ENOTSUPP`, which is declared, is NFS's own.)
 pub(crate) fn eopnotsupp() -> Error {
     Error::from_errno(-(bindings::EOPNOTSUPP as c_int))
 }

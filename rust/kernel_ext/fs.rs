@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Files: character devices, sysfs, debugfs, what calls bring with them.
+//! Files: character devices, sysfs, debugfs, and the arguments of their calls.
 
 pub(crate) mod anon_inode;
 pub(crate) mod cdev;

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Numbers that are taken and given back.
-//!
-//! C header: [`include/linux/idr.h`](srctree/include/linux/idr.h)
+//! Sets of numbers.
 
 use crate::kernel_ext::bindings;
 use kernel::{
@@ -10,7 +8,7 @@ use kernel::{
     types::Opaque, //
 };
 
-/// A set of numbers of which each is taken or free. Its memory is for those that are taken.
+/// A set of numbers, each of which is in use or free. Only those in use take memory.
 ///
 /// # Invariants
 ///
@@ -27,7 +25,7 @@ unsafe impl Send for Ida {}
 unsafe impl Sync for Ida {}
 
 impl Ida {
-    /// All numbers are free.
+    /// Makes a set in which all numbers are free.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
             // INVARIANT: Initialised here.
@@ -37,11 +35,11 @@ impl Ida {
         })
     }
 
-    /// Takes the smallest free number of `first..=last` (`ida_alloc_range()`). Sleeps.
+    /// Takes the smallest free number in `first..=last` (`ida_alloc_range()`). Sleeps.
     ///
-    /// Errors: `ENOSPC` when none is free, or `first` is above `i32::MAX`; `ENOMEM`.
+    /// Errors: `ENOSPC` if none is free, or `first` is above `i32::MAX`; `ENOMEM`.
     pub(crate) fn take(&self, first: u32, last: u32) -> Result<u32> {
-        // C warns of it.
+        // The C function would warn.
         if first > i32::MAX as u32 {
             return Err(ENOSPC);
         }
@@ -55,9 +53,10 @@ impl Ida {
         }
     }
 
-    /// Gives back a `number` that was taken. Any context.
+    /// Frees a `number` that was taken. Any context.
     pub(crate) fn give(&self, number: u32) {
-        // SAFETY: Initialised by the type invariants. For a number that is not taken, C warns.
+        // SAFETY: Initialised by the type invariants. For a number that is not taken, the C
+        // function only warns.
         unsafe { bindings::ida_free(self.inner.get(), number) };
     }
 }

@@ -15,8 +15,8 @@ use kernel::{
 /// The longest name of a limit, in bytes, with the 0 at its end.
 const NAME: usize = 64;
 
-/// A limit on the messages of one kind about one thing, so that they do not keep back others: 10 in 5 s
-/// (`DEFAULT_RATELIMIT_BURST`).
+/// A limit on the messages of one kind about one object, so that they do not suppress others: 10 in
+/// 5 s (`DEFAULT_RATELIMIT_BURST`).
 ///
 /// # Invariants
 ///
@@ -45,12 +45,12 @@ impl RateLimit {
 
     /// Whether a message may be printed now. Any context.
     ///
-    /// If messages were suppressed before, this logs how many, with `name`: it should say of which
-    /// thing and kind they are. What does not fit in [`NAME`] bytes of it is left out.
+    /// If messages were suppressed before, this logs how many, with `name`, which should name their
+    /// object and kind. At most [`NAME`] bytes of it are logged.
     pub(crate) fn allows(&self, name: fmt::Arguments<'_>) -> bool {
         let mut text = [0; NAME];
         if let Some((_, most)) = text.split_last_mut() {
-            // The last byte stays 0, whether all of it fits or not.
+            // The last byte stays 0, even if the name is cut.
             let _ = fmt::Write::write_fmt(&mut Formatter::new(most), name);
         }
         // SAFETY: Initialised by the type invariants; `text` is a C string, which is only printed.

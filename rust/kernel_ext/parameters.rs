@@ -2,8 +2,8 @@
 
 //! Module parameters.
 //!
-//! C header: [`include/linux/moduleparam.h`](srctree/include/linux/moduleparam.h), by
-//! `rust/helpers/params.c`, which says what each is for.
+//! C header: [`include/linux/moduleparam.h`](srctree/include/linux/moduleparam.h), through
+//! `rust/helpers/params.c`, which describes each parameter.
 
 use crate::kernel_ext::bindings;
 use core::slice;
@@ -12,16 +12,16 @@ use kernel::types::NotThreadSafe;
 /// A parameter that is a list of namespaces.
 #[derive(Clone, Copy)]
 pub(crate) enum Param {
-    /// Namespaces to take at load or when they appear.
+    /// Namespaces to bind at load or when they appear.
     Bind,
-    /// Namespaces to bind although something known lies on them.
+    /// Namespaces to bind although they hold known data.
     Force,
     /// Namespaces to bind without a first device.
     Divided,
 }
 
 impl Param {
-    /// The name, as in sysfs.
+    /// Returns the name, as in sysfs.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Bind => "bind",
@@ -33,31 +33,31 @@ impl Param {
 
 /// Whether a 2 MiB fault replaces unlocked smaller entries in its range. Any context.
 pub(crate) fn upgrade() -> bool {
-    // SAFETY: The C function takes nothing and may be called in any context.
+    // SAFETY: The C function takes no arguments and may be called in any context.
     unsafe { bindings::param_upgrade() }
 }
 
-/// The order of the largest leaf that a fault maps. Any context.
+/// Returns the order of the largest leaf that a fault maps. Any context.
 pub(crate) fn max_leaf() -> u32 {
-    // SAFETY: The C function takes nothing and may be called in any context.
+    // SAFETY: The C function takes no arguments and may be called in any context.
     unsafe { bindings::param_max_leaf() }
 }
 
-/// Whether this kernel's walks of page tables take leaves of that order without a struct page
-/// (`mbind()` up to Linux 7.2: `helpers/compat.h`).
+/// Whether this kernel's page-table walks handle leaves of that order without a struct page (not in
+/// `mbind()` up to Linux 7.2: `helpers/compat.h`).
 pub(crate) const fn leaf_is_safe(order: u32) -> bool {
     order == 0 || bindings::RDAX_MBIND_TAKES_HUGE_PFNS
 }
 
-/// How many bytes a 4 KiB fault maps where memory is touched in order. Any context.
+/// Returns how many bytes a 4 KiB fault maps if memory is touched in order. Any context.
 pub(crate) fn fault_around() -> usize {
-    // SAFETY: The C function takes nothing and may be called in any context.
+    // SAFETY: The C function takes no arguments and may be called in any context.
     unsafe { bindings::param_fault_around() as usize }
 }
 
-/// The order of the alignment of devices that are bound from now on. Any context.
+/// Returns the order of the alignment of devices that are bound from now on. Any context.
 pub(crate) fn align() -> u32 {
-    // SAFETY: The C function takes nothing and may be called in any context.
+    // SAFETY: The C function takes no arguments and may be called in any context.
     unsafe { bindings::param_align() }
 }
 
@@ -65,15 +65,15 @@ pub(crate) fn align() -> u32 {
 ///
 /// # Invariants
 ///
-/// The lock of the module's parameters is held, by this task. `text` is what that lock protects.
+/// This task holds the lock of the module's parameters. That lock protects `text`.
 pub(crate) struct List {
     text: *const [u8],
     _not_send: NotThreadSafe,
 }
 
 impl List {
-    /// Reads `param`. Process context; sleeps: takes the lock of the module's parameters, which no
-    /// other [`List`] of this task may hold.
+    /// Reads `param`. Process context; sleeps. Takes the lock of the module's parameters, so this
+    /// task must not have another [`List`].
     pub(crate) fn read(param: Param) -> Self {
         let raw = match param {
             Param::Bind => bindings::rdax_param_RDAX_PARAM_BIND,
@@ -90,10 +90,10 @@ impl List {
         }
     }
 
-    /// The items, separated by commas.
+    /// Returns the items, separated by commas.
     pub(crate) fn as_bytes(&self) -> &[u8] {
-        // SAFETY: `params_lock()` returned a string of that length, which stays as it is while the
-        // lock is held, by the type invariants.
+        // SAFETY: `params_lock()` returned a string of that length. By the type invariants the lock
+        // is held, so the string does not change.
         unsafe { slice::from_raw_parts(self.text.cast(), self.text.len()) }
     }
 }

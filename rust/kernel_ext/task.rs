@@ -14,10 +14,10 @@ use kernel::{
 pub(crate) struct Name([u8; bindings::TASK_COMM_LEN as usize]);
 
 impl Name {
-    /// That of the current task. Any context.
+    /// Returns the name of the current task. Any context.
     pub(crate) fn current() -> Self {
-        // SAFETY: The current task is valid. Others may change its name meanwhile, and a mixture of two
-        // names is one: each byte is some byte that was stored there.
+        // SAFETY: The current task is valid. Another task may change the name meanwhile. A mixture
+        // of two names is valid, because each byte was stored there at some time.
         Self(unsafe {
             (&raw const (*bindings::get_current()).comm)
                 .cast::<[u8; _]>()
@@ -35,18 +35,18 @@ impl fmt::Display for Name {
 
 /// Whether the current task is being killed. Any context.
 pub(crate) fn fatal_signal_pending() -> bool {
-    // SAFETY: The C function looks at the current task only.
+    // SAFETY: The C function only accesses the current task.
     unsafe { bindings::fatal_signal_pending() }
 }
 
 /// Whether the current task has a signal to handle. Any context.
 pub(crate) fn signal_pending() -> bool {
-    // SAFETY: The C function looks at the current task only.
+    // SAFETY: The C function only accesses the current task.
     unsafe { bindings::task_sigpending() }
 }
 
-/// Lets another task run, if one should and this kernel does not see to it by itself. Sleeps.
+/// Lets another task run, if one should and this kernel does not preempt automatically. Sleeps.
 pub(crate) fn cond_resched() {
-    // SAFETY: May be called where sleeping is allowed.
+    // SAFETY: The caller may sleep.
     unsafe { bindings::cond_resched() };
 }

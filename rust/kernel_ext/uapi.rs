@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What `rust/uapi/rdax.h` says, and nothing else: numbers and structures are written there once.
+//! The interface of `rust/uapi/rdax.h`: its numbers and structures are defined only there.
 
 use crate::kernel_ext::bindings;
 use core::mem::{
@@ -29,11 +29,11 @@ trait Versioned: FromBytes + Sized {
 
     fn flags(&self) -> u32;
 
-    /// Reads one from user memory, as `copy_struct_from_user()` does. May fault: no lock of ours may
-    /// be held.
+    /// Reads a structure from user memory, as `copy_struct_from_user()` does. May fault: the caller
+    /// holds no lock of this module.
     ///
-    /// Errors: `EFAULT`; `EINVAL` when it is smaller than the first version of the structure, or
-    /// has unknown flags; `E2BIG` when what follows the structure is not zero.
+    /// Errors: `EFAULT`; `EINVAL` if it is smaller than the first version of the structure, or has
+    /// unknown flags; `E2BIG` if what follows the known fields is not zero.
     fn read(arg: usize) -> Result<Self> {
         let user = UserPtr::from_addr(arg);
         let size = UserSlice::new(user, size_of::<u32>())
@@ -42,7 +42,7 @@ trait Versioned: FromBytes + Sized {
         if size < size_of::<Self>() {
             return Err(EINVAL);
         }
-        // More than a page is no structure.
+        // No structure is larger than a page.
         if size > bindings::PAGE_SIZE {
             return Err(E2BIG);
         }
@@ -64,7 +64,7 @@ trait Versioned: FromBytes + Sized {
 #[repr(transparent)]
 pub(crate) struct RdaxRange(bindings::rdax_range);
 
-// SAFETY: A structure of integers without padding: every pattern of bits is one.
+// SAFETY: A structure of integers without padding: every bit pattern is valid.
 unsafe impl FromBytes for RdaxRange {}
 
 impl Versioned for RdaxRange {
@@ -76,19 +76,19 @@ impl Versioned for RdaxRange {
 }
 
 impl RdaxRange {
-    /// Reads one from user memory. May fault: no lock of ours may be held.
+    /// Reads a structure from user memory. May fault: the caller holds no lock of this module.
     ///
     /// Errors: `EFAULT`, `EINVAL`, `E2BIG`.
     pub(crate) fn read(arg: usize) -> Result<Self> {
         Versioned::read(arg)
     }
 
-    /// Where it begins, in bytes.
+    /// Returns the offset of the range in the device, in bytes.
     pub(crate) fn offset(&self) -> u64 {
         self.0.offset
     }
 
-    /// How many bytes it has.
+    /// Returns the length of the range in bytes.
     pub(crate) fn length(&self) -> u64 {
         self.0.length
     }
@@ -98,7 +98,7 @@ impl RdaxRange {
 #[repr(transparent)]
 pub(crate) struct RdaxPrefault(bindings::rdax_prefault);
 
-// SAFETY: A structure of integers without padding: every pattern of bits is one.
+// SAFETY: A structure of integers without padding: every bit pattern is valid.
 unsafe impl FromBytes for RdaxPrefault {}
 
 impl Versioned for RdaxPrefault {
@@ -110,14 +110,15 @@ impl Versioned for RdaxPrefault {
 }
 
 impl RdaxPrefault {
-    /// Reads one from user memory. May fault: no lock of ours may be held.
+    /// Reads a structure from user memory. May fault: the caller holds no lock of this module.
     ///
     /// Errors: `EFAULT`, `EINVAL`, `E2BIG`.
     pub(crate) fn read(arg: usize) -> Result<Self> {
         Versioned::read(arg)
     }
 
-    /// Says in the structure at `arg` how many bytes are mapped. May fault, as [`RdaxPrefault::read`].
+    /// Stores in the structure at `arg` how many bytes are mapped. May fault: the caller holds no
+    /// lock of this module.
     ///
     /// Errors: `EFAULT`.
     pub(crate) fn write_done(arg: usize, done: u64) -> Result {
@@ -127,17 +128,17 @@ impl RdaxPrefault {
             .write(&done)
     }
 
-    /// Where it begins in the memory of the caller, in bytes.
+    /// Returns the address in the caller's memory, in bytes.
     pub(crate) fn address(&self) -> u64 {
         self.0.address
     }
 
-    /// How many bytes it has.
+    /// Returns the length in bytes.
     pub(crate) fn length(&self) -> u64 {
         self.0.length
     }
 
-    /// Whether it is to be mapped for writing.
+    /// Whether to map for writing.
     pub(crate) fn is_write(&self) -> bool {
         self.0.flags & bindings::RDAX_PREFAULT_WRITE != 0
     }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! An inode whose mappings can be found and torn down.
+//! An inode whose mappings can be found and unmapped.
 //!
 //! A device node may exist several times (`mknod()`, containers), each with an inode and an
-//! `address_space` of its own. All opens of one device share the one of an anonymous inode
-//! instead, so that one walk finds every mapping. `drm_fs_inode_new()` is the in-tree model.
+//! `address_space` of its own. All opens of one device share that of an anonymous inode instead, so
+//! that one walk finds every mapping. `drm_fs_inode_new()` is the in-tree model.
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
 //! [`include/linux/anon_inodes.h`](srctree/include/linux/anon_inodes.h)
@@ -22,22 +22,23 @@ use kernel::{
     prelude::*, //
 };
 
-/// An inode that no path leads to.
+/// An inode without a path.
 ///
 /// # Invariants
 ///
-/// `inode` is valid, and this owns a reference to it. Where its mappings have a PUD leaf, `puds` says so.
+/// `inode` is valid, and this owns a reference to it. Where its mappings have a PUD leaf, `puds`
+/// records that.
 pub(crate) struct AnonInode {
     inode: NonNull<bindings::inode>,
     puds: Puds,
 }
 
-// SAFETY: An inode is reference-counted and made to be used from any thread.
+// SAFETY: An inode is reference-counted and may be used from any thread.
 unsafe impl Send for AnonInode {}
-// SAFETY: As above.
+// SAFETY: All methods take `&self`, and their C functions take the locks that they need.
 unsafe impl Sync for AnonInode {}
 
-/// File operations of a file that is gone before anybody sees it.
+/// File operations of a file that is released before it is visible to others.
 struct NoOperations(bindings::file_operations);
 
 // SAFETY: It is never written.
@@ -46,13 +47,13 @@ unsafe impl Sync for NoOperations {}
 static NO_OPERATIONS: NoOperations = NoOperations(pin_init::zeroed());
 
 impl AnonInode {
-    /// Makes one whose mappings have PUD leaves below page offset `pages` only. Sleeps.
+    /// Makes one whose mappings have PUD leaves only below page offset `pages`. Sleeps.
     ///
     /// Errors: `ENOMEM`, `ENFILE`.
     pub(crate) fn new(name: &'static CStr, pages: usize) -> Result<Self> {
         let puds = Puds::new(pages)?;
-        // The file is only the way to an inode: the operations have no owner, since a reference
-        // to this module held by the module itself could never be dropped.
+        // The file is only needed to make an inode. Its operations have no owner, because a
+        // reference to this module held by the module itself could never be dropped.
         //
         // SAFETY: The name and the operations are static.
         let file = from_err_ptr(unsafe {
@@ -64,18 +65,18 @@ impl AnonInode {
                 core::ptr::null(),
             )
         })?;
-        // Not `fput()`, which leaves the work to the task's return to user space: the module, and the
-        // operations in it, may be gone by then.
+        // Not `fput()`, which defers the work to the task's return to user space, when the module,
+        // and the operations in it, may be gone.
         //
-        // SAFETY: `file` has an inode, and its only reference is ours; the reference to the inode
-        // outlives it. No lock is held that releasing an anonymous inode's file takes.
+        // SAFETY: `file` has an inode, and its only reference is held here. The reference to the
+        // inode outlives it. No lock is held that the release of an anonymous inode's file takes.
         let inode = unsafe {
             let inode = (*file).f_inode;
             bindings::ihold(inode);
             bindings::__fput_sync(file);
             inode
         };
-        // INVARIANT: The reference was taken just above; nothing maps it yet.
+        // INVARIANT: The reference was taken just above. Nothing maps the inode yet.
         Ok(Self {
             inode: NonNull::new(inode).ok_or(ENXIO)?,
             puds,
@@ -87,19 +88,20 @@ impl AnonInode {
         unsafe { (*self.inode.as_ptr()).i_mapping }
     }
 
-    /// To be called before a PUD leaf is put at page offset `pgoff`; it is there by the time that the
-    /// result is dropped. Any context. `None` when it must not be put there now.
+    /// Announces that a PUD leaf will be set at page offset `pgoff`, before the result is dropped.
+    /// Any context. `None` if no leaf may be set there now.
     pub(in crate::kernel_ext) fn insert_pud(&self, pgoff: usize) -> Option<Inserting<'_>> {
         self.puds.insert(pgoff)
     }
 
-    /// Removes every page-table entry of the mappings of `pages` pages of this inode from page offset
-    /// `pgoff` on, in all processes. A huge leaf that reaches into them goes as a whole.
+    /// Removes every page-table entry, in all processes, of the mappings of the `pages` pages of
+    /// this inode from page offset `pgoff`. A huge leaf that reaches into them is removed as a
+    /// whole.
     ///
     /// Sleeps; takes `i_mmap_rwsem` and page-table locks.
     pub(crate) fn unmap_pages(&self, pgoff: usize, pages: usize) {
         let Some(end) = pgoff.checked_add(pages).filter(|_| pages != 0) else {
-            // 0 pages would be all.
+            // The C function takes 0 pages as all pages.
             return;
         };
         self.puds.unmap(pgoff, end, |pgoff, pages| {
@@ -108,28 +110,28 @@ impl AnonInode {
         });
     }
 
-    /// Makes every page-table entry read-only and clean, in all processes, that maps the `pages`
-    /// page frames from `pfn` on, which lie at page offset `pgoff`: the next write faults. Where a PUD leaf
-    /// may map one of them, what maps them is removed instead.
+    /// Makes read-only and clean every page-table entry, in all processes, that maps the `pages`
+    /// page frames from `pfn`, which lie at page offset `pgoff`. The next write faults. Where a PUD
+    /// leaf may map one of them, unmaps them instead.
     ///
-    /// Finds at most one leaf in each VMA: of a PMD, if the run is that of one, or of a PTE for each page.
-    /// Sleeps; takes `i_mmap_rwsem` and page-table locks.
+    /// Finds at most one leaf in each VMA: that of a PMD, if the run is that of one, or a PTE for
+    /// each page. Sleeps; takes `i_mmap_rwsem` and page-table locks.
     pub(crate) fn write_protect_pages(&self, pgoff: usize, pfn: usize, pages: usize) {
-        // The walk would take what is behind a PUD leaf for a page table.
+        // The walk would take the media under a PUD leaf for a page table.
         match self.puds.walk(pgoff, pages) {
             Some(_walking) => {
-                // SAFETY: `inode` and so its `address_space` are valid by the type invariants, and its
-                // mappings have no PUD leaf there while `_walking` exists.
+                // SAFETY: `inode` and so its `address_space` are valid by the type invariants, and
+                // its mappings have no PUD leaf there while `_walking` exists.
                 unsafe { bindings::mapping_wrprotect_range(self.mapping(), pgoff, pfn, pages) };
             }
             None => self.unmap_pages(pgoff, pages),
         }
     }
 
-    /// Notes that data of this inode may have been lost: each open file will say so once, at its next
-    /// sync (`mapping_set_error()`). Any context.
+    /// Records that data of this inode may have been lost. Each open file reports it once, at its
+    /// next sync (`mapping_set_error()`). Any context.
     pub(crate) fn set_error(&self, error: Error) {
-        // SAFETY: As above.
+        // SAFETY: `inode`, and so its `address_space`, is valid by the type invariants.
         unsafe { bindings::errseq_set(&raw mut (*self.mapping()).wb_err, error.to_errno()) };
     }
 

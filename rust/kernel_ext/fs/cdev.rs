@@ -5,9 +5,9 @@
 //! [`kernel::miscdevice`] has no module owner, no class, and no `->mmap_prepare()` (as of Linux
 //! 7.3).
 //!
-//! Two lifetimes meet here. What C keeps after the device is gone (the `struct device`, its
-//! kobject) is allocated and freed by the driver core, so that no code of this module need run
-//! then. What an open file keeps is a reference to the driver's data, and to the module.
+//! Two lifetimes meet here. The driver core allocates and frees what C keeps after the device is
+//! gone (the `struct device`, its kobject), so that no code of this module has to run then. An open
+//! file holds a reference to the driver's data, and to the module.
 //!
 //! C headers: [`include/linux/cdev.h`](srctree/include/linux/cdev.h),
 //! [`include/linux/device/class.h`](srctree/include/linux/device/class.h)
@@ -36,15 +36,15 @@ use kernel::{
     types::Opaque, //
 };
 
-/// How many devices there can be: all minor numbers of a major number. Memory is taken for those that are
-/// used only.
+/// The maximum number of devices: all minor numbers of a major number. Only those in use take
+/// memory.
 pub(crate) const MINORS: u32 = 1 << bindings::MINORBITS;
 
-/// A class, registered.
+/// A registered class.
 ///
 /// # Invariants
 ///
-/// The pointer is what `class_create()` gave, not yet destroyed.
+/// The pointer came from `class_create()`, and is not yet destroyed.
 pub(in crate::kernel_ext) struct ClassHandle(pub(in crate::kernel_ext) NonNull<bindings::class>);
 
 impl ClassHandle {
@@ -58,7 +58,7 @@ impl ClassHandle {
 
 impl Drop for ClassHandle {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants the class exists.
         unsafe { bindings::class_destroy(self.0.as_ptr()) };
     }
 }
@@ -84,12 +84,12 @@ impl Numbers {
 
 impl Drop for Numbers {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants the numbers are allocated.
         unsafe { bindings::unregister_chrdev_region(self.0, MINORS) };
     }
 }
 
-/// A `struct cdev`, registered.
+/// A registered `struct cdev`.
 ///
 /// # Invariants
 ///
@@ -109,8 +109,8 @@ impl Cdev {
         try_pin_init!(Self {
             // INVARIANT: Added here, or construction fails.
             inner <- Opaque::try_ffi_init(move |slot: *mut bindings::cdev| {
-                // SAFETY: `slot` is valid for writes and pinned until `drop()`; the operations
-                // are static. When `cdev_add()` fails, nothing refers to `slot`.
+                // SAFETY: `slot` is valid for writes and pinned until `drop()`. The operations are
+                // static. If `cdev_add()` fails, nothing refers to `slot`.
                 unsafe {
                     bindings::cdev_init(slot, fops);
                     (*slot).owner = fops.owner;
@@ -125,7 +125,7 @@ impl Cdev {
 impl PinnedDrop for Cdev {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: Added by the type invariants. The memory is that of a `Class`, which lives as
-        // long as its module: no open file is left, since each holds the module.
+        // long as its module. No file is open any more, because each pins the module.
         unsafe { bindings::cdev_del(self.inner.get()) };
     }
 }
@@ -137,12 +137,12 @@ impl PinnedDrop for Cdev {
 /// The operations of `cdev` are [`FileOperations<T>`]'s, and it lies in a `Class<T>`.
 #[pin_data]
 pub(crate) struct Class<T: FileOperations> {
-    // Fields are dropped in this order: no opens, then no numbers, then no class.
+    // Fields are dropped in this order: first no more opens, then the numbers, then the class.
     #[pin]
     pub(in crate::kernel_ext) cdev: Cdev,
     pub(in crate::kernel_ext) numbers: Numbers,
     pub(in crate::kernel_ext) class: ClassHandle,
-    /// The minor numbers that are taken.
+    /// The minor numbers that are in use.
     #[pin]
     minors: Ida,
     /// The devices whose nodes can be opened, by minor number.
@@ -151,18 +151,19 @@ pub(crate) struct Class<T: FileOperations> {
     pub(in crate::kernel_ext) name: &'static CStr,
 }
 
-// SAFETY: The class, the numbers and the cdev may be used and unregistered from any thread; the
-// devices are `Send` and `Sync` by `Operations`.
+// SAFETY: The class, the numbers and the cdev may be used and unregistered from any thread. The
+// devices are `Send` and `Sync` by `FileOperations`.
 unsafe impl<T: FileOperations> Send for Class<T> {}
 
-// SAFETY: What changes is behind the locks of `minors` and `devices`; the devices are as above.
+// SAFETY: The locks of `minors` and `devices` protect what changes. The devices are `Send` and
+// `Sync` by `FileOperations`.
 unsafe impl<T: FileOperations> Sync for Class<T> {}
 
 impl<T: FileOperations> Class<T> {
     /// Registers a class `class` for devices `/dev/<name>0`, `/dev/<name>1`, ...
     ///
-    /// Sleeps. Errors: `ENOMEM`, `EBUSY` when no device numbers are left, `EEXIST` when there is
-    /// such a class. To be dropped in the module's exit, not before.
+    /// Sleeps. Errors: `ENOMEM`, `EBUSY` if no device numbers are left, `EEXIST` if the class
+    /// exists. To be dropped in the module's exit, not before.
     pub(crate) fn new(class: &'static CStr, name: &'static CStr) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             class: ClassHandle::new(class)?,
@@ -170,7 +171,7 @@ impl<T: FileOperations> Class<T> {
             minors <- Ida::new(),
             devices <- new_mutex!(RBTree::new(), "rdax_class_devices"),
             name,
-            // INVARIANT: In this very `Class<T>`.
+            // INVARIANT: It lies in this `Class<T>`.
             cdev <- Cdev::new(numbers.0, FileVTable::<T>::build()),
         })
     }
@@ -180,10 +181,10 @@ impl<T: FileOperations> Class<T> {
         devices.get(&minor).cloned()
     }
 
-    /// Gives `data` the minor number `wanted`, or the smallest that is free. Sleeps.
+    /// Gives `data` the minor number `wanted`, or the smallest free one. Sleeps.
     ///
-    /// Errors: `EEXIST` when `wanted` is taken; `ENOSPC` when there is no such number, or none is left;
-    /// `ENOMEM`.
+    /// Errors: `EEXIST` if `wanted` is in use; `ENOSPC` if there is no such number, or none is
+    /// left; `ENOMEM`.
     pub(crate) fn reserve(
         self: &Arc<Self>,
         data: &Arc<T>,
@@ -205,27 +206,27 @@ impl<T: FileOperations> Class<T> {
             self.devices
                 .lock()
                 .try_create_and_insert(minor.number, data.clone(), GFP_KERNEL);
-        // Without the lock: dropping `minor` takes it.
+        // After the lock was dropped, because dropping `minor` takes it.
         stored?;
         Ok(minor)
     }
 
-    /// The device with that number can't be opened any more.
+    /// Makes the device with that number impossible to open.
     pub(in crate::kernel_ext) fn forget(&self, minor: usize) {
         let device = self.devices.lock().remove(&minor);
-        // Dropped without the lock.
+        // Dropped without the lock held.
         drop(device);
     }
 }
 
-/// A minor number of a class, taken for a device.
+/// A minor number of a class, in use by a device.
 pub(crate) struct Minor<T: FileOperations> {
     pub(in crate::kernel_ext) class: Arc<Class<T>>,
     pub(in crate::kernel_ext) number: usize,
 }
 
 impl<T: FileOperations> Minor<T> {
-    /// The number, which is also that in the node's name.
+    /// Returns the number, which is also that in the node's name.
     pub(crate) fn number(&self) -> usize {
         self.number
     }
@@ -233,7 +234,7 @@ impl<T: FileOperations> Minor<T> {
 
 impl<T: FileOperations> Drop for Minor<T> {
     fn drop(&mut self) {
-        // If there is a node, dropping it did that.
+        // If there was a node, its drop has done this already.
         self.class.forget(self.number);
         self.class.minors.give(self.number as u32);
     }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Files of a device in debugfs, which no code of the module is needed for once they are removed.
+//! Files of a device in debugfs that need no code of the module once they are removed.
 //!
-//! The file operations of [`kernel::debugfs`] lie in the module and have no owner (as of Linux 7.3):
-//! a file that is open when the module goes calls what is gone. The operations here are debugfs's own
-//! (`debugfs_create_devm_seqfile()`). The callback is only called between `debugfs_file_get()` and
-//! `debugfs_file_put()`, for which the removal waits; a file that stays open after that reads `EIO`,
-//! and is closed without this module. An owner would not be enough: a file that was opened with
-//! `O_PATH` does not hold the module, and opening it again through `/proc/self/fd` reads the
-//! operations even if the file was removed.
+//! The file operations of [`kernel::debugfs`] lie in the module and have no owner (as of Linux
+//! 7.3), so a file that is open when the module is unloaded calls freed code. The operations used
+//! here are debugfs's own (`debugfs_create_devm_seqfile()`). The callback is only called between
+//! `debugfs_file_get()` and `debugfs_file_put()`, for which the removal waits. A file that stays
+//! open after that reads `EIO`, and is closed without this module. An owner would not be enough: a
+//! file opened with `O_PATH` does not pin the module, and opening it again through `/proc/self/fd`
+//! reads the operations even after the file was removed.
 //!
 //! C header: [`include/linux/debugfs.h`](srctree/include/linux/debugfs.h)
 
@@ -24,7 +24,7 @@ use kernel::{
 
 /// How a file of a device of type `T` is shown.
 pub(crate) trait SeqShow<T> {
-    /// Writes all of the file. May sleep. It is called again if there was no room.
+    /// Writes all of the file. May sleep. Called again if there was no room.
     fn show(data: &T, out: &mut fmt::Formatter<'_>) -> fmt::Result;
 }
 
@@ -46,7 +46,7 @@ impl<T> File<T> {
     }
 }
 
-/// What a [`SeqShow`] writes.
+/// The text that a [`SeqShow`] writes.
 struct Shown<'a, T, S>(&'a T, PhantomData<S>);
 
 impl<T, S: SeqShow<T>> fmt::Display for Shown<'_, T, S> {
@@ -57,13 +57,14 @@ impl<T, S: SeqShow<T>> fmt::Display for Shown<'_, T, S> {
 
 /// # Safety
 ///
-/// `seq` is the open file of a registered device whose driver data points to a `T`, and nobody else
-/// uses it meanwhile.
+/// `seq` is the open file of a registered device whose driver data points to a `T`, and no other
+/// task uses it meanwhile.
 unsafe extern "C" fn show<T, S: SeqShow<T>>(seq: *mut bindings::seq_file, _: *mut c_void) -> c_int {
-    // SAFETY: `debugfs_create_devm_seqfile()` made the device the file's private data. It has a `T` by
-    // the requirements of this function, and has it until its files are removed, which waits for this.
+    // SAFETY: `debugfs_create_devm_seqfile()` made the device the file's private data. By the
+    // requirements of this function the device has a `T`, until its files are removed, which waits
+    // for this.
     let data = unsafe { &*bindings::dev_get_drvdata((*seq).private.cast()).cast::<T>() };
-    // SAFETY: By the requirements of this function.
+    // SAFETY: `seq` is an open file that only this task uses, by the requirements of this function.
     let seq = unsafe { SeqFile::from_raw(seq) };
     let shown: Shown<'_, T, S> = Shown(data, PhantomData);
     seq_print!(seq, "{}", shown);
@@ -72,35 +73,35 @@ unsafe extern "C" fn show<T, S: SeqShow<T>>(seq: *mut bindings::seq_file, _: *mu
 
 /// A directory.
 ///
-/// Where there is no debugfs, or no memory, there is no directory, and that is no error.
+/// Without debugfs, or without memory, there is no directory. That is not an error.
 ///
 /// # Invariants
 ///
 /// `dentry` is a directory in debugfs that was not removed, null, or an error.
 pub(crate) struct Dir {
     dentry: *mut bindings::dentry,
-    /// What this lies in is not removed before.
+    /// The parent directory, which must be removed later.
     _parent: Option<Arc<Dir>>,
 }
 
 // SAFETY: A directory of debugfs may be used and removed from any thread.
 unsafe impl Send for Dir {}
-// SAFETY: As above.
+// SAFETY: All methods take `&self`, and debugfs does its own locking.
 unsafe impl Sync for Dir {}
 
 impl Dir {
-    /// Makes a directory `name`, which only root may look into, in the root of debugfs. Sleeps.
+    /// Makes a directory `name` in the root of debugfs, which only root may open. Sleeps.
     pub(crate) fn new(name: &'static CStr) -> Self {
         // INVARIANT: Made here, null, or an error.
         Self {
-            // SAFETY: The name is a C string, of which debugfs makes a copy.
+            // SAFETY: The name is a C string, which debugfs copies.
             dentry: unsafe { bindings::debugfs_create_private_dir(name.as_char_ptr()) },
             _parent: None,
         }
     }
 
-    /// Makes `<parent>/<name of the device>` with these files. To be dropped before the device's driver
-    /// data, and before the device is unregistered. Sleeps.
+    /// Makes `<parent>/<name of the device>` with these files. To be dropped before the device's
+    /// driver data, and before the device is unregistered. Sleeps.
     ///
     /// # Safety
     ///
@@ -112,16 +113,16 @@ impl Dir {
     ) -> Self {
         // INVARIANT: Made here, null, or an error.
         let this = Self {
-            // SAFETY: A registered device has a name, of which debugfs makes a copy; the parent is as
-            // its invariants say.
+            // SAFETY: A registered device has a name, which debugfs copies. The parent is valid,
+            // null or an error by its invariants.
             dentry: unsafe {
                 bindings::debugfs_create_subdir(bindings::dev_name(dev), parent.dentry)
             },
             _parent: Some(parent),
         };
         for file in files {
-            // SAFETY: The device is valid, and its driver data is of the type that `show` is for, by the
-            // requirements of this function; the directory is as its invariants say.
+            // SAFETY: The device is valid, and its driver data is of the type that `show` is for,
+            // by the requirements of this function. The directory is valid, null or an error.
             unsafe {
                 bindings::debugfs_create_devm_seqfile(
                     dev,
@@ -137,8 +138,9 @@ impl Dir {
 
 impl Drop for Dir {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants; null and errors are passed over. It waits for callbacks
-        // under way. What is below was removed before, since it holds this.
+        // SAFETY: By the type invariants it is a directory; null and errors are ignored. The C
+        // function waits for running callbacks. Directories below were removed before, because they
+        // hold this one.
         unsafe { bindings::debugfs_remove(self.dentry) };
     }
 }

@@ -30,8 +30,8 @@ use kernel::{
 
 /// A device node, and its directory in sysfs.
 ///
-/// While it exists the node can be opened. When it is dropped, no further open succeeds, and no
-/// attribute is being read; open files go on, and keep the data.
+/// While it exists the node can be opened. After it is dropped, no open succeeds, and no attribute
+/// is being read. Open files continue to work, and keep the data.
 ///
 /// # Invariants
 ///
@@ -43,15 +43,16 @@ pub(crate) struct Node<T: FileOperations> {
     _attributes: Arc<T::Attributes>,
 }
 
-// SAFETY: A device may be unregistered from any thread; the rest is `Send` by `Operations`.
+// SAFETY: A device may be unregistered from any thread. The rest is `Send` by `FileOperations`.
 unsafe impl<T: FileOperations> Send for Node<T> {}
 
 // SAFETY: There is no method that changes anything through `&self`.
 unsafe impl<T: FileOperations> Sync for Node<T> {}
 
 impl<T: FileOperations> Node<T> {
-    /// Makes the node of the device whose number is `minor`, below `parent` in sysfs, with `attributes`
-    /// there, and files below `views` in debugfs, for which there may be no memory. Sleeps.
+    /// Makes the node of the device whose number is `minor`, below `parent` in sysfs, with
+    /// `attributes` there. Also makes its files below `views` in debugfs, unless there is no
+    /// memory. Sleeps.
     ///
     /// Errors: `ENOMEM`.
     pub(crate) fn new(
@@ -60,9 +61,9 @@ impl<T: FileOperations> Node<T> {
         attributes: Arc<T::Attributes>,
         views: Arc<debugfs::Dir>,
     ) -> Result<Self> {
-        // SAFETY: Class and numbers are registered by their invariants. `parent` is valid
-        // (CAST: `Device` is transparent). The driver data stays valid until the device is
-        // unregistered in `drop()`: `_attributes` keeps it. The format takes a string and an unsigned.
+        // SAFETY: Class and numbers are registered by their invariants. `parent` is valid (CAST:
+        // `Device` is transparent). `_attributes` keeps the driver data until `drop()` unregisters
+        // the device. The format takes a string and an unsigned.
         let dev = from_err_ptr(unsafe {
             bindings::device_create_with_groups(
                 minor.class.class.0.as_ptr(),
@@ -75,7 +76,8 @@ impl<T: FileOperations> Node<T> {
                 minor.number as c_uint,
             )
         })?;
-        // SAFETY: Registered just above, with `T::Attributes` as its driver data; `drop()` removes the views first.
+        // SAFETY: Registered just above, with `T::Attributes` as its driver data. `drop()` removes
+        // the views first.
         let views = unsafe { debugfs::Dir::for_device(views, dev, T::views()) };
         // INVARIANT: Registered just above.
         Ok(Self {
@@ -86,23 +88,23 @@ impl<T: FileOperations> Node<T> {
         })
     }
 
-    /// Its minor number.
+    /// Returns its minor number.
     pub(crate) fn number(&self) -> usize {
         self.minor.number
     }
 
-    /// Makes a link to the node's directory in sysfs, by the node's name. To be dropped before `self`.
-    /// Sleeps. Errors: `ENOMEM`.
+    /// Makes a link to the node's directory in sysfs, with the node's name. To be dropped before
+    /// `self`. Sleeps. Errors: `ENOMEM`.
     pub(crate) fn link_from(&self, directory: Arc<Directory>) -> Result<Link> {
         let name = CString::try_from_fmt(fmt!("{}{}", self.minor.class.name, self.minor.number))?;
-        // SAFETY: Registered by the type invariants.
+        // SAFETY: `dev` is registered by the type invariants.
         let dev: &Device = unsafe { Device::from_raw(self.dev.as_ptr()) };
         Link::new(directory, dev, name)
     }
 
-    /// Tells user space that something about the device has changed (a uevent). Sleeps.
+    /// Tells user space that the device has changed (a uevent). Sleeps.
     pub(crate) fn changed(&self) {
-        // SAFETY: Registered by the type invariants.
+        // SAFETY: `dev` is registered by the type invariants.
         unsafe {
             bindings::kobject_uevent(
                 &raw mut (*self.dev.as_ptr()).kobj,
@@ -115,9 +117,10 @@ impl<T: FileOperations> Node<T> {
 impl<T: FileOperations> Drop for Node<T> {
     fn drop(&mut self) {
         self.views = None;
-        // No open may find the data any more, then the node goes, and only then the number is free.
+        // First no open may find the data, then the node is removed, and only then is the number
+        // free.
         self.minor.class.forget(self.minor.number);
-        // SAFETY: Registered by the type invariants.
+        // SAFETY: `dev` is registered by the type invariants.
         unsafe { bindings::device_unregister(self.dev.as_ptr()) };
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the files of a character device do.
+//! The operations of a character device's files.
 //!
 //! [`kernel::miscdevice`] has no `->mmap_prepare()` (as of Linux 7.3).
 //!
@@ -38,56 +38,57 @@ use kernel::{
     sync::Arc, //
 };
 
-/// What the files of a device do. `Self` is what all of them share.
+/// The operations of a device's files, which all share one `Self`.
 pub(crate) trait FileOperations: VmOperations + Send + Sync + 'static {
-    /// What the attributes in sysfs are about.
+    /// The data of the attributes in sysfs.
     type Attributes: Send + Sync + 'static;
 
-    /// The inode whose mappings stand for all mappings of the device.
+    /// Returns the inode that all mappings of the device are mappings of.
     fn inode(&self) -> &AnonInode;
 
-    /// A file is being opened. Process context.
+    /// Called when a file is opened. Process context.
     ///
-    /// Errors: `ENXIO` when the device is gone, or is to go.
+    /// Errors: `ENXIO` if the device is gone, or is being removed.
     fn open(&self) -> Result;
 
-    /// A file that was opened is closed, and nothing of it is mapped. Process context.
+    /// Called when a file is closed and no mapping of it is left. Process context.
     fn close(&self);
 
-    /// The end of the device in bytes, for `lseek()`. Process context.
+    /// Returns the end of the device in bytes, for `lseek()`. Process context.
     ///
-    /// Errors: `ENXIO` when the device is gone.
+    /// Errors: `ENXIO` if the device is gone.
     fn size(&self) -> Result<u64>;
 
-    /// Reads from the file, from `kiocb`'s position on, which it moves. Process context; may sleep, and
-    /// fault.
+    /// Reads from the file at `kiocb`'s position, and advances that. Process context; may sleep,
+    /// and fault.
     ///
-    /// Returns how many bytes, 0 at the end of the device.
+    /// Returns the number of bytes, 0 at the end of the device.
     fn read(&self, kiocb: &mut Kiocb<'_>, to: &mut IovIterDest<'_>) -> Result<usize>;
 
-    /// Writes to the file, as [`Operations::read`] reads.
+    /// Writes to the file at `kiocb`'s position, and advances that. Process context; may sleep, and
+    /// fault. Returns the number of bytes.
     fn write(&self, kiocb: &mut Kiocb<'_>, from: &mut IovIterSource<'_>) -> Result<usize>;
 
-    /// Makes durable what was written before to the bytes `first..=last`, through mappings and through
+    /// Makes durable what was written earlier to the bytes `first..=last`, through mappings and
     /// files. Process context; may sleep.
     fn fsync(&self, first: u64, last: u64) -> Result;
 
-    /// Whether `vma` may be made, and how; nothing is made yet. Called with the mmap lock held for write.
+    /// Checks and sets up a mapping before it is made. Called with the mmap lock held for write.
     fn mmap_prepare(&self, vma: &mut VmaDesc<'_>) -> Result;
 
-    /// Serves an ioctl of a file that is open for writing if `writable`. Process context; may fault.
+    /// Serves an ioctl. `writable`: the file is open for writing. Process context; may fault.
     ///
-    /// Errors: `ENOTTY` for a `cmd` that it does not know.
+    /// Errors: `ENOTTY` if it does not know `cmd`.
     fn ioctl(&self, writable: bool, cmd: u32, arg: usize) -> Result;
 
-    /// The alignment in bytes, a power of two, that address and offset of a mapping of `len` bytes
-    /// at page offset `pgoff` should share.
+    /// Returns the alignment in bytes, a power of two, to which the address of a mapping of `len`
+    /// bytes at page offset `pgoff` should be congruent with its offset.
     fn mapping_align(&self, pgoff: usize, len: usize) -> usize;
 
-    /// The attributes of the device in sysfs.
+    /// Returns the attributes of the device in sysfs.
     fn groups() -> GroupList<Self::Attributes>;
 
-    /// The files of the device in debugfs.
+    /// Returns the files of the device in debugfs.
     fn views() -> &'static [debugfs::File<Self::Attributes>];
 }
 
@@ -120,7 +121,7 @@ impl<T: FileOperations> FileVTable<T> {
     ///
     /// `file` was opened by [`Self::open`] and is not yet released.
     unsafe fn data<'a>(file: *const bindings::file) -> &'a T {
-        // SAFETY: `open()` stored a reference that `release()` will take back.
+        // SAFETY: `open()` stored a reference, which `release()` takes back.
         unsafe { &*(*file).private_data.cast::<T>() }
     }
 
@@ -141,14 +142,14 @@ impl<T: FileOperations> FileVTable<T> {
             let data = class.device_of(minor as usize).ok_or(ENXIO)?;
             data.open()?;
 
-            // SAFETY: The file is ours to set up until this returns. The inode behind `mapping()`
+            // SAFETY: Only `open()` uses the file until this returns. The inode behind `mapping()`
             // lives as long as `data`, and `data` as long as the file is open.
             unsafe {
                 (*file).f_mapping = data.inode().mapping();
                 (*file).f_wb_err = bindings::errseq_sample(&raw mut (*(*file).f_mapping).wb_err);
                 (*file).private_data = Arc::<T>::into_raw(data).cast_mut().cast();
-                // There is no cache to go around, and nothing to wait for but the user's memory, and a
-                // punch for the time that it takes to zero 2 MiB.
+                // There is no page cache to bypass. A read or write waits only for the user's
+                // memory, or for a punch that zeroes 2 MiB.
                 (*file).f_mode |= bindings::FMODE_CAN_ODIRECT | bindings::FMODE_NOWAIT;
             }
             Ok(0)
@@ -159,8 +160,8 @@ impl<T: FileOperations> FileVTable<T> {
     ///
     /// `file` was opened by [`Self::open`], and this is the last call for it.
     unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        // SAFETY: By the requirements of this function, `open()` stored this reference and nobody
-        // will use it again.
+        // SAFETY: By the requirements of this function, `open()` stored this reference, and it is
+        // not used again.
         unsafe { Arc::from_raw((*file).private_data.cast::<T>()) }.close();
         0
     }
@@ -173,13 +174,13 @@ impl<T: FileOperations> FileVTable<T> {
         offset: bindings::loff_t,
         whence: c_int,
     ) -> bindings::loff_t {
-        // SAFETY: By the requirements of this function.
+        // SAFETY: `file` is open by the requirements of this function.
         let size = match unsafe { Self::data(file) }.size() {
             Ok(size) => size,
             Err(error) => return error.to_errno().into(),
         };
         let size = bindings::loff_t::try_from(size).unwrap_or(bindings::loff_t::MAX);
-        // SAFETY: As above.
+        // SAFETY: `file` is open by the requirements of this function.
         unsafe { bindings::fixed_size_llseek(file, offset, whence, size) }
     }
 
@@ -234,11 +235,11 @@ impl<T: FileOperations> FileVTable<T> {
         last: bindings::loff_t,
         _datasync: c_int,
     ) -> c_int {
-        // SAFETY: By the requirements of this function.
+        // SAFETY: `file` is open by the requirements of this function.
         let data = unsafe { Self::data(file) };
         from_result(|| {
             let synced = data.fsync(first.try_into()?, last.try_into()?);
-            // SAFETY: As above.
+            // SAFETY: `file` is open by the requirements of this function.
             let noted = to_result(unsafe { bindings::file_check_and_advance_wb_err(file) });
             synced.and(noted)?;
             Ok(0)
@@ -249,7 +250,8 @@ impl<T: FileOperations> FileVTable<T> {
     ///
     /// `desc` describes a mapping being made of a file opened by [`Self::open`].
     unsafe extern "C" fn mmap_prepare(desc: *mut bindings::vm_area_desc) -> c_int {
-        // SAFETY: By the requirements of this function, for both.
+        // SAFETY: `desc` is that of a mapping of an open file, by the requirements of this
+        // function.
         let (data, mut vma) = unsafe { (Self::data((*desc).file), VmaDesc::from_raw(desc)) };
         from_result(|| {
             data.mmap_prepare(&mut vma)?;
@@ -262,7 +264,7 @@ impl<T: FileOperations> FileVTable<T> {
     ///
     /// `file` was opened by [`Self::open`] and is not yet released.
     unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: c_ulong) -> c_long {
-        // SAFETY: By the requirements of this function.
+        // SAFETY: `file` is open by the requirements of this function.
         let (data, mode) = unsafe { (Self::data(file), (*file).f_mode) };
         match data.ioctl(mode & bindings::FMODE_WRITE != 0, cmd, arg) {
             Ok(()) => 0,
@@ -270,8 +272,8 @@ impl<T: FileOperations> FileVTable<T> {
         }
     }
 
-    /// As `dax_get_unmapped_area()` of `drivers/dax/device.c`: an address that is congruent to the
-    /// offset, so that both reach a boundary of huge pages together.
+    /// Returns an address that is congruent to the offset, so that both reach a huge-page boundary
+    /// together. Same as `dax_get_unmapped_area()` of `drivers/dax/device.c`.
     ///
     /// # Safety
     ///
@@ -283,11 +285,12 @@ impl<T: FileOperations> FileVTable<T> {
         pgoff: usize,
         flags: usize,
     ) -> usize {
-        // SAFETY: By the requirements of this function.
+        // SAFETY: `file` is open by the requirements of this function.
         let align = unsafe { Self::data(file) }.mapping_align(pgoff, len);
         let padded = len.checked_add(align).filter(|_| addr == 0);
         if let Some(padded) = padded {
-            // SAFETY: As above; the arguments are what `mm` gave, but for the length.
+            // SAFETY: `file` is open by the requirements of this function. The arguments came from
+            // `mm`, except the length.
             let found = unsafe { bindings::mm_get_unmapped_area(file, addr, padded, pgoff, flags) };
             // An error is not aligned to a page.
             if found % bindings::PAGE_SIZE == 0 {
@@ -295,7 +298,8 @@ impl<T: FileOperations> FileVTable<T> {
                 return found + (offset.wrapping_sub(found) & (align - 1));
             }
         }
-        // SAFETY: As above.
+        // SAFETY: `file` is open by the requirements of this function, and the arguments came from
+        // `mm`.
         unsafe { bindings::mm_get_unmapped_area(file, addr, len, pgoff, flags) }
     }
 }

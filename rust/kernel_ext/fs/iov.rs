@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Faulting in the memory behind an `iov_iter`, and taking bytes from one for a while.
+//! Faulting in the memory behind an `iov_iter`, and copying bytes that may go back to it.
 //!
 //! C header: [`include/linux/uio.h`](srctree/include/linux/uio.h)
 
@@ -13,17 +13,18 @@ use kernel::{
     prelude::*, //
 };
 
-/// Faults in the next `len` bytes of user memory for writing, or the first part of them; returns how many
-/// are present now. Faults: no lock of ours may be held.
+/// Faults in the next `len` bytes of user memory for writing, or the first of them. Returns how
+/// many are present now. Faults: the caller holds no lock of this module.
 ///
-/// Errors: `EFAULT` when not even the first byte can be written.
+/// Errors: `EFAULT` if not even the first byte can be written.
 pub(crate) fn fault_in_writeable(iter: &mut IovIterDest<'_>, len: usize) -> Result<usize> {
     // SAFETY: `iter` is valid by its invariants.
     let absent = unsafe { bindings::fault_in_iov_iter_writeable(iter.as_raw(), len) };
     present(len, absent)
 }
 
-/// As [`fault_in_writeable`], for reading.
+/// Faults in the next `len` bytes of user memory for reading, as [`fault_in_writeable`] does for
+/// writing.
 pub(crate) fn fault_in_readable(iter: &mut IovIterSource<'_>, len: usize) -> Result<usize> {
     // SAFETY: `iter` is valid by its invariants.
     let absent = unsafe { bindings::fault_in_iov_iter_readable(iter.as_raw(), len) };
@@ -49,14 +50,14 @@ pub(crate) struct Taken<'a, 'data> {
 }
 
 impl Taken<'_, '_> {
-    /// How many bytes were taken.
+    /// Returns how many bytes were taken.
     pub(crate) fn len(&self) -> usize {
         self.taken
     }
 
     /// Keeps the first `bytes` of them.
     pub(crate) fn keep(mut self, bytes: usize) {
-        // INVARIANT: These are not given back; the iterator is still ahead by the rest, at least.
+        // INVARIANT: The kept bytes are not given back. The iterator is ahead by at least the rest.
         self.taken = self.taken.saturating_sub(bytes);
     }
 }
@@ -68,14 +69,14 @@ impl Drop for Taken<'_, '_> {
     }
 }
 
-/// Copies the next bytes of `iter` to `buf`: fewer than fit where the user's memory can't be read.
+/// Copies the next bytes of `iter` to `buf`: fewer than fit if the user's memory cannot be read.
 ///
-/// Waits for the user's memory, so that no lock of ours may be held.
+/// Faults: the caller holds no lock of this module.
 pub(crate) fn take<'a, 'data>(
     iter: &'a mut IovIterSource<'data>,
     buf: &mut [u8],
 ) -> Taken<'a, 'data> {
     let taken = iter.copy_from_iter(buf);
-    // INVARIANT: `copy_from_iter()` has advanced it by what it copied.
+    // INVARIANT: `copy_from_iter()` has advanced the iterator by what it copied.
     Taken { iter, taken }
 }

@@ -10,12 +10,12 @@ use crate::kernel_ext::bindings;
 use core::marker::PhantomData;
 use kernel::prelude::*;
 
-/// A read or write of a file being served (`struct kiocb`).
+/// A read or write of a file that is being served (`struct kiocb`).
 ///
 /// # Invariants
 ///
-/// `raw` is the valid `kiocb` of a call to `->read_iter()` or `->write_iter()` under way, and nobody
-/// else uses it.
+/// `raw` is the valid `kiocb` of a running call of `->read_iter()` or `->write_iter()`, and only
+/// this uses it.
 pub(crate) struct Kiocb<'a> {
     raw: *mut bindings::kiocb,
     _call: PhantomData<&'a mut bindings::kiocb>,
@@ -24,7 +24,8 @@ pub(crate) struct Kiocb<'a> {
 impl Kiocb<'_> {
     /// # Safety
     ///
-    /// `raw` must be what `->read_iter()` or `->write_iter()` was given, for the duration of the call.
+    /// `raw` must be what `->read_iter()` or `->write_iter()` was given, for the duration of the
+    /// call.
     pub(in crate::kernel_ext) unsafe fn from_raw(raw: *mut bindings::kiocb) -> Self {
         // INVARIANT: By the requirements of this function.
         Self {
@@ -38,7 +39,7 @@ impl Kiocb<'_> {
         unsafe { (*self.raw).ki_flags & flag != 0 }
     }
 
-    /// Where it is in the file, in bytes.
+    /// Returns its position in the file, in bytes.
     pub(crate) fn pos(&self) -> u64 {
         // SAFETY: `raw` is valid by the type invariants.
         let pos = unsafe { (*self.raw).ki_pos };
@@ -46,9 +47,9 @@ impl Kiocb<'_> {
         u64::try_from(pos).unwrap_or(0)
     }
 
-    /// Moves on by `bytes`.
+    /// Advances the position by `bytes`.
     pub(crate) fn advance(&mut self, bytes: usize) {
-        // SAFETY: `raw` is valid by the type invariants, and ours.
+        // SAFETY: `raw` is valid by the type invariants, and only this uses it.
         let pos = unsafe { &mut (*self.raw).ki_pos };
         *pos = pos.saturating_add_unsigned(bytes as u64);
     }
@@ -58,12 +59,12 @@ impl Kiocb<'_> {
         self.has_flag(bindings::IOCB_NOWAIT)
     }
 
-    /// Whether it is to be at the end of the file (`O_APPEND`).
+    /// Whether it appends to the end of the file (`O_APPEND`).
     pub(crate) fn is_append(&self) -> bool {
         self.has_flag(bindings::IOCB_APPEND)
     }
 
-    /// Whether what it writes is to be durable when it ends (`O_DSYNC`, `O_SYNC`).
+    /// Whether what it writes must be durable when it returns (`O_DSYNC`, `O_SYNC`).
     pub(crate) fn is_dsync(&self) -> bool {
         self.has_flag(bindings::IOCB_DSYNC)
     }

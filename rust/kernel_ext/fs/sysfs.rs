@@ -35,10 +35,10 @@ pub(crate) trait Show<T> {
     fn show(data: &T, out: &mut Formatter<'_>) -> fmt::Result;
 }
 
-/// What is done with what is written to an attribute of a device of type `T`.
+/// How a write to an attribute of a device of type `T` is handled.
 pub(crate) trait Store<T> {
-    /// Takes `text`, without the newline at its end. May sleep. Another device's attributes may be
-    /// removed here, not this one's.
+    /// Handles `text`, without its trailing newline. May sleep. It may remove another device's
+    /// attributes, but not this one's.
     fn store(data: &T, text: &[u8]) -> Result;
 }
 
@@ -69,13 +69,13 @@ impl<T> Attribute<T> {
         }
     }
 
-    /// The same file, that may be written too, to `S`.
+    /// Makes it writable, too, with `S`.
     pub(crate) const fn writable<S: Store<T>>(mut self) -> Self {
         self.inner.store = Some(Self::store::<S>);
         self
     }
 
-    /// A file `name` with permission bits `mode` that is only written, to `S`.
+    /// A file `name` with permission bits `mode` that can only be written, with `S`.
     pub(crate) const fn write_only<S: Store<T>>(name: &'static CStr, mode: u16) -> Self {
         let mut inner: bindings::rdax_device_attribute = pin_init::zeroed();
         inner.attr.name = as_char_ptr_in_const_context(name);
@@ -96,9 +96,10 @@ impl<T> Attribute<T> {
         buf: *const c_char,
         len: usize,
     ) -> isize {
-        // SAFETY: As in `show()`.
+        // SAFETY: The driver data of a device with this attribute points to a `T` (type
+        // invariants), which stays until the device's files are gone.
         let data = unsafe { &*bindings::dev_get_drvdata(dev).cast::<T>() };
-        // SAFETY: By the requirements of this function.
+        // SAFETY: `buf` has `len` bytes by the requirements of this function.
         let text = unsafe { core::slice::from_raw_parts(buf, len) };
         from_result(|| {
             S::store(data, text.strip_suffix(b"\n").unwrap_or(text))?;
@@ -115,10 +116,10 @@ impl<T> Attribute<T> {
         buf: *mut c_char,
     ) -> isize {
         // SAFETY: The driver data of a device with this attribute points to a `T` (type
-        // invariants), which `cdev::Node`, or `nd::Registration`, keeps until the device, or its binding, and so
-        // its files, are gone.
+        // invariants). `cdev::Node`, or `nd::Registration`, keeps it until the device, or its
+        // binding, and so its files, are gone.
         let data = unsafe { &*bindings::dev_get_drvdata(dev).cast::<T>() };
-        // SAFETY: By the requirements of this function.
+        // SAFETY: `buf` is a page by the requirements of this function.
         let buf = unsafe { core::slice::from_raw_parts_mut(buf, bindings::PAGE_SIZE) };
         let mut out = Formatter::new(buf);
         from_result(|| {
@@ -128,7 +129,7 @@ impl<T> Attribute<T> {
     }
 }
 
-/// The attributes of one [`Group`]: `N` of them is one less than `LEN`, which ends in a null.
+/// The attributes of one [`Group`], at most `LEN` - 1, and a terminating null.
 ///
 /// # Invariants
 ///
@@ -142,7 +143,7 @@ pub(crate) struct Attributes<T, const LEN: usize> {
 unsafe impl<T, const LEN: usize> Sync for Attributes<T, LEN> {}
 
 impl<T, const LEN: usize> Attributes<T, LEN> {
-    /// The list of `attributes`; the place of the last must be `None`.
+    /// Makes the list of `attributes`. The last element must be `None`.
     pub(crate) const fn new(attributes: [Option<&'static Attribute<T>>; LEN]) -> Self {
         let mut list = [ptr::null_mut(); LEN];
         let mut i = 0;
@@ -164,7 +165,7 @@ impl<T, const LEN: usize> Attributes<T, LEN> {
     }
 }
 
-/// A directory of attributes, or those of the device's own directory.
+/// The attributes in one directory: a subdirectory, or the device's own.
 #[repr(transparent)]
 pub(crate) struct Group<T> {
     inner: bindings::attribute_group,
@@ -175,7 +176,7 @@ pub(crate) struct Group<T> {
 unsafe impl<T> Sync for Group<T> {}
 
 impl<T> Group<T> {
-    /// The `attributes`, in a directory of that `name` if there is one.
+    /// Makes a group of the `attributes`, in a subdirectory `name` if there is one.
     pub(crate) const fn new<const LEN: usize>(
         name: Option<&'static CStr>,
         attributes: &'static Attributes<T, LEN>,
@@ -195,7 +196,7 @@ impl<T> Group<T> {
     }
 }
 
-/// All groups of a device, ended by a null.
+/// All groups of a device, and a terminating null.
 ///
 /// # Invariants
 ///
@@ -209,7 +210,7 @@ pub(crate) struct Groups<T, const LEN: usize> {
 unsafe impl<T, const LEN: usize> Sync for Groups<T, LEN> {}
 
 impl<T, const LEN: usize> Groups<T, LEN> {
-    /// The list of `groups`; the place of the last must be `None`.
+    /// Makes the list of `groups`. The last element must be `None`.
     pub(crate) const fn new(groups: [Option<&'static Group<T>>; LEN]) -> Self {
         let mut list = [ptr::null(); LEN];
         let mut i = 0;
@@ -229,7 +230,7 @@ impl<T, const LEN: usize> Groups<T, LEN> {
         }
     }
 
-    /// For [`cdev`](super::cdev), whatever the number of groups.
+    /// Returns the list for [`cdev`](super::cdev), without the number of groups in its type.
     pub(crate) const fn as_list(&'static self) -> GroupList<T> {
         // INVARIANT: From `self`, whose list is static and ends in a null.
         GroupList {
@@ -256,26 +257,26 @@ impl<T> GroupList<T> {
     }
 }
 
-/// A directory in that of a device, for links.
+/// A directory for links, in that of a device.
 ///
 /// # Invariants
 ///
-/// `kobj` is valid, in sysfs, and ours.
+/// `kobj` is valid and in sysfs, and this owns it.
 pub(crate) struct Directory {
     kobj: NonNull<bindings::kobject>,
 }
 
 // SAFETY: A kobject may be used and put from any thread.
 unsafe impl Send for Directory {}
-// SAFETY: As above.
+// SAFETY: There is no method that changes anything through `&self`.
 unsafe impl Sync for Directory {}
 
 impl Directory {
-    /// Makes `<device>/<name>`. To be dropped before the device goes. Sleeps. Errors: `ENOMEM`.
+    /// Makes `<device>/<name>`. To be dropped before the device. Sleeps. Errors: `ENOMEM`.
     pub(crate) fn new(device: &Device, name: &'static CStr) -> Result<Self> {
         let dev: *mut bindings::device = ptr::from_ref(device).cast_mut().cast();
-        // SAFETY: The device is valid (CAST: `Device` is transparent), and registered, or it could not
-        // be bound.
+        // SAFETY: The device is valid (CAST: `Device` is transparent). It is registered, because
+        // only a registered device can be bound.
         let kobj =
             unsafe { bindings::kobject_create_and_add(name.as_char_ptr(), &raw mut (*dev).kobj) };
         // INVARIANT: Made just above.
@@ -287,7 +288,8 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // SAFETY: By the type invariants. Nothing but links is in it, and they are gone.
+        // SAFETY: This owns the kobject by the type invariants. It has only links in it, which were
+        // removed before.
         unsafe { bindings::kobject_put(self.kobj.as_ptr()) };
     }
 }
@@ -299,12 +301,12 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Makes a link `name` to the directory of `target`, to be dropped before that goes. Sleeps.
+    /// Makes a link `name` to the directory of `target`. To be dropped before the target. Sleeps.
     ///
-    /// Errors: `ENOMEM`, `EEXIST`; `ENOENT` when the device is not registered.
+    /// Errors: `ENOMEM`, `EEXIST`; `ENOENT` if the device is not registered.
     pub(crate) fn new(directory: Arc<Directory>, target: &Device, name: CString) -> Result<Self> {
         // SAFETY: The directory is valid by its invariants, and so is the device (CAST: `Device` is
-        // transparent). The link keeps what it needs of both directories.
+        // transparent). The link pins what it needs of both directories.
         to_result(unsafe {
             let target: *mut bindings::device = ptr::from_ref(target).cast_mut().cast();
             bindings::sysfs_create_link(

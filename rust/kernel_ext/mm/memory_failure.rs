@@ -87,15 +87,15 @@ impl<T: MemoryFailureOperations> Registration<T> {
 
     /// # Safety
     ///
-    /// `vma` is a VMA of the inode of a registration of this type, with `i_mmap_rwsem` held; `pgoff`
-    /// is valid for writes.
+    /// `vma` is a VMA of the inode of a registration of this type, with `i_mmap_rwsem` held;
+    /// `pgoff` is valid for writes.
     unsafe extern "C" fn pfn_to_vma_pgoff(
         vma: *mut bindings::vm_area_struct,
         pfn: c_ulong,
         pgoff: *mut c_ulong,
     ) -> c_int {
-        // SAFETY: By the type invariants the VMA's file is one of `cdev`'s, whose private data points
-        // to a `T` in an `Arc`; it stays while the VMA is in the mapping.
+        // SAFETY: By the type invariants the VMA's file is one of `cdev`'s, whose private data
+        // points to a `T` in an `Arc`; it stays while the VMA is in the mapping.
         let device = unsafe { ArcBorrow::from_raw((*(*vma).vm_file).private_data.cast::<T>()) };
         // SAFETY: The VMA is valid by the requirements of this function.
         let (first, bounds) =

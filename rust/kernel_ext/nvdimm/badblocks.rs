@@ -11,13 +11,13 @@ use core::{
     ptr, //
 };
 
-/// The bytes of a block.
+/// The number of bytes of a block.
 pub(crate) const BLOCK: u64 = bindings::SECTOR_SIZE as u64;
 
-/// Blocks that `badblocks_check()` is asked for at once: it counts them in an `int`.
+/// The maximum number of blocks in one call of `badblocks_check()`, which counts them in an `int`.
 const MOST: u64 = 1 << 30;
 
-/// A `struct badblocks` of somebody else.
+/// A `struct badblocks` that C code owns.
 ///
 /// # Invariants
 ///
@@ -40,15 +40,16 @@ impl Badblocks<'_> {
         }
     }
 
-    /// Whether there is none. Any context; without a lock: one that is being noted is seen, or not.
+    /// Whether the list is empty. Any context. Lockless: a block that is being added may be missed.
     pub(crate) fn is_empty(self) -> bool {
-        // SAFETY: `raw` is valid by the type invariants; the counter is an `int` that only C writes.
+        // SAFETY: `raw` is valid by the type invariants; the counter is an `int` that only C
+        // writes.
         unsafe { ptr::read_volatile(&raw const (*self.raw).count) == 0 }
     }
 
-    /// The first run of bad blocks that reaches into `bytes`, cut to it. Any context.
+    /// Returns the first run of bad blocks that reaches into `bytes`, cut to it. Any context.
     ///
-    /// Both in bytes; the result begins and ends at a block, unless `bytes` does not.
+    /// Both are in bytes. The result begins and ends at a block, unless `bytes` does not.
     pub(crate) fn first_in(self, bytes: Range<u64>) -> Option<Range<u64>> {
         if self.is_empty() {
             return None;
@@ -58,7 +59,7 @@ impl Badblocks<'_> {
         while block < end {
             let count = MOST.min(end - block);
             let (mut first, mut bad) = (0, 0);
-            // SAFETY: `raw` is valid by the type invariants, `count` is not 0.
+            // SAFETY: `raw` is valid by the type invariants, and `count` is not 0.
             if unsafe { bindings::badblocks_check(self.raw, block, count, &mut first, &mut bad) }
                 != 0
             {
@@ -73,9 +74,9 @@ impl Badblocks<'_> {
         None
     }
 
-    /// Notes the blocks of `bytes` as bad. Any context but a hard interrupt.
+    /// Adds the blocks of `bytes`. Any context but a hard interrupt.
     ///
-    /// Returns whether there was room for it: the list has at most 512 runs.
+    /// Returns whether there was room: the list has at most 512 runs.
     pub(crate) fn note(self, bytes: Range<u64>) -> bool {
         let block = bytes.start / BLOCK;
         let count = bytes.end.div_ceil(BLOCK).saturating_sub(block);
@@ -83,7 +84,7 @@ impl Badblocks<'_> {
         count == 0 || unsafe { bindings::badblocks_set(self.raw, block, count, 1) }
     }
 
-    /// Forgets the whole blocks in `bytes`. Process context.
+    /// Removes the whole blocks in `bytes`. Process context.
     pub(crate) fn forget(self, bytes: Range<u64>) {
         let block = bytes.start.div_ceil(BLOCK);
         let count = (bytes.end / BLOCK).saturating_sub(block);

@@ -40,47 +40,45 @@ use kernel::{
     ThisModule, //
 };
 
-/// Who asked for a namespace to be bound.
+/// The origin of a request to bind a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// Nobody who named this driver: the bus offers what it has when a driver or a namespace appears,
-    /// or when its `drivers_probe` is written.
+    /// The bus: it offers namespaces when a driver or a namespace appears, or when its
+    /// `drivers_probe` is written.
     Bus,
-    /// A user, by a write to the driver's `bind` file.
+    /// A user: by a write to the driver's `bind` file.
     User,
 }
 
 /// A driver for namespaces.
 pub(crate) trait NvdimmDriver: Send + Sync + Sized + 'static {
-    /// What exists while a namespace is bound. Dropped when it is unbound, while the namespace's
-    /// resources are still there.
+    /// The driver data of a bound namespace. Dropped when it is unbound, while the namespace's
+    /// resources still exist.
     type Data: Send + Sync + 'static;
 
     /// The name of the driver on the bus.
     const NAME: &'static CStr;
 
-    /// The attributes in the directory of each namespace that is bound.
+    /// Returns the attributes in the directory of each bound namespace.
     fn groups() -> GroupList<Self::Data>;
 
-    /// Whether that namespace may be offered at all. Process context, may sleep; the device lock is
-    /// held.
-    ///
-    /// It has not been looked at yet.
+    /// Whether the namespace may be offered at all. Called before anything else about it is
+    /// checked. Process context, may sleep; the device lock is held.
     fn wants(&self, identity: &Identity<'_>, origin: Origin) -> bool;
 
     /// Binds a namespace. Process context, may sleep; the device lock is held.
     fn probe(&self, namespace: &Namespace<'_>) -> Result<Pin<KBox<Self::Data>>>;
 
-    /// The machine shuts down; the namespace stays bound. Process context, may sleep; the device lock
-    /// is held.
+    /// Called at a shutdown of the machine; the namespace stays bound. Process context, may sleep;
+    /// the device lock is held.
     fn shutdown(data: &Self::Data);
 
-    /// libnvdimm has learnt of bad blocks in the region. Process context, may sleep; the device lock
-    /// is held.
+    /// Called when libnvdimm has learnt of bad blocks in the region. Process context, may sleep;
+    /// the device lock is held.
     fn poisoned(data: &Self::Data);
 
-    /// Whether the region is read-only was set anew (its attribute `read_only`). Process context, may
-    /// sleep; the device lock is held.
+    /// Called after a write to the region's attribute `read_only`. Process context, may sleep; the
+    /// device lock is held.
     fn set_read_only(data: &Self::Data, read_only: bool);
 }
 
@@ -94,7 +92,7 @@ pub(crate) struct Registration<T: NvdimmDriver> {
     #[pin]
     inner: Opaque<bindings::nd_device_driver>,
     driver: T,
-    /// What users are asking for.
+    /// The requests of users that are being served.
     #[pin]
     asked: Mutex<KVec<Asked>>,
 }
@@ -102,19 +100,19 @@ pub(crate) struct Registration<T: NvdimmDriver> {
 // SAFETY: A driver may be registered and unregistered from any thread.
 unsafe impl<T: NvdimmDriver> Send for Registration<T> {}
 
-// SAFETY: `driver` is `Sync`, `asked` is behind a mutex, and there is no method on `&self` that uses
+// SAFETY: `driver` is `Sync`, `asked` is protected by a mutex, and no method on `&self` uses
 // `inner`.
 unsafe impl<T: NvdimmDriver> Sync for Registration<T> {}
 
-/// A write to `bind` that is under way: the task that writes, and the device that it named.
+/// A running write to `bind`: the task that writes, and the device that it named.
 ///
-/// Only in that task, and for that device, a probe is what the user has asked for. The context alone
-/// does not tell: the driver core probes a new device in the context of the task that made it appear where
-/// `async_schedule()` has no memory, or too much to do.
+/// A probe is a user's request only in that task and for that device. The task alone does not tell,
+/// because the driver core may probe a new device in the task that made it appear, if
+/// `async_schedule()` has no memory or too much to do.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Asked {
     task: Pid,
-    /// The address, which is not used as one.
+    /// The address, which is never dereferenced.
     device: usize,
 }
 
@@ -128,10 +126,10 @@ impl Asked {
 }
 
 impl<T: NvdimmDriver> Registration<T> {
-    /// Registers `driver`. Every namespace that has no driver is offered to it before this returns,
+    /// Registers `driver`. Before this returns, every namespace without a driver is offered to it,
     /// with [`Origin::Bus`].
     ///
-    /// The driver's files `bind` and `unbind` are ours ([`BindFiles`]), and work as those of other
+    /// The driver's files `bind` and `unbind` are [`BindFiles`], and work as those of other
     /// drivers.
     ///
     /// Sleeps. Errors: those of `driver_register()`.
@@ -139,15 +137,15 @@ impl<T: NvdimmDriver> Registration<T> {
         try_pin_init!(Self {
             driver,
             asked <- new_mutex!(KVec::new(), "rdax_asked"),
-            // INVARIANT: Registered here, in this `Registration`, or construction fails. The
-            // other fields are initialised: probing begins at once.
+            // INVARIANT: Registered here, in this `Registration`, or construction fails. The other
+            // fields are initialised before, because probing begins at once.
             inner <- Opaque::try_ffi_init(move |slot: *mut bindings::nd_device_driver| {
                 // SAFETY: `slot` is valid for writes and pinned until `drop()`, which
                 // unregisters; the name is static.
                 unsafe {
                     slot.write(pin_init::zeroed());
                     (*slot).drv.name = T::NAME.as_char_ptr();
-                    // What is bound is decided in the context of whoever asks for it.
+                    // Synchronous, because `origin()` depends on the task in which a probe runs.
                     (*slot).drv.probe_type = bindings::probe_type_PROBE_FORCE_SYNCHRONOUS;
                     (*slot).drv.dev_groups = T::groups().as_ptr();
                     (*slot).drv.suppress_bind_attrs = true;
@@ -173,15 +171,15 @@ impl<T: NvdimmDriver> Registration<T> {
     ///
     /// `drv` must be a driver registered by a `Registration<T>`.
     unsafe fn from_driver<'a>(drv: *const bindings::device_driver) -> &'a Self {
-        // SAFETY: The driver lies in an `nd_device_driver`, and that in a `Registration<T>` by the type
-        // invariants (CAST: `Opaque` is transparent).
+        // SAFETY: By the type invariants the driver lies in an `nd_device_driver`, and that in a
+        // `Registration<T>` (CAST: `Opaque` is transparent).
         unsafe {
             let drv = container_of!(drv, bindings::nd_device_driver, drv);
             &*container_of!(drv.cast::<Opaque<_>>(), Self, inner)
         }
     }
 
-    /// Where the request for `dev`, which is being probed in this context, came from.
+    /// Returns the origin of the request for `dev`, which is being probed in this task.
     fn origin(&self, dev: *mut bindings::device) -> Origin {
         match self.asked.lock().contains(&Asked::here(dev)) {
             true => Origin::User,
@@ -189,7 +187,7 @@ impl<T: NvdimmDriver> Registration<T> {
         }
     }
 
-    /// Binds `dev` because a user has asked for it. Sleeps.
+    /// Binds `dev` at a user's request. Sleeps.
     ///
     /// Errors: those of `device_driver_attach()`, `ENOMEM`.
     ///
@@ -203,9 +201,9 @@ impl<T: NvdimmDriver> Registration<T> {
     ) -> Result {
         let asked = Asked::here(dev);
         self.asked.lock().push(asked, GFP_KERNEL)?;
-        // SAFETY: By the requirements of this function.
+        // SAFETY: `drv` is registered and `dev` valid, by the requirements of this function.
         let attached = to_result(unsafe { bindings::device_driver_attach(drv, dev) });
-        // A task has one write under way, so that there is one of its own.
+        // A task does one write at a time, so this removes only its own request.
         self.asked.lock().retain(|other| *other != asked);
         attached
     }
@@ -221,7 +219,7 @@ impl<T: NvdimmDriver> Registration<T> {
             // SAFETY: The bus hands in a valid device, and holds its lock.
             let namespace = unsafe { Namespace::new(dev, wants) }?;
             let data = this.driver.probe(&namespace)?;
-            // SAFETY: `dev` is valid, and its driver data is ours while it is bound.
+            // SAFETY: `dev` is valid, and its driver data belongs to this driver while it is bound.
             unsafe { bindings::dev_set_drvdata(dev, data.into_foreign()) };
             Ok(0)
         })
@@ -231,8 +229,8 @@ impl<T: NvdimmDriver> Registration<T> {
     ///
     /// `dev` is being unbound after a probe by [`Self::probe_callback`] that succeeded.
     unsafe extern "C" fn remove_callback(dev: *mut bindings::device) {
-        // SAFETY: `probe_callback()` stored it, since only a device whose probe succeeded is
-        // removed. devres, and with it the namespace's mapping, goes only after this returns.
+        // SAFETY: `probe_callback()` stored the data, because only a device whose probe succeeded
+        // is removed. devres releases the namespace's mapping only after this returns.
         unsafe {
             let data = bindings::dev_get_drvdata(dev);
             bindings::dev_set_drvdata(dev, ptr::null_mut());
@@ -246,8 +244,8 @@ impl<T: NvdimmDriver> Registration<T> {
     ///
     /// `dev` has a driver registered by a `Registration<T>`, and its lock is held.
     unsafe fn with_data(dev: *mut bindings::device, f: impl FnOnce(&T::Data)) {
-        // SAFETY: By the requirements of this function: bound or not does not change meanwhile. The
-        // driver data is what `probe_callback()` stored, or null.
+        // SAFETY: The device lock is held by the requirements of this function, so `dev` stays
+        // bound, or unbound. The driver data is what `probe_callback()` stored, or null.
         unsafe {
             let data = bindings::dev_get_drvdata(dev);
             if !data.is_null() {
@@ -258,20 +256,21 @@ impl<T: NvdimmDriver> Registration<T> {
 
     /// # Safety
     ///
-    /// As [`Self::with_data`].
+    /// `dev` has a driver registered by a `Registration<T>`, and its lock is held.
     unsafe extern "C" fn shutdown_callback(dev: *mut bindings::device) {
-        // SAFETY: By the requirements of this function.
+        // SAFETY: `dev` is such a device, by the requirements of this function.
         unsafe { Self::with_data(dev, T::shutdown) };
     }
 
     /// # Safety
     ///
-    /// As [`Self::with_data`].
+    /// `dev` has a driver registered by a `Registration<T>`, and its lock is held.
     unsafe extern "C" fn notify_callback(
         dev: *mut bindings::device,
         event: bindings::nvdimm_event,
     ) {
-        // SAFETY: By the requirements of this function. The parent of a namespace is its region.
+        // SAFETY: `dev` is such a device, by the requirements of this function. The parent of a
+        // namespace is its region.
         unsafe {
             match event {
                 bindings::nvdimm_event_NVDIMM_REVALIDATE_POISON => {
@@ -290,16 +289,15 @@ impl<T: NvdimmDriver> Registration<T> {
 #[pinned_drop]
 impl<T: NvdimmDriver> PinnedDrop for Registration<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: Registered by the type invariants. All its devices are unbound when this
-        // returns.
+        // SAFETY: Registered by the type invariants. All devices are unbound when this returns.
         unsafe { bindings::driver_unregister(&raw mut (*self.inner.get()).drv) };
     }
 }
 
 /// The files `bind` and `unbind` in the directory of a driver, in place of the driver core's.
 ///
-/// They do what those do (`bind_store()` and `unbind_store()` in `drivers/base/bus.c`); besides,
-/// `bind` lets the driver know that it was asked for this device.
+/// They do what those do (`bind_store()` and `unbind_store()` in `drivers/base/bus.c`). In
+/// addition, `bind` tells the driver which device was requested.
 struct BindFiles<T>(PhantomData<T>);
 
 impl<T: NvdimmDriver> BindFiles<T> {
@@ -316,7 +314,7 @@ impl<T: NvdimmDriver> BindFiles<T> {
     const GROUP: &'static bindings::attribute_group = &{
         let mut group: bindings::attribute_group = pin_init::zeroed();
         group.__bindgen_anon_2 = bindings::attribute_group__bindgen_ty_2 {
-            // CAST: As above.
+            // CAST: The list of files is only read; C has no const there.
             attrs: Self::FILES.as_ptr().cast_mut(),
         };
         group
@@ -359,15 +357,16 @@ impl<T: NvdimmDriver> BindFiles<T> {
 
     /// # Safety
     ///
-    /// As [`Self::bind`].
+    /// `drv` is a driver registered by a `Registration<T>`, and `name` a C string of `len` bytes.
     unsafe extern "C" fn unbind(
         drv: *mut bindings::device_driver,
         name: *const c_char,
         len: usize,
     ) -> isize {
         from_result(|| {
-            // SAFETY: By the requirements of this function. As in the driver core, the device's driver
-            // is looked at without the device's lock.
+            // SAFETY: `drv` is registered and `name` a C string, by the requirements of this
+            // function. As in the driver core, the device's driver is read without the device's
+            // lock.
             unsafe {
                 let dev = BusDevice::find(drv, name)?;
                 if !ptr::addr_eq((*dev.0.as_ptr()).driver, drv) {
@@ -388,13 +387,14 @@ impl<T: NvdimmDriver> BindFiles<T> {
 struct BusDevice(NonNull<bindings::device>);
 
 impl BusDevice {
-    /// The device of that name on the bus of `drv`. Errors: `ENODEV`.
+    /// Finds the device of that name on the bus of `drv`. Errors: `ENODEV`.
     ///
     /// # Safety
     ///
     /// `drv` is registered, and `name` a C string.
     unsafe fn find(drv: *mut bindings::device_driver, name: *const c_char) -> Result<Self> {
-        // SAFETY: By the requirements of this function. The match function is what takes a name.
+        // SAFETY: `drv` is registered, by the requirements of this function. The match function
+        // takes a name.
         let dev = unsafe {
             bindings::bus_find_device(
                 (*drv).bus,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What can be used as long as a namespace is bound.
+//! Values that can be used while a namespace is bound.
 //!
 //! C header: [`include/linux/device/devres.h`](srctree/include/linux/device/devres.h)
 
@@ -42,13 +42,13 @@ use kernel::{
     }, //
 };
 
-/// The media of a bound namespace, and what its driver keeps with it.
+/// The media of a bound namespace, with data of its driver.
 ///
-/// A reference to one is to be had only from a [`SrcuRevocable`] that is alive, or is being revoked.
+/// A reference to one comes only from a [`SrcuRevocable`] that is alive, or is being revoked.
 #[pin_data]
 pub(crate) struct LiveMedia<T> {
     media: Media,
-    /// Whose mappings may map the media, if any do.
+    /// The inode whose mappings may map the media, if any may.
     inode: Option<Arc<AnonInode>>,
     huge_zero: SetOnce<HugeZeroPage>,
     #[pin]
@@ -56,7 +56,7 @@ pub(crate) struct LiveMedia<T> {
 }
 
 impl<T> Revoke for LiveMedia<T> {
-    /// Unmaps the media: nothing is inserted any more, since that takes a reference to this.
+    /// Unmaps the media. Nothing is inserted any more, because that needs a reference to this.
     fn revoked(&self) {
         if let Some(inode) = &self.inode {
             inode.unmap_all();
@@ -65,54 +65,56 @@ impl<T> Revoke for LiveMedia<T> {
 }
 
 impl<T> LiveMedia<T> {
-    /// The media.
+    /// Returns the media.
     pub(crate) fn media(&self) -> &Media {
         &self.media
     }
 
-    /// The namespace. No reference to it may be kept: libnvdimm frees the region under a namespace that
-    /// outlives its removal.
+    /// Returns the namespace. The caller must not keep a reference to it: libnvdimm frees the
+    /// region under a namespace that outlives its removal.
     pub(crate) fn device(&self) -> &Device {
-        // SAFETY: `self` is alive, and the namespace with it.
+        // SAFETY: `self` is alive, so the namespace is, too.
         unsafe { Device::from_raw(&raw mut (*self.media.namespace()).common.dev) }
     }
 
-    /// The namespace's name, `namespace0.0`. Any context.
+    /// Returns the namespace's name, `namespace0.0`. Any context.
     pub(crate) fn name(&self) -> &BStr {
         BStr::from_bytes(name(self.device()).to_bytes())
     }
 
-    /// `pages` page frames of the media from `pfn` on, to be mapped by mappings of the inode; `None` when
-    /// they are not all of this media, or when there is no inode.
+    /// Returns the `pages` page frames of the media from `pfn`, for mappings of the inode. `None`
+    /// if they are not all of this media, or there is no inode.
     pub(crate) fn frames(&self, pfn: usize, pages: NonZero<usize>) -> Option<Frames<'_>> {
         let inode = self.inode.as_deref()?;
-        // SAFETY: `revoked()` unmaps the inode's mappings: before the namespace is disabled, and after the
-        // last reference to `self`, without which nothing is inserted.
+        // SAFETY: `revoked()` unmaps the inode's mappings before the namespace is disabled, and
+        // after the last reference to `self`, without which nothing is inserted.
         unsafe { self.media.frames(pfn, pages, inode) }
     }
 
-    /// Allocates what [`LiveMedia::huge_zero`] gives, unless that was done; whether it is there now. Sleeps.
+    /// Allocates the page of [`LiveMedia::huge_zero`], unless it exists. Returns whether it exists
+    /// now. Sleeps.
     pub(crate) fn make_huge_zero(&self) -> bool {
         if self.huge_zero.as_ref().is_none() {
             if let Ok(zero) = HugeZeroPage::new() {
-                // If another was faster, this one is dropped.
+                // If another task was faster, this page is dropped.
                 self.huge_zero.populate(zero);
             }
         }
         self.huge_zero.as_ref().is_some()
     }
 
-    /// Zeroes of the size of a PMD leaf, to be mapped by mappings of the inode, if
+    /// Returns zeroes of the size of a PMD leaf, for mappings of the inode, if
     /// [`LiveMedia::make_huge_zero`] has made them. Any context.
     pub(crate) fn huge_zero(&self) -> Option<ZeroFrames<'_>> {
         let inode = self.inode.as_deref()?;
         let zero = self.huge_zero.as_ref()?;
-        // SAFETY: `revoked()` unmaps the inode's mappings, before `self` is dropped and the page with it.
+        // SAFETY: `revoked()` unmaps the inode's mappings before `self`, and the page with it, is
+        // dropped.
         Some(unsafe { zero.frames(inode) })
     }
 
-    /// Makes another value that can be used until the driver is unbound, or until it is revoked, and then
-    /// no mapping of `inode` maps the media any more. Sleeps.
+    /// Makes another value that can be used until the driver is unbound, or until it is revoked.
+    /// After that no mapping of `inode` maps the media. Sleeps.
     ///
     /// Errors: `ENOMEM`, and those of `value`.
     pub(crate) fn publish<U: Send + Sync + 'static>(
@@ -120,8 +122,8 @@ impl<T> LiveMedia<T> {
         inode: Arc<AnonInode>,
         value: impl PinInit<U, Error>,
     ) -> Result<Arc<SrcuRevocable<LiveMedia<U>>>> {
-        // SAFETY: `self` is alive, so that the namespace is bound and enabled, and its devres is not
-        // being released: that begins with revoking `self`.
+        // SAFETY: `self` is alive, so the namespace is bound and enabled. Its devres is not being
+        // released, because that begins with revoking `self`.
         unsafe {
             publish(
                 self.media.namespace(),
@@ -136,16 +138,17 @@ impl<T> LiveMedia<T> {
         }
     }
 
-    /// Forgets a value that [`LiveMedia::publish`] made of the same media, and that is revoked: nothing of it
-    /// is kept until the driver is unbound.
+    /// Releases a value that [`LiveMedia::publish`] made of the same media and that is revoked, so
+    /// that no part of it is kept until the driver is unbound.
     pub(crate) fn forget<U: Send + Sync + 'static>(
         &self,
         other: &Arc<SrcuRevocable<LiveMedia<U>>>,
     ) {
         let live = Arc::as_ptr(other).cast_mut().cast();
-        // SAFETY: `self` is alive, and the namespace with it. `matches()` is called for resources of
-        // `RELEASE` only. What is found has the address of `other`, so that it is a `Published` for a
-        // `SrcuRevocable<LiveMedia<U>>`, whose reference is ours to give back once it is no resource any more.
+        // SAFETY: `self` is alive, so the namespace is, too. `matches()` is called only for
+        // resources of `RELEASE`. The one that it finds has the address of `other`, so it is a
+        // `Published` of a `SrcuRevocable<LiveMedia<U>>`. It is no longer a resource, so this gives
+        // back its reference.
         unsafe {
             let dev = &raw mut (*self.media.namespace()).common.dev;
             let found = bindings::devres_remove(dev, Some(RELEASE), Some(Published::matches), live);
@@ -166,11 +169,12 @@ impl<T> Deref for LiveMedia<T> {
     }
 }
 
-/// Makes a value that is revoked at the latest when the bus releases the memory of `nsio`.
+/// Makes a value that is revoked, at the latest, when the bus releases the memory of `nsio`.
+/// Sleeps.
 ///
 /// # Safety
 ///
-/// `nsio` is a namespace that is enabled, and bound or being bound to this driver; `windows` are its
+/// `nsio` is an enabled namespace that is bound or being bound to this driver. `windows` are its
 /// mappings.
 pub(in crate::kernel_ext) unsafe fn publish<T: Send + Sync + 'static>(
     nsio: *mut bindings::nd_namespace_io,
@@ -179,9 +183,9 @@ pub(in crate::kernel_ext) unsafe fn publish<T: Send + Sync + 'static>(
     value: impl PinInit<T, Error>,
     classes: Classes,
 ) -> Result<Arc<SrcuRevocable<LiveMedia<T>>>> {
-    // SAFETY: The namespace is enabled by the requirements of this function; its mapping, its list of
-    // bad blocks and its region are there until devres releases them, after the resource added below
-    // has revoked `live`.
+    // SAFETY: The namespace is enabled by the requirements of this function. Its mapping, its list
+    // of bad blocks and its region exist until devres releases them, which is after the resource
+    // added below has revoked `live`.
     let media = unsafe {
         let region = bindings::to_nd_region((*nsio).common.dev.parent);
         Media::new(nsio, windows, region)
@@ -198,8 +202,9 @@ pub(in crate::kernel_ext) unsafe fn publish<T: Send + Sync + 'static>(
         ),
         GFP_KERNEL,
     )?;
-    // SAFETY: `nsio` is valid and bound by the requirements of this function. The resource is ours until
-    // it is added; it gets a reference of its own, which `revoke()` gives back.
+    // SAFETY: `nsio` is valid and bound by the requirements of this function. This owns the
+    // resource until it is added. The resource gets a reference of its own, which `revoke()` gives
+    // back.
     unsafe {
         let found = bindings::__devres_alloc_node(
             Some(RELEASE),
@@ -225,7 +230,8 @@ pub(in crate::kernel_ext) unsafe fn publish<T: Send + Sync + 'static>(
 ///
 /// # Invariants
 ///
-/// `live` is an `Arc<SrcuRevocable<LiveMedia<T>>>` made into a pointer, and `revoke` is [`revoke`] for that `T`.
+/// `live` is an `Arc<SrcuRevocable<LiveMedia<T>>>` made into a pointer, and `revoke` is [`revoke`]
+/// for that `T`.
 struct Published {
     revoke: unsafe fn(*mut c_void),
     live: *mut c_void,
@@ -233,16 +239,17 @@ struct Published {
 
 /// The release function of each [`Published`], by which devres finds them.
 ///
-/// Compared and passed as the value of a static: a function may have several addresses, which may
-/// also be those of others. A `revoke::<T>` would have one for each unit of code that uses it.
+/// Compared and passed as the value of a static, because a function may have several addresses, and
+/// other functions may share them: a `revoke::<T>` has one for each codegen unit that uses it.
 static RELEASE: unsafe extern "C" fn(*mut bindings::device, *mut c_void) = Published::release;
 
 impl Published {
     /// # Safety
     ///
-    /// `resource` is a [`Published`] that is no resource of its device any more.
+    /// `resource` is a [`Published`] that is no longer a resource of its device.
     unsafe extern "C" fn release(_dev: *mut bindings::device, resource: *mut c_void) {
-        // SAFETY: By the requirements of this function and the type invariants.
+        // SAFETY: `resource` is a `Published` by the requirements of this function, and `revoke` is
+        // for its `live` by the type invariants.
         unsafe {
             let this = &*resource.cast::<Self>();
             (this.revoke)(this.live);
@@ -257,7 +264,7 @@ impl Published {
         resource: *mut c_void,
         live: *mut c_void,
     ) -> c_int {
-        // SAFETY: By the requirements of this function.
+        // SAFETY: `resource` is a `Published` by the requirements of this function.
         unsafe { ((*resource.cast::<Self>()).live == live).into() }
     }
 }
@@ -268,7 +275,7 @@ impl Published {
 ///
 /// `live` is an `Arc<SrcuRevocable<LiveMedia<T>>>` made into a pointer, which this takes back.
 unsafe fn revoke<T>(live: *mut c_void) {
-    // SAFETY: By the requirements of this function.
+    // SAFETY: `live` is such a pointer by the requirements of this function, which gives it up.
     let live = unsafe { Arc::from_raw(live.cast_const().cast::<SrcuRevocable<LiveMedia<T>>>()) };
     live.revoke(|_| ());
 }

@@ -42,13 +42,13 @@ use kernel::{
     sync::Arc, //
 };
 
-/// The bytes of the leaves that the kernel maps a namespace with.
+/// The number of bytes of the leaves with which the kernel maps a namespace.
 const LEAF: u64 = (bindings::PAGE_SIZE << bindings::PMD_ORDER) as u64;
 
-/// The name of a device, as in sysfs (`dev_name()`). Any context.
+/// Returns the name of a device, as in sysfs (`dev_name()`). Any context.
 pub(in crate::kernel_ext) fn name(device: &Device) -> &CStr {
-    // SAFETY: A device that is bound, or being bound, is registered, and so has a name, a C string that
-    // does not change while the device exists (CAST: `Device` is transparent).
+    // SAFETY: A device that is bound, or being bound, is registered, and so has a name, a C string
+    // that does not change while the device exists (CAST: `Device` is transparent).
     unsafe { CStr::from_char_ptr(bindings::dev_name(ptr::from_ref(device).cast())) }
 }
 
@@ -64,13 +64,13 @@ pub(crate) struct Identity<'a> {
 impl Identity<'_> {
     /// # Safety
     ///
-    /// `dev` is a valid namespace (not a btt, pfn or dax device), whose device lock is held as long as
-    /// this exists.
+    /// `dev` is a valid namespace (not a btt, pfn or dax device), whose device lock is held while
+    /// the result exists.
     pub(in crate::kernel_ext) unsafe fn new(dev: *mut bindings::device) -> Self {
         let mut uuid = [0; bindings::RDAX_UUID_SIZE as usize];
-        // SAFETY: By the requirements of this function, and `uuid` has room for what is written. The
-        // namespace lies in an `nd_namespace_io` (`to_nd_namespace_io()`), whose resource changes
-        // only under the device lock.
+        // SAFETY: `dev` is a locked namespace by the requirements of this function, and `uuid` has
+        // room for what is written. The namespace lies in an `nd_namespace_io`
+        // (`to_nd_namespace_io()`), whose resource changes only under the device lock.
         unsafe {
             let has_uuid = bindings::nd_namespace_uuid(dev, uuid.as_mut_ptr());
             let common = container_of!(dev, bindings::nd_namespace_common, dev);
@@ -80,29 +80,29 @@ impl Identity<'_> {
             Self {
                 device: Device::from_raw(dev),
                 uuid: has_uuid.then_some(uuid),
-                // As `resource_size()`: a namespace without memory ends before it starts.
+                // Like `resource_size()`: a namespace without memory ends before it starts.
                 size: (*res).end.wrapping_sub((*res).start).wrapping_add(1),
             }
         }
     }
 
-    /// Its device.
+    /// Returns its device.
     pub(crate) fn device(&self) -> &Device {
         self.device
     }
 
-    /// The name in sysfs, `namespace0.0`.
+    /// Returns the name in sysfs, `namespace0.0`.
     pub(crate) fn name(&self) -> &[u8] {
         name(self.device).to_bytes()
     }
 
-    /// The UUID in its labels, in lower case, if it has one.
+    /// Returns the UUID in its labels, in lower case, if it has one.
     pub(crate) fn uuid(&self) -> Option<&[u8]> {
-        // Without the 0 at its end.
+        // Without the terminating 0.
         self.uuid.as_ref()?.split_last().map(|(_, text)| text)
     }
 
-    /// The number of bytes.
+    /// Returns the number of bytes.
     pub(crate) fn size(&self) -> u64 {
         self.size
     }
@@ -130,15 +130,15 @@ pub(crate) struct Namespace<'a> {
 }
 
 impl Namespace<'_> {
-    /// Checks what `dev` is, and enables it.
+    /// Checks what `dev` is, and enables it. Sleeps.
     ///
-    /// Errors: `ENODEV` for what is not a namespace, is not wanted, is smaller than libnvdimm
-    /// allows or has no UUID yet; `EBUSY` when a btt, pfn or dax device has claimed it; `EACCES`
-    /// when a DIMM is locked; those of `devm_nsio_enable()`.
+    /// Errors: `ENODEV` if it is not a namespace, is not wanted, is smaller than libnvdimm allows,
+    /// or has no UUID yet; `EBUSY` if a btt, pfn or dax device has claimed it; `EACCES` if a DIMM
+    /// is locked; those of `devm_nsio_enable()`.
     ///
     /// # Safety
     ///
-    /// `dev` must be a device on the nd bus being bound to this driver.
+    /// `dev` must be a device on the nd bus that is being bound to this driver.
     pub(in crate::kernel_ext) unsafe fn new(
         dev: *mut bindings::device,
         wants: impl FnOnce(&Identity<'_>) -> bool,
@@ -159,7 +159,8 @@ impl Namespace<'_> {
 
         // SAFETY: By its type, `dev` lies in an `nd_namespace_common`.
         let common = unsafe { container_of!(dev, bindings::nd_namespace_common, dev) };
-        // SAFETY: As above. `claim` changes under the device lock, which is held.
+        // SAFETY: `common` is valid, because `dev` lies in it. `claim` changes only under the
+        // device lock, which is held.
         if !unsafe { (*common).claim }.is_null() {
             return Err(EBUSY);
         }
@@ -175,15 +176,16 @@ impl Namespace<'_> {
         })
     }
 
-    /// Reserves the memory of a namespace and maps it, until the driver is unbound.
+    /// Reserves the memory of a namespace and maps it, until the driver is unbound. Sleeps.
     ///
     /// Errors: those of `devm_nsio_enable()` and `devm_memremap()`, `EBUSY`.
     ///
     /// # Safety
     ///
-    /// `common` is a namespace being bound, not enabled yet.
+    /// `common` is a namespace that is being bound and not yet enabled.
     unsafe fn enable(common: *mut bindings::nd_namespace_common) -> Result<Windows> {
-        // SAFETY: As in `io()`. The resource does not change while the device lock is held.
+        // SAFETY: Every namespace of libnvdimm lies in an `nd_namespace_io`
+        // (`to_nd_namespace_io()`). Its resource does not change while the device lock is held.
         unsafe {
             let dev = &raw mut (*common).dev;
             let nsio: *mut bindings::nd_namespace_io =
@@ -204,11 +206,12 @@ impl Namespace<'_> {
         }
     }
 
-    /// As `devm_nsio_enable()` does for what it is told of.
+    /// Maps memory as `devm_nsio_enable()` does. Sleeps.
     ///
     /// # Safety
     ///
-    /// `dev` is a namespace being bound, which has these `len` bytes from the physical address `start` on.
+    /// `dev` is a namespace that is being bound, and owns the `len` bytes from the physical address
+    /// `start`.
     unsafe fn map(dev: *mut bindings::device, start: u64, len: usize) -> Result<*mut u8> {
         // SAFETY: By the requirements of this function.
         unsafe {
@@ -228,7 +231,7 @@ impl Namespace<'_> {
         unsafe { container_of!(self.common, bindings::nd_namespace_io, common) }
     }
 
-    /// Where it lies: the physical address of the first byte, and the number of bytes.
+    /// Returns the physical address of the first byte, and the number of bytes.
     fn resource(&self) -> (u64, u64) {
         // SAFETY: `common` is valid by the type invariants; `res` does not change while the device
         // lock is held.
@@ -238,35 +241,35 @@ impl Namespace<'_> {
         }
     }
 
-    /// The physical address of the first byte.
+    /// Returns the physical address of the first byte.
     pub(crate) fn start(&self) -> u64 {
         self.resource().0
     }
 
-    /// The number of bytes.
+    /// Returns the number of bytes.
     pub(crate) fn size(&self) -> u64 {
         self.resource().1
     }
 
-    /// Its device.
+    /// Returns its device.
     pub(crate) fn device(&self) -> &Device {
         // SAFETY: `common` and so the device in it are valid by the type invariants.
         unsafe { Device::from_raw(&raw mut (*self.common).dev) }
     }
 
-    /// What identifies it. Process context.
+    /// Returns what identifies it. Process context.
     pub(crate) fn identity(&self) -> Identity<'_> {
         // SAFETY: `common` is a namespace, whose device lock is held, by the type invariants.
         unsafe { Identity::new(&raw mut (*self.common).dev) }
     }
 
-    /// The node of the machine that it is nearest to; -1 when not known.
+    /// Returns the nearest NUMA node; -1 if unknown.
     pub(crate) fn numa_node(&self) -> i32 {
-        // SAFETY: As above.
+        // SAFETY: `common`, and so the device in it, is valid by the type invariants.
         unsafe { bindings::dev_to_node(&raw const (*self.common).dev) }
     }
 
-    /// Whether `MAP_SYNC` can be kept: stores are durable once user space has flushed them.
+    /// Whether `MAP_SYNC` is supported: stores are durable once user space has flushed them.
     pub(crate) fn is_synchronous(&self) -> bool {
         // SAFETY: The parent of a namespace is its region.
         unsafe {
@@ -277,29 +280,31 @@ impl Namespace<'_> {
 
     /// Whether its region is read-only now. Sleeps.
     ///
-    /// When that changes later, [`Driver::set_read_only`] is called.
+    /// When that changes later, [`NvdimmDriver::set_read_only`] is called.
     pub(crate) fn is_read_only(&self) -> bool {
         // SAFETY: The parent of a namespace is its region.
         unsafe { is_read_only((*self.common).dev.parent) }
     }
 
     /// Whether it is unknown what makes writes durable: libnvdimm knows no DIMMs of the region
-    /// (`nvdimm_has_flush()`), as with legacy pmem of the e820 map, and the host does not flush it either.
+    /// (`nvdimm_has_flush()`), as with legacy pmem of the e820 map, and the host does not flush it
+    /// either.
     pub(crate) fn is_flush_unknown(&self) -> bool {
         // SAFETY: The parent of a namespace is its region.
         let has_flush = unsafe {
             let region = bindings::to_nd_region((*self.common).dev.parent);
             bindings::nvdimm_has_flush(region)
         };
-        // virtio-pmem has no DIMMs, but a flush of its own, which this C function does not look at then.
+        // virtio-pmem has no DIMMs, but its own flush, which this C function does not consider
+        // then.
         has_flush < 0 && self.is_synchronous()
     }
 
-    /// Whether memory errors in a part of it are not told to us: `memory_failure()` does not ask whose
-    /// frames they are where a section of the memory map (128 MiB) has ordinary memory, too.
+    /// Whether memory errors in a part of it are not reported: where a section of the memory map
+    /// (128 MiB) has ordinary memory, too, `memory_failure()` does not check for registered frames.
     pub(crate) fn shares_section(&self) -> bool {
         let (start, size) = self.resource();
-        // A section that begins and ends in the namespace has nothing else.
+        // A section that begins and ends in the namespace contains nothing else.
         [start, start + (size - 1)].iter().any(|address| {
             let pfn = (address >> bindings::PAGE_SHIFT) as usize;
             // SAFETY: The C function takes any number. The media itself has no pages.
@@ -307,10 +312,10 @@ impl Namespace<'_> {
         })
     }
 
-    /// Makes a value that can be used until the driver is unbound, together with the media.
+    /// Makes a value that can be used until the driver is unbound, together with the media. Sleeps.
     ///
-    /// When the bus releases the namespace's memory, the value has been revoked, whatever the driver
-    /// did: devres releases this before. Sleeps.
+    /// devres revokes the value before the bus releases the namespace's memory, whatever the driver
+    /// does.
     ///
     /// Errors: `ENOMEM`, and those of `value`.
     pub(crate) fn publish<T: Send + Sync + 'static>(
@@ -332,11 +337,12 @@ impl Namespace<'_> {
         }
     }
 
-    /// Reads from the media at `offset` bytes into `buf`.
+    /// Reads from the media at byte `offset` into `buf`.
     ///
-    /// Errors: `EIO` at a bad block, `EFBIG` beyond the end.
+    /// Errors: `EIO` at a bad block, `EFBIG` past the end.
     pub(crate) fn read(&self, offset: u64, buf: &mut [u8]) -> Result {
-        // SAFETY: The namespace is enabled and mapped so by the type invariants; its parent is its region.
+        // SAFETY: The namespace is enabled and mapped so by the type invariants; its parent is its
+        // region.
         let media = unsafe {
             let region = bindings::to_nd_region((*self.common).dev.parent);
             Media::new(self.io(), self.windows, region)
@@ -344,7 +350,7 @@ impl Namespace<'_> {
         if media.is_bad(offset, buf.len()) {
             return Err(EIO);
         }
-        // SAFETY: `read()` only writes what is initialised (CAST: `MaybeUninit<u8>` is transparent).
+        // SAFETY: `read()` only writes initialised bytes (CAST: `MaybeUninit<u8>` is transparent).
         let buf = unsafe { &mut *(ptr::from_mut(buf) as *mut [MaybeUninit<u8>]) };
         media.read(offset, buf)?;
         Ok(())

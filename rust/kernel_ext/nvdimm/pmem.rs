@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The media of a bound namespace, as the kernel sees it.
+//! The media of a bound namespace, as the kernel accesses it.
 //!
 //! C headers: [`include/linux/libnvdimm.h`](srctree/include/linux/libnvdimm.h); the model is
 //! `drivers/nvdimm/pmem.c`.
@@ -29,18 +29,19 @@ use kernel::{
     prelude::*, //
 };
 
-/// The bytes that are gone through without a chance for other tasks.
+/// The number of bytes that are processed before other tasks may run.
 const STEP: usize = bindings::PAGE_SIZE << bindings::PMD_ORDER;
 
 /// The media of a namespace.
 ///
-/// There is a reference to one only while its namespace is bound: see [`LiveMedia`](super::live::LiveMedia).
+/// A reference to one exists only while its namespace is bound: see
+/// [`LiveMedia`](super::live::LiveMedia).
 ///
 /// # Invariants
 ///
-/// While anybody can have a reference to it, `nsio` is the namespace's, enabled, and its `bb` is
-/// initialised; `windows` are write-back mappings of all its bytes, one behind the other. `region` is its
-/// enabled region.
+/// While a reference to it can exist, `nsio` is the namespace's, enabled, and its `bb` is
+/// initialised. `windows` are write-back mappings of all its bytes, one after the other. `region`
+/// is its enabled region.
 pub(crate) struct Media {
     nsio: *mut bindings::nd_namespace_io,
     windows: Windows,
@@ -48,25 +49,25 @@ pub(crate) struct Media {
     has_cache: bool,
 }
 
-// SAFETY: The mapping and the region are used from any task.
+// SAFETY: The mapping and the region may be used from any task.
 unsafe impl Send for Media {}
-// SAFETY: As above; user space writes to the same memory at any time, so that no method relies on
-// what is in it.
+// SAFETY: The methods may run in parallel. User space writes to the same memory at any time, so no
+// method relies on its content.
 unsafe impl Sync for Media {}
 
 /// The kernel's mappings of a namespace.
 ///
-/// `memremap()` maps with leaves of 2 MiB only where the physical address is a multiple of that from the
-/// start; otherwise with 4 KiB, whose page tables have 2 GiB a TiB, and are never given back. So what is
-/// before the first such multiple is a window of its own.
+/// `memremap()` uses leaves of 2 MiB only from a start that is a multiple of 2 MiB. Otherwise it
+/// uses 4 KiB, whose page tables take 2 GiB a TiB and are never freed. So the part before the first
+/// such multiple is a window of its own.
 #[derive(Clone, Copy)]
 pub(in crate::kernel_ext) struct Windows {
     first: *mut u8,
-    /// How many bytes `first` has.
+    /// The number of bytes of `first`.
     seam: usize,
-    /// The bytes behind it.
+    /// The mapping of the bytes after `first`.
     rest: *mut u8,
-    /// How many bytes both have.
+    /// The number of bytes of both.
     size: usize,
 }
 
@@ -86,17 +87,17 @@ impl Windows {
         }
     }
 
-    /// Whether all of `len` bytes at `offset` are there.
+    /// Whether all of the `len` bytes at `offset` exist.
     fn contain(&self, offset: u64, len: usize) -> bool {
         offset
             .checked_add(len as u64)
             .is_some_and(|behind| behind <= self.size as u64)
     }
 
-    /// The address of `len` bytes at `offset`, or of the first of them, and how many lie together there:
-    /// more than 0, unless `len` is.
+    /// Returns the address of the first of `len` bytes at `offset`, and how many are contiguous
+    /// there: more than 0, unless `len` is 0.
     ///
-    /// Errors: `EFBIG` when they are not all there.
+    /// Errors: `EFBIG` if they do not all exist.
     fn at(&self, offset: u64, len: usize) -> Result<(*mut u8, usize)> {
         if !self.contain(offset, len) {
             return Err(EFBIG);
@@ -131,29 +132,29 @@ impl Media {
         }
     }
 
-    /// Where it is mapped.
+    /// Returns the mappings.
     pub(in crate::kernel_ext) fn windows(&self) -> Windows {
         self.windows
     }
 
-    /// The namespace, enabled as long as there is a reference to `self`.
+    /// Returns the namespace, which is enabled while a reference to `self` exists.
     pub(in crate::kernel_ext) fn namespace(&self) -> *mut bindings::nd_namespace_io {
         self.nsio
     }
 
-    /// `pages` page frames from `pfn` on, to be mapped by mappings of `inode` while there is a reference to
-    /// this; `None` when they are not all of this media.
+    /// Returns the `pages` page frames from `pfn`, for mappings of `inode` while a reference to
+    /// this exists. `None` if they are not all of this media.
     ///
     /// # Safety
     ///
-    /// What maps `inode` must be unmapped before the namespace is disabled.
+    /// All mappings of `inode` must be unmapped before the namespace is disabled.
     pub(in crate::kernel_ext) unsafe fn frames<'a>(
         &'a self,
         pfn: usize,
         pages: NonZero<usize>,
         inode: &'a AnonInode,
     ) -> Option<Frames<'a>> {
-        // SAFETY: `nsio` is valid by the type invariants; its resource does not change while it is
+        // SAFETY: `nsio` is valid by the type invariants. Its resource does not change while it is
         // enabled.
         let start = unsafe { (*self.nsio).res.start };
         let offset = (pfn as u64)
@@ -163,22 +164,22 @@ impl Media {
         if !self.windows.contain(offset, len) {
             return None;
         }
-        // SAFETY: Checked just above, and by the requirements of this function. libnvdimm maps the media
-        // write-back as long as it is enabled.
+        // SAFETY: The range was checked just above, and the mappings are unmapped in time by the
+        // requirements of this function. libnvdimm maps the media write-back while it is enabled.
         Some(unsafe { Frames::new(pfn, pages, inode) })
     }
 
-    /// Whether CPU caches must be written back to the media: not where the platform does it when the
-    /// power fails (eADR).
+    /// Whether CPU caches must be written back to the media. Not where the platform does so at a
+    /// power failure (eADR).
     pub(crate) fn has_cache(&self) -> bool {
         self.has_cache
     }
 
-    /// Writes `len` zero bytes at `offset` bytes, clears the bad blocks that it overwrites as a whole,
-    /// and writes the CPU caches back. Sleeps. Durable after [`Media::flush`].
+    /// Writes `len` zero bytes at byte `offset`, clears the bad blocks that it overwrites as a
+    /// whole, and writes the CPU caches back. Sleeps. Durable after [`Media::flush`].
     ///
-    /// Errors: `EFBIG` beyond the end; `EIO` at a bad block that can't be cleared: what is before it
-    /// is zeroed.
+    /// Errors: `EFBIG` past the end; `EIO` at a bad block that cannot be cleared. The bytes before
+    /// it are zeroed even then.
     pub(crate) fn zero(&self, offset: u64, len: usize) -> Result {
         let mut done = 0;
         while done < len {
@@ -193,10 +194,10 @@ impl Media {
         Ok(())
     }
 
-    /// Writes the CPU caches of `len` bytes at `offset` bytes back to the media, where that is
+    /// Writes the CPU caches of `len` bytes at byte `offset` back to the media, where that is
     /// needed. Sleeps. Durable after [`Media::flush`].
     ///
-    /// Errors: `EFBIG` beyond the end.
+    /// Errors: `EFBIG` past the end.
     pub(crate) fn write_back(&self, offset: u64, len: usize) -> Result {
         if !self.windows.contain(offset, len) {
             return Err(EFBIG);
@@ -214,11 +215,11 @@ impl Media {
         Ok(())
     }
 
-    /// Copies up to `len` bytes at `offset` bytes to `to`; returns how many. Does not wait for the
-    /// user's memory: it ends where that is absent, and at a machine check ([`Media::probe`] tells
-    /// which it was).
+    /// Copies up to `len` bytes at byte `offset` to `to`, and returns how many. Does not fault in
+    /// the user's memory: it stops where that is absent, and at a machine check ([`Media::probe`]
+    /// tells which).
     ///
-    /// Errors: `EFBIG` beyond the end.
+    /// Errors: `EFBIG` past the end.
     pub(crate) fn copy_to_iter(
         &self,
         offset: u64,
@@ -226,16 +227,17 @@ impl Media {
         to: &mut IovIterDest<'_>,
     ) -> Result<usize> {
         let (addr, len) = self.windows.at(offset, len)?;
-        // SAFETY: `at()` has checked that the bytes are in the mapping. What user space writes to
-        // them meanwhile is copied as it is. `to` is a valid destination.
+        // SAFETY: `at()` has checked that the bytes are in the mapping. What user space stores
+        // there meanwhile is copied as it is. `to` is a valid destination.
         Ok(unsafe { bindings::copy_mc_to_iter_nofault(addr.cast(), len, to.as_raw()) })
     }
 
-    /// Copies up to `len` bytes of `from` to `offset` bytes, through the CPU caches; returns how many.
-    /// Does not wait for the user's memory: it ends where that is absent. Durable after
-    /// [`Media::flush`]. Clears no bad blocks: [`Media::good`] tells how many bytes have none.
+    /// Copies up to `len` bytes of `from` to byte `offset`, past the CPU caches, and returns how
+    /// many. Does not fault in the user's memory: it stops where that is absent. Durable after
+    /// [`Media::flush`]. Does not clear bad blocks: [`Media::good`] returns how many bytes have
+    /// none.
     ///
-    /// Errors: `EFBIG` beyond the end.
+    /// Errors: `EFBIG` past the end.
     pub(crate) fn copy_from_iter(
         &self,
         offset: u64,
@@ -243,13 +245,14 @@ impl Media {
         from: &mut IovIterSource<'_>,
     ) -> Result<usize> {
         let (addr, len) = self.windows.at(offset, len)?;
-        // SAFETY: As above, and the mapping is writable. `from` is a valid source.
+        // SAFETY: `at()` has checked that the bytes are in the mapping, which is writable. `from`
+        // is a valid source.
         Ok(unsafe { bindings::copy_from_iter_flushcache_nofault(addr.cast(), len, from.as_raw()) })
     }
 
-    /// Copies from `offset` bytes to `to`, and returns what is there then. Any context.
+    /// Copies from byte `offset` to `to`, and returns the initialised bytes. Any context.
     ///
-    /// Errors: `EFBIG` beyond the end; `EIO` at a machine check.
+    /// Errors: `EFBIG` past the end; `EIO` at a machine check.
     pub(crate) fn read<'a>(
         &self,
         offset: u64,
@@ -259,7 +262,8 @@ impl Media {
         while let Some(to) = to.get_mut(done..).filter(|to| !to.is_empty()) {
             let (addr, part) = self.windows.at(offset + done as u64, to.len())?;
             let len = c_uint::try_from(part)?;
-            // SAFETY: `at()` has checked that the bytes are in the mapping; `to` is valid for writes.
+            // SAFETY: `at()` has checked that the bytes are in the mapping. `to` is valid for
+            // writes.
             let left =
                 unsafe { bindings::copy_mc_to_kernel(to.as_mut_ptr().cast(), addr.cast(), len) };
             if left != 0 {
@@ -267,44 +271,46 @@ impl Media {
             }
             done += part;
         }
-        // SAFETY: Every byte of `to` was written by the loop (CAST: `MaybeUninit<u8>` is transparent).
+        // SAFETY: Every byte of `to` was written by the loop (CAST: `MaybeUninit<u8>` is
+        // transparent).
         Ok(unsafe { &mut *(ptr::from_mut(to) as *mut [u8]) })
     }
 
-    /// Copies `from`, or the first part of it, to `offset` bytes, through the CPU caches; returns how
-    /// many bytes: more than 0, unless `from` is empty. Clears the bad blocks that it overwrites as a
+    /// Copies `from`, or its first part, to byte `offset`, past the CPU caches. Returns how many
+    /// bytes: more than 0, unless `from` is empty. Clears the bad blocks that it overwrites as a
     /// whole. Sleeps. Durable after [`Media::flush`].
     ///
-    /// Errors: `EFBIG` beyond the end; `EIO` when the first block is bad and can't be cleared, or when
-    /// only a part of it would be overwritten. Nothing is written then.
+    /// Errors: `EFBIG` past the end; `EIO` if the first block is bad and cannot be cleared, or
+    /// would be overwritten only in part. Nothing is written then.
     pub(crate) fn write(&self, offset: u64, from: &[u8]) -> Result<usize> {
         self.overwrite(offset, from.len(), |addr, len| {
-            // SAFETY: `overwrite()` passes `len` bytes of the mapping, which is writable; `len` is at
-            // most the length of `from`.
+            // SAFETY: `overwrite()` passes `len` bytes of the mapping, which is writable. `len` is
+            // at most the length of `from`.
             unsafe { bindings::memcpy_flushcache(addr.cast(), from.as_ptr().cast(), len) };
         })
     }
 
-    /// Whether the byte at `offset` can be read, or raises a machine check.
+    /// Checks that the byte at `offset` can be read without a machine check.
     ///
-    /// Errors: `EIO` when it does.
+    /// Errors: `EIO` if not.
     pub(crate) fn probe(&self, offset: u64) -> Result {
         self.read(offset, &mut [MaybeUninit::uninit()])?;
         Ok(())
     }
 
-    /// The bad blocks that are known.
+    /// Returns the list of known bad blocks.
     pub(crate) fn bad(&self) -> Badblocks<'_> {
-        // SAFETY: By the type invariants, as long as there is a reference to `self`.
+        // SAFETY: By the type invariants `nsio` is enabled, and its `bb` initialised, while a
+        // reference to `self` exists.
         unsafe { Badblocks::from_raw(&raw mut (*self.nsio).bb) }
     }
 
-    /// Whether one of `len` bytes at `offset` bytes is in a bad block.
+    /// Whether one of `len` bytes at byte `offset` is in a bad block.
     pub(crate) fn is_bad(&self, offset: u64, len: usize) -> bool {
         self.good(offset, len) != len
     }
 
-    /// Takes over what libnvdimm knows of bad blocks. Sleeps.
+    /// Updates the list of bad blocks from libnvdimm. Sleeps.
     pub(crate) fn update_bad(&self) {
         // SAFETY: `nsio` and `region` are valid by the type invariants.
         unsafe {
@@ -317,17 +323,17 @@ impl Media {
         }
     }
 
-    /// How many of `len` bytes at `offset` bytes come before the first bad block; 0 when the first byte
-    /// is in one.
+    /// Returns how many of `len` bytes at byte `offset` come before the first bad block: 0 if the
+    /// first byte is in one.
     pub(crate) fn good(&self, offset: u64, len: usize) -> usize {
         self.bad()
             .first_in(offset..offset.saturating_add(len as u64))
             .map_or(len, |bad| (bad.start - offset) as usize)
     }
 
-    /// As [`Media::good`].
+    /// Same as [`Media::good`].
     ///
-    /// Errors: `EIO` instead of 0, when `len` is not 0.
+    /// Errors: `EIO` instead of 0, if `len` is not 0.
     pub(crate) fn prepare_read(&self, offset: u64, len: usize) -> Result<usize> {
         match self.good(offset, len) {
             0 if len != 0 => Err(EIO),
@@ -335,15 +341,16 @@ impl Media {
         }
     }
 
-    /// Calls `write` once, with the address and the length of what can be written now of `len` bytes at
-    /// `offset` bytes, and returns that length: the bytes before a bad block, or bad blocks that are to
-    /// be overwritten as a whole, which this clears. Sleeps. More than 0, if `len` is.
+    /// Calls `write` once, with the address and the length of what can be written now of `len`
+    /// bytes at byte `offset`, and returns that length. These are either the bytes before a bad
+    /// block, or bad blocks that are overwritten as a whole, which this clears. More than 0, if
+    /// `len` is. Sleeps.
     ///
-    /// `write` has the data at hand and does not fail, so that no block is cleared and then keeps what
-    /// was there before. Readers find a block bad until its new data is in it.
+    /// `write` has the data available and does not fail, so no block is cleared without getting new
+    /// data. Readers find a block bad until its new data is written.
     ///
-    /// Errors: `EFBIG` beyond the end; `EIO` when blocks can't be cleared, or are to be overwritten in
-    /// part. `write` is not called then.
+    /// Errors: `EFBIG` past the end; `EIO` if blocks cannot be cleared, or would be overwritten
+    /// only in part. `write` is not called then.
     fn overwrite(
         &self,
         offset: u64,
@@ -360,7 +367,7 @@ impl Media {
             .bad()
             .first_in(offset..offset.saturating_add(len as u64))
             .map_or(len, |bad| (bad.end - offset) as usize);
-        // By the page: firmware does not handle more reliably (drivers/nvdimm/pmem.c).
+        // One page at a time: firmware does not handle more reliably (drivers/nvdimm/pmem.c).
         let whole = bad.min(bindings::PAGE_SIZE) / BLOCK as usize * BLOCK as usize;
         if offset % BLOCK != 0 || whole == 0 {
             return Err(EIO);
@@ -371,10 +378,10 @@ impl Media {
         Ok(cleared)
     }
 
-    /// Clears bad blocks, which `offset` and `len` are multiples of; returns how many bytes of whole blocks
-    /// from `offset` on were cleared. What is in these is undefined. Sleeps.
+    /// Clears bad blocks. `offset` and `len` are multiples of a block. Returns how many bytes of
+    /// whole blocks from `offset` were cleared; their content is undefined. Sleeps.
     ///
-    /// Errors: `EFBIG` beyond the end; `EIO` when not even the first block was cleared.
+    /// Errors: `EFBIG` past the end; `EIO` if not even the first block was cleared.
     fn clear(&self, offset: u64, len: usize) -> Result<usize> {
         let (addr, len) = self.windows.at(offset, len)?;
         // SAFETY: `nsio` is valid by the type invariants.
@@ -382,21 +389,20 @@ impl Media {
             let start = (*self.nsio).res.start + offset;
             bindings::nvdimm_clear_poison(&raw mut (*self.nsio).common.dev, start, len as c_uint)
         };
-        // Less than `len` when the firmware stops early: the first part of the blocks is cleared then.
+        // Less than `len` if the firmware stops early: only the first blocks are cleared then.
         let cleared = usize::try_from(cleared).unwrap_or(0).min(len);
         let cleared = cleared / BLOCK as usize * BLOCK as usize;
         if cleared == 0 {
             return Err(EIO);
         }
-        // SAFETY: `at()` has checked that the bytes, of which there are at least `cleared`, are in the
-        // mapping.
+        // SAFETY: `at()` has checked that at least `cleared` bytes are in the mapping.
         unsafe { bindings::arch_invalidate_pmem(addr.cast(), cleared) };
         Ok(cleared)
     }
 
     /// Makes durable what was written back (`nvdimm_flush()`). Sleeps.
     ///
-    /// Errors: `EIO` and others, of regions that the host flushes (virtio-pmem).
+    /// Errors: `EIO` and others, for regions that the host flushes (virtio-pmem).
     pub(crate) fn flush(&self) -> Result {
         // SAFETY: `region` is the enabled region, by the type invariants.
         to_result(unsafe { bindings::nvdimm_flush(self.region, ptr::null_mut()) })

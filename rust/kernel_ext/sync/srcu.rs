@@ -50,8 +50,8 @@ impl Srcu {
         try_pin_init!(Self {
             // INVARIANT: Initialised here, or construction fails.
             inner <- Opaque::try_ffi_init(move |slot| {
-                // SAFETY: `slot` is valid for writes, and pinned until `drop()`; name and class key are
-                // static.
+                // SAFETY: `slot` is valid for writes, and pinned until `drop()`; name and class key
+                // are static.
                 to_result(unsafe {
                     bindings::init_srcu_struct_fast(slot, name.as_char_ptr(), key.as_ptr())
                 })
