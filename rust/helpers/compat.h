@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What differs between the kernels that the module is compiled for, Linux 7.0 to 7.3: each difference
- * is here, with the versions that need it and when it may go. No other file looks at the version.
+ * Differences between the kernels that the module supports, Linux 7.0 to 7.3. Each one states which
+ * versions need it, and when it may go. No other file checks the version.
  */
 #ifndef _RDAX_COMPAT_H
 #define _RDAX_COMPAT_H
@@ -11,8 +11,8 @@
 #include <linux/version.h>
 
 /*
- * Before Linux 7.1, zap_vma_ptes() does the same; it is the one of the two that 7.0 exports. May go with
- * support for 7.0.
+ * Before Linux 7.1, zap_vma_ptes() does the same, and is the one that is exported. May go with support for
+ * 7.0.
  */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(7, 1, 0)
 static inline void zap_special_vma_range(struct vm_area_struct *vma, unsigned long address,

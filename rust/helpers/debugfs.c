@@ -4,7 +4,7 @@
 #include <linux/err.h>
 #include <linux/fs.h>
 
-/* For root only: the files of debugfs_create_devm_seqfile() are readable for all. */
+/* For root only, because debugfs_create_devm_seqfile() makes files that all may read. */
 struct dentry *rust_helper_debugfs_create_private_dir(const char *name)
 {
 	struct dentry *dir = debugfs_create_dir(name, NULL);

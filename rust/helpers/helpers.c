@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Inline functions and macros that Rust can't call, one file for each C header
- * or concept, in the manner of the kernel's own rust/helpers/.
+ * Inline functions and macros that Rust cannot call: one file for each C header
+ * or concept, as in the kernel's own rust/helpers/.
  */
 
 #include "helpers.h"

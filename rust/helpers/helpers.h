@@ -20,8 +20,8 @@
 #include "compat.h"
 
 /*
- * drivers/nvdimm/nd.h is private, so a headers package lacks it; the symbols
- * are exported. Where the whole source is at hand (helpers.c), the compiler
+ * drivers/nvdimm/nd.h is private, so a headers package lacks it, but the symbols
+ * are exported. Where the whole source is present (helpers.c), the compiler
  * compares these with the originals.
  */
 struct nd_namespace_common *nvdimm_namespace_common_probe(struct device *dev);

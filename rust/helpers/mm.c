@@ -8,7 +8,7 @@
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 
-/* What the fault's page-table entry holds now: read without the page-table lock. */
+/* The present content of the fault's page-table entry, read without the page-table lock. */
 
 bool rust_helper_vmf_pud_none(const struct vm_fault *vmf)
 {
@@ -46,7 +46,7 @@ bool rust_helper_fatal_signal_pending(void)
 	return fatal_signal_pending(current);
 }
 
-/* Not signal_pending(): io_uring's task work is none. */
+/* Not signal_pending(), which is also true for io_uring's task work. */
 bool rust_helper_task_sigpending(void)
 {
 	return task_sigpending(current);

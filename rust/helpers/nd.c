@@ -23,8 +23,8 @@ const char *rust_helper_dev_name(const struct device *dev)
 }
 
 /*
- * The UUID of a namespace, of RDAX_UUID_SIZE bytes with the 0 at its end, as in its sysfs file uuid.
- * Returns false if it has none. The device lock is held: uuid_store() of libnvdimm takes it.
+ * Formats the UUID of a namespace as its sysfs file uuid does: RDAX_UUID_SIZE bytes with the final 0.
+ * Returns false if it has none. The caller holds the device lock, which uuid_store() takes, too.
  */
 bool rust_helper_nd_namespace_uuid(struct device *dev, char *uuid)
 {
@@ -36,7 +36,7 @@ bool rust_helper_nd_namespace_uuid(struct device *dev, char *uuid)
 	return true;
 }
 
-/* As driver_match_device() of drivers/base/base.h. */
+/* Same as driver_match_device() of drivers/base/base.h. */
 bool rust_helper_nd_driver_matches(const struct device_driver *drv, struct device *dev)
 {
 	return drv->bus->match(dev, drv) > 0;

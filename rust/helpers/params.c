@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Module parameters that can be seen in sysfs: the kernel crate's module! macro
- * knows integers only, and gives them no sysfs file.
+ * Module parameters that are visible in sysfs: the kernel crate's module! macro
+ * supports only integers, without a sysfs file.
  *
  * A bad value that is written to sysfs is refused. A bad value at load is ignored,
- * and the others hold: if the module did not load, nd_pmem would take every namespace.
+ * because nd_pmem would bind every namespace if the module failed to load.
  */
 
 #include <linux/ctype.h>
@@ -18,16 +18,16 @@
 #include <linux/string.h>
 #include <linux/uuid.h>
 
-/* How many bytes of a bad value are logged. */
+/* The maximum number of bytes of a bad value in the log. */
 #define RDAX_PARAM_SHOWN 128
 
-/* The files in sysfs are made after the parameters that the module was loaded with are set. */
+/* The sysfs files are made after the parameters of the load are set. */
 static bool at_load(const struct kernel_param *kp)
 {
 	return !kp->mod->mkobj.mp;
 }
 
-/* Logs a bad value, or a bad item of a list. Returns what the set operation is to return. */
+/* Logs a bad value, or a bad item of a list. Returns the result of the set operation. */
 static int bad_value(const struct kernel_param *kp, const char *val, const char *why)
 {
 	bool ignored = at_load(kp);
@@ -41,7 +41,7 @@ static int bad_value(const struct kernel_param *kp, const char *val, const char 
 	return ignored ? 0 : -EINVAL;
 }
 
-/* A number of bytes, decimal, with or without a suffix, or 0 if the text is none. */
+/* Parses a number of bytes: decimal, with or without a suffix. Returns 0 if the text is invalid. */
 static u64 bytes_of(const char *text)
 {
 	static const char units[] = "KMGT";
@@ -50,7 +50,7 @@ static u64 bytes_of(const char *text)
 	char *end;
 	u64 bytes;
 
-	/* memparse() takes numbers that begin with 0 as octal or hexadecimal. */
+	/* memparse() parses numbers that begin with 0 as octal or hexadecimal. */
 	if (!digits || *text == '0')
 		return 0;
 	/* Below 10^16, nothing overflows. */
@@ -70,7 +70,7 @@ static u64 bytes_of(const char *text)
 /* NULL is the empty list. Protected by the lock of the module's parameters. */
 static char *rdax_lists[RDAX_PARAM_LISTS];
 
-/* A UUID, or namespaceX.Y, or namespaceX.Y:SIZE. */
+/* Whether item is a UUID, namespaceX.Y or namespaceX.Y:SIZE. */
 static bool is_namespace(const char *item)
 {
 	static const char digits[] = "0123456789";
@@ -93,7 +93,7 @@ static bool is_namespace(const char *item)
 	return !item[len] || (item[len] == ':' && bytes_of(item + len + 1));
 }
 
-/* Items that are separated by commas; spaces around them are left out. */
+/* Items are separated by commas. Spaces around them are removed. */
 static int set_list(const char *val, const struct kernel_param *kp)
 {
 	char **list = kp->arg;
@@ -104,7 +104,7 @@ static int set_list(const char *val, const struct kernel_param *kp)
 	if (!val)
 		return bad_value(kp, val, "a list is missing");
 	len = strlen(val);
-	/* kernfs cuts what is longer than a page into several writes. */
+	/* kernfs splits a longer write into several. */
 	if (!at_load(kp) && len >= PAGE_SIZE)
 		return bad_value(kp, val, "longer than a page");
 
@@ -113,7 +113,7 @@ static int set_list(const char *val, const struct kernel_param *kp)
 		return -ENOMEM;
 	memcpy(kept, val, len + 1);
 
-	/* What is kept moves to the front, over what has been looked at. */
+	/* Valid items move to the front, over those that were checked. */
 	end = kept;
 	rest = strim(kept);
 	if (!*rest)
@@ -141,7 +141,7 @@ static int set_list(const char *val, const struct kernel_param *kp)
 	return 0;
 }
 
-/* As many items as a page holds. */
+/* Shows as many items as fit into a page. */
 static int get_list(char *buf, const struct kernel_param *kp)
 {
 	const char *list = *(char **)kp->arg ?: "";
@@ -171,17 +171,17 @@ static const struct kernel_param_ops list_ops = {
 
 module_param_cb(bind, &list_ops, &rdax_lists[RDAX_PARAM_BIND], 0444);
 __MODULE_PARM_TYPE(bind, "string");
-MODULE_PARM_DESC(bind, "namespaces to take at load or when they appear, separated by commas: UUID, or namespaceX.Y[:SIZE] where there is no UUID (default: none)");
+MODULE_PARM_DESC(bind, "namespaces to bind at load or when they appear, separated by commas: UUID, or namespaceX.Y[:SIZE] where there is no UUID (default: none)");
 
 module_param_cb(force, &list_ops, &rdax_lists[RDAX_PARAM_FORCE], 0600);
 __MODULE_PARM_TYPE(force, "string");
-MODULE_PARM_DESC(force, "namespaces to bind although they hold something known, as in bind (default: none)");
+MODULE_PARM_DESC(force, "namespaces to bind although they hold known data, as in bind (default: none)");
 
 module_param_cb(divided, &list_ops, &rdax_lists[RDAX_PARAM_DIVIDED], 0600);
 __MODULE_PARM_TYPE(divided, "string");
 MODULE_PARM_DESC(divided, "namespaces to bind without a first device, as in bind (default: none)");
 
-/* The list is not changed until rust_helper_params_unlock(). */
+/* The list does not change until rust_helper_params_unlock(). */
 const char *rust_helper_params_lock(enum rdax_param param, size_t *len)
 {
 	const char *list;

@@ -2,14 +2,14 @@
 /*
  * Leaves of page frames in the page tables of a fault.
  *
- * As insert_pfn() and insert_pmd() of the kernel's mm/, but for two things: several PTEs are set at once, and
- * the caller may look at something of its own between the lock and the leaf. And they leave out what vmf_insert_pfn*()
- * asks the memory type tables each time: the caller knows that the frames are mapped write-back
- * (kernel_ext/mm.rs, Frames).
+ * Like insert_pfn() and insert_pmd() of the kernel's mm/, with three differences: several PTEs are set at
+ * once; the caller may check its own state between taking the lock and setting the leaf; and the memory type
+ * tables are not asked each time, as vmf_insert_pfn*() does, because the frames are known to be mapped
+ * write-back (kernel_ext/mm/frames.rs, Frames).
  *
- * The VMA is locked at least for read and its page tables are those of nothing else than this device: a page
- * table that is there stays until that lock is dropped. Those who free one of a living VMA, khugepaged and
- * MADV_DONTNEED, leave VM_PFNMAP alone.
+ * The VMA is locked at least for read, and its page tables map only this device. So a page table stays until
+ * that lock is dropped: khugepaged and MADV_DONTNEED, which free tables of an existing VMA, do not touch
+ * VM_PFNMAP.
  */
 
 #include <linux/mm.h>
@@ -24,8 +24,8 @@ pgprot_t rust_helper_media_prot(pgprot_t prot)
 }
 
 /*
- * Puts the page table in place that the kernel allocated before it called the driver (__do_fault()), so that
- * nothing is allocated under the driver's locks. As pmd_install(), which is not exported.
+ * Installs the page table that the kernel allocated before it called the driver (__do_fault()), so that
+ * nothing is allocated under the driver's locks. Same as pmd_install(), which is not exported.
  */
 static void install_ptes(struct vm_fault *vmf)
 {
@@ -43,8 +43,8 @@ static void install_ptes(struct vm_fault *vmf)
 }
 
 /*
- * Locks the page table of the fault's PTE, after putting the preallocated one there if there is none. NULL: a leaf
- * came in, or a leaf went after the kernel had found that no table was needed; the access is tried again.
+ * Locks the page table of the fault's PTE, after installing the preallocated one if there is none. NULL if a
+ * leaf was set, or was removed after the kernel found that no table was needed: the access is repeated.
  */
 spinlock_t *rust_helper_vmf_lock_ptes(struct vm_fault *vmf)
 {
@@ -75,8 +75,8 @@ static pgprot_t leaf_prot(const struct vm_area_struct *vma, enum rdax_leaf leaf)
 }
 
 /*
- * Maps nr pages from addr on, in one page table, which is locked. What is mapped already stays, but becomes
- * writable if that is wanted.
+ * Maps nr pages from addr, in one page table, which is locked. Existing entries stay, but become writable if
+ * leaf is RDAX_LEAF_WRITE.
  */
 void rust_helper_vmf_set_ptes(struct vm_fault *vmf, unsigned long addr, unsigned long pfn,
 			      unsigned int nr, enum rdax_leaf leaf)
@@ -91,7 +91,7 @@ void rust_helper_vmf_set_ptes(struct vm_fault *vmf, unsigned long addr, unsigned
 	for (;; pte++, addr += PAGE_SIZE) {
 		pte_t old = ptep_get(pte);
 
-		/* Nothing need be flushed: who still has it as read-only just faults. */
+		/* No TLB flush: a stale read-only entry only causes a spurious fault. */
 		if (pte_none(old) ||
 		    (write && !pte_write(old) && !WARN_ON_ONCE(pte_pfn(old) != pte_pfn(entry))))
 			set_pte_at(vmf->vma->vm_mm, addr, pte, entry);
@@ -101,7 +101,7 @@ void rust_helper_vmf_set_ptes(struct vm_fault *vmf, unsigned long addr, unsigned
 	}
 }
 
-/* Maps a PMD leaf, as above. Whether there is one now. */
+/* Maps a PMD leaf in the same way. Returns whether there is one now. */
 bool rust_helper_vmf_set_pmd(struct vm_fault *vmf, unsigned long pfn, enum rdax_leaf leaf)
 {
 	pmd_t entry = pmd_mkhuge(pfn_pmd(pfn, leaf_prot(vmf->vma, leaf)));
@@ -119,13 +119,13 @@ bool rust_helper_vmf_set_pmd(struct vm_fault *vmf, unsigned long pfn, enum rdax_
 		if (WARN_ON_ONCE(pmd_pfn(old) != pfn))
 			return false;
 	}
-	/* No deposited table: arch_needs_pgtable_deposit() is false where there are PMD pfn leaves but on powerpc. */
+	/* No table is deposited: only powerpc has both PMD pfn leaves and arch_needs_pgtable_deposit(). */
 	set_pmd_at(vmf->vma->vm_mm, vmf->address & PMD_MASK, vmf->pmd, entry);
 	return true;
 }
 
 /*
- * Does the page before the fault's allow such an access, as far as this PMD table tells? Without a lock: a hint.
+ * Whether the page before the faulting one allows such an access, as far as this PMD table tells. Lockless: a hint.
  */
 bool rust_helper_vmf_follows(const struct vm_fault *vmf)
 {
@@ -140,7 +140,7 @@ bool rust_helper_vmf_follows(const struct vm_fault *vmf)
 		pmdp--;
 	}
 	pmd = pmdp_get_lockless(pmdp);
-	/* The page before may be another VMA's, whose tables go when they are empty. */
+	/* The page before may be in another VMA, whose tables may be freed when they are empty. */
 	if (before < vmf->vma->vm_start || pmd_none(pmd) || pmd_leaf(pmd))
 		return false;
 	pte = ptep_get(pte_offset_kernel(pmdp, before));

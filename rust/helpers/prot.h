@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The page protection of leaves, where memory may be encrypted (AMD SME, SEV). The kernel's mapping of the
- * media is not encrypted (memremap() of what is not system RAM); its own pages, and so zeroes, are.
+ * The page protection of leaves where memory may be encrypted (AMD SME, SEV). The kernel's mapping of the
+ * media is not encrypted (memremap() of memory that is not system RAM). Its own pages, and so zeroes, are.
  * scripts/tests/test_prot.py compiles this with an encryption mask of its own.
  */
 #ifndef _RDAX_PROT_H

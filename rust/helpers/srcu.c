@@ -3,11 +3,11 @@
 #include <linux/srcu.h>
 
 /*
- * The fast flavour: a reader has no full memory barrier, which the grace period, in an unbind or a resize,
- * makes up for by one of RCU.
+ * The fast flavour: a reader has no full memory barrier. The grace period, in an unbind or a resize,
+ * uses one of RCU instead.
  */
 
-/* With a class of the caller's: the macro would make one for all that come here. */
+/* With the caller's class: the macro would make a single one for all callers. */
 int rust_helper_init_srcu_struct_fast(struct srcu_struct *ssp, const char *name,
 				      struct lock_class_key *key)
 {

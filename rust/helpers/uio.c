@@ -5,8 +5,8 @@
 #include <linux/uio.h>
 
 /*
- * Copies that end where the user's memory is absent, instead of waiting for it:
- * whoever serves its faults may take any time.
+ * Copies that stop where the user's memory is absent instead of faulting it in,
+ * because its faults may take arbitrarily long.
  */
 
 size_t rust_helper_copy_mc_to_iter_nofault(const void *addr, size_t bytes,

@@ -4,6 +4,6 @@
 
 bool rust_helper_waitqueue_active(struct wait_queue_head *wq_head)
 {
-	/* The caller says what this pairs with: rust/kernel_ext/wait.rs. */
+	/* The caller describes what this pairs with: rust/kernel_ext/sync/wait.rs. */
 	return waitqueue_active(wq_head);
 }
