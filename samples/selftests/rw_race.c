@@ -723,9 +723,11 @@ TEST_F_TIMEOUT(signals, nothing_lost, 120)
 {
 	struct interrupted *in = self->in;
 
-	EXPECT_EQ(0, rdax_bounded(move_with_signals, in, RDAX_PATIENCE))
-		TH_LOG("returned %zd (%s), %" PRIu64 " right", in->ret, strerror(in->error),
-		       in->right);
+	/* A busy host may deliver no signal before a call has ended. */
+	for (int i = 0; i < 20 && !in->shorts; i++)
+		EXPECT_EQ(0, rdax_bounded(move_with_signals, in, RDAX_PATIENCE))
+			TH_LOG("returned %zd (%s), %" PRIu64 " right", in->ret,
+			       strerror(in->error), in->right);
 	/* It was interrupted, and said how far it had come. */
 	EXPECT_LT(0, in->shorts);
 	TH_LOG("%" PRIu64 " calls, %" PRIu64 " short ones, %" PRIu64 " EINTR", in->calls,

@@ -1043,6 +1043,8 @@ class CommandLine(Fake):
                      ("save", "--json", "--output", "-"),
                      ("create", "namespace0.0", "--size", "1G", "--align", "3M"),
                      ("punch", "rdax2", "--offset", "0", "--length", "0"),
+                     ("save", "--output", ""), ("restore", "--config", ""),
+                     ("bind", "namespace1.0", "--module", ""), ("map", "rdax2", "--svg", ""),
                      ("list", "--js"), ("map", "rdax2", "--width", "x")):
             status, out, err = self.run_tool(*argv)
             self.assertEqual((status, out), (2, ""), argv)

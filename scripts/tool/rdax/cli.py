@@ -24,7 +24,8 @@ from .say import (
     FAILED, FORBIDDEN, INTERRUPTED, OK, OUTPUT, USAGE, Failure, printable, put, say, text_of,
 )
 from .values import (
-    parse_align, parse_device, parse_name_or_uuid, parse_new_size, parse_size, parse_width,
+    parse_align, parse_device, parse_name_or_uuid, parse_new_size, parse_path, parse_size,
+    parse_width,
 )
 
 EPILOG = """\
@@ -117,7 +118,8 @@ def parser() -> Parser:
                          help="4K, 2M or 1G (default: the module's)")
     command.add_argument("--force", action="store_true",
                          help="also when it holds something known, or is in use")
-    command.add_argument("--module", metavar="PATH", help="load this file if rdax isn't loaded")
+    command.add_argument("--module", type=parse_path, metavar="PATH",
+                         help="load this file if rdax isn't loaded")
 
     command = add("unbind", do_unbind, "remove a region and its devices")
     command.add_argument("namespace", type=parse_name_or_uuid, metavar="NAMESPACE")
@@ -154,7 +156,7 @@ def parser() -> Parser:
     command = add("save", do_save, "write to the configuration file how regions are divided")
     command.add_argument("namespaces", type=parse_name_or_uuid, metavar="NAMESPACE", nargs="*",
                          help="only these (default: all bound ones)")
-    command.add_argument("--output", metavar="FILE",
+    command.add_argument("--output", type=parse_path, metavar="FILE",
                          help="instead of /etc/rdax.conf (-: to stdout)")
     command.add_argument("--forget", action="store_true",
                          help="remove the entries of namespaces that are not bound")
@@ -162,16 +164,19 @@ def parser() -> Parser:
     command = add("restore", do_restore, "bind and divide regions as the configuration file says")
     command.add_argument("namespaces", type=parse_name_or_uuid, metavar="NAMESPACE", nargs="*",
                          help="only these (default: all in the file)")
-    command.add_argument("--config", metavar="FILE", help="instead of /etc/rdax.conf")
+    command.add_argument("--config", type=parse_path, metavar="FILE",
+                         help="instead of /etc/rdax.conf")
     command.add_argument("--dry-run", action="store_true", help="say what would be done")
     command.add_argument("--if-configured", action="store_true",
                          help="a NAMESPACE that the file does not have is no error")
-    command.add_argument("--module", metavar="PATH", help="load this file if rdax isn't loaded")
+    command.add_argument("--module", type=parse_path, metavar="PATH",
+                         help="load this file if rdax isn't loaded")
 
     command = add("map", do_map, "a picture of what is mapped, dirty, a hole, or bad")
     command.add_argument("device", type=parse_device, metavar="DEVICE")
     command.add_argument("--ascii", action="store_true", help="letters instead of blocks")
-    command.add_argument("--svg", metavar="FILE", help="write an SVG image instead (-: to stdout)")
+    command.add_argument("--svg", type=parse_path, metavar="FILE",
+                         help="write an SVG image instead (-: to stdout)")
     command.add_argument("--width", type=parse_width, help="columns (default: the terminal's)")
     command.add_argument("--offset", type=parse_size, default=0, help="only from here on")
     command.add_argument("--length", type=parse_size, default=0, help="only so much")

@@ -82,6 +82,13 @@ def parse_device(text: str) -> str:
     return name
 
 
+def parse_path(text: str) -> str:
+    """An empty variable in a script does not mean the default file."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name of a file is empty")
+    return text
+
+
 def parse_width(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,4}", text, re.ASCII) or int(text) < MIN_WIDTH:
         raise argparse.ArgumentTypeError(f"'{text}' is not a width ({MIN_WIDTH} to {MAX_WIDTH})")
