@@ -154,13 +154,15 @@ class Sizes(Manners):
                          "rdax2: 2560M, was 2G; 1G of namespace0.0 left\n")
 
     def test_create_all(self) -> None:
-        # Free: from 512M to 1G of a device that has become smaller, and the last 1G but 4K.
-        self.files({"sys/class/dax/rdax2/extents": f"{3 * GIB - (4 << 10)} {GIB + (4 << 10)}\n"
-                                                   f"0 {GIB - (512 << 20)}\n",
-                    "sys/class/dax/rdax2/size": str(2 * GIB - (512 << 20) + (4 << 10)),
+        # Free: from 512M to 1G, and 1G from 4K before 2G on.
+        self.files({"sys/class/dax/rdax2/extents": f"{3 * GIB - 4096} {GIB + 4096}\n"
+                                                   f"0 {GIB // 2}\n",
+                    "sys/class/dax/rdax2/size": str(3 * GIB // 2 + 4096),
+                    "sys/class/dax/rdax10/extents": f"{GIB} {GIB - 4096}\n",
+                    "sys/class/dax/rdax10/size": str(GIB - 4096),
                     "sys/bus/nd/devices/namespace0.0/rdax_region/available_size":
-                        str((3 << 29) - (4 << 10))})
-        for options, size in (((), (3 << 29) - (4 << 10)), (("-a", "2M"), (3 << 29) - (2 << 20)),
+                        str(3 * GIB // 2)})
+        for options, size in (((), 3 * GIB // 2), (("-a", "2M"), 3 * GIB // 2 - (2 << 20)),
                               (("-a", "1G"), 0)):
             device = self.top / "sys/class/dax/rdax0"
             if device.exists():
