@@ -49,8 +49,7 @@ pub(crate) fn sync(device: &Device, first: u64, last: u64) -> Result {
 /// [`sync`].
 ///
 /// For a caller that then splits the entry with the layout rwsem held exclusively. Without this,
-/// the caller would have to write back all of it meanwhile: about 0.2 s for a 1 GiB entry, in which
-/// no fault is served. A task that dirties the entry again in between causes that delay.
+/// the caller would have to write back all of a 1 GiB entry meanwhile, while no fault is served. A task that dirties the entry again in between causes that delay.
 pub(crate) fn sync_larger(device: &Device, offset: u64, order: Order) -> Result {
     let live = device.live().ok_or(ENXIO)?;
     let found = live.entries.peek((offset >> PAGE_SHIFT) as usize);
