@@ -7,7 +7,6 @@
 
 // Plain values, which do not need the kernel.
 mod counter;
-mod order;
 mod params;
 mod signature;
 mod stats;

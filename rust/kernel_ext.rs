@@ -19,4 +19,5 @@ pub(crate) mod parameters;
 pub(crate) mod sync;
 pub(crate) mod task;
 pub(crate) mod uapi;
+pub(crate) mod units;
 pub(crate) mod xarray;

@@ -8,7 +8,6 @@ use crate::dax::{
         extents::Extents,
         geometry::Geometry, //
     },
-    order::Order,
     stats::Faults, //
 };
 use crate::kernel_ext::{
@@ -21,7 +20,8 @@ use crate::kernel_ext::{
             SrcuGuard,
             SrcuRevocable, //
         }, //
-    }, //
+    },
+    units::Order, //
 };
 use kernel::{
     fmt,

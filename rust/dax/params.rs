@@ -2,7 +2,10 @@
 
 //! The meaning of module parameters.
 
-use crate::dax::order::Order;
+use crate::kernel_ext::units::{
+    Order,
+    RegionOffset, //
+};
 
 /// What identifies a namespace.
 ///
@@ -81,11 +84,11 @@ pub(crate) fn align(text: &[u8]) -> Option<Order> {
     Order::from_bytes(number(text)?)
 }
 
-/// Parses an offset and a length: two [numbers](number) with one space between them.
-pub(crate) fn extent(text: &[u8]) -> Option<(u64, u64)> {
+/// Parses an offset and a length in bytes: two [numbers](number) with one space between them.
+pub(crate) fn extent(text: &[u8]) -> Option<(RegionOffset, u64)> {
     let mut numbers = text.split(|&byte| byte == b' ').map(number);
     match (numbers.next(), numbers.next(), numbers.next()) {
-        (Some(offset), Some(len), None) => offset.zip(len),
+        (Some(offset), Some(len), None) => offset.map(RegionOffset::new).zip(len),
         _ => None,
     }
 }

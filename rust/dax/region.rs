@@ -30,11 +30,6 @@ use crate::dax::{
         punch,
         sync, //
     },
-    order::{
-        bytes,
-        Order,
-        PAGE_SIZE, //
-    }, //
 };
 use crate::kernel_ext::{
     fs::{
@@ -58,6 +53,14 @@ use crate::kernel_ext::{
     sync::srcu::{
         SrcuGuard,
         SrcuRevocable, //
+    },
+    units::{
+        DeviceOffset,
+        Order,
+        PageOffset,
+        Pages,
+        RegionOffset,
+        RegionPage, //
     }, //
 };
 use core::ops::Deref;
@@ -259,7 +262,7 @@ impl Region {
 
     /// Returns the number of free bytes. Sleeps.
     pub(crate) fn available(&self) -> u64 {
-        bytes(self.state.lock().free.available())
+        self.state.lock().free.available().bytes()
     }
 
     /// Returns the minor number of the device that was made last, if that still exists. Sleeps.
@@ -273,7 +276,7 @@ impl Region {
     /// Process context; sleeps. Errors: `ENOSPC` if there are not enough free pages, or no such
     /// number; `EEXIST` if another device has the number; `ENOMEM`, `ENFILE`; `ENXIO` if the
     /// namespace is being unbound.
-    pub(crate) fn create(self: &Arc<Self>, pages: usize, number: Option<usize>) -> Result<usize> {
+    pub(crate) fn create(self: &Arc<Self>, pages: Pages, number: Option<usize>) -> Result<usize> {
         let _nodes = self.nodes.lock();
         let live = self.live.try_access().ok_or(ENXIO)?;
         let (device, minor, runs) = self.add(&live, pages, number)?;
@@ -305,13 +308,15 @@ impl Region {
     fn add(
         self: &Arc<Self>,
         live: &LiveMedia<()>,
-        pages: usize,
+        pages: Pages,
         number: Option<usize>,
     ) -> Result<(Arc<Device>, Minor<Device>, KVec<Run>)> {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         state.members.reserve(1, GFP_KERNEL)?;
-        let runs = state.free.take_all(pages, self.geometry.align, 0, None)?;
+        let runs = state
+            .free
+            .take_all(pages, self.geometry.align, PageOffset::new(0), None)?;
         // Reserve room to give the runs back later, because other devices may take pages in
         // between.
         let made = state.free.promise(runs.len()).and_then(|()| {
@@ -410,7 +415,7 @@ impl Region {
             // Without memory to list its present pages, these become free only after the next bind.
             let now = device.live().ok_or(ENXIO);
             let now = now
-                .and_then(|live| runs_after(device, &live, 0))
+                .and_then(|live| runs_after(device, &live, PageOffset::new(0)))
                 .and_then(|now| {
                     state.free.promise(now.len())?;
                     Ok(now)
@@ -440,7 +445,7 @@ impl Region {
             .ok_or(ENXIO)?;
         let member = state.members.get(index).ok_or(ENXIO)?;
         let device = member.attached.device.clone();
-        let runs = runs_after(&device, &*device.live().ok_or(ENXIO)?, 0)?;
+        let runs = runs_after(&device, &*device.live().ok_or(ENXIO)?, PageOffset::new(0))?;
         state.free.promise(runs.len())?;
         if let Err(error) = device.retire() {
             state.free.unpromise(runs.len());
@@ -479,16 +484,16 @@ impl Region {
         if size % device.align().bytes() as u64 != 0 {
             return Err(EINVAL);
         }
-        let pages = usize::try_from(size / PAGE_SIZE)?;
+        let new = DeviceOffset::new(size).page();
         let (old, near) = {
             let live = device.live().ok_or(ENXIO)?;
             let layout = live.layout.read();
             let last = layout.as_slice().last();
-            (layout.pages(), last.map(|last| last.first + last.pages))
+            (layout.end(), last.map(|last| last.run().behind()))
         };
-        let result = match pages {
-            _ if pages > old => grow(&mut state.free, device, old, pages - old, near),
-            _ if pages < old => shrink(&mut state.free, device, pages),
+        let result = match new {
+            _ if new > old => grow(&mut state.free, device, old, new - old, near),
+            _ if new < old => shrink(&mut state.free, device, new),
             _ => return Ok(()),
         };
         if device.size().is_ok_and(|now| now == size) {
@@ -504,7 +509,7 @@ impl Region {
     /// Process context; sleeps. Errors: `EINVAL` if `len` is 0, if the bytes are not all in the
     /// region, or if they are not multiples of the device's alignment; `EBUSY` if some belong to a
     /// device; `ENOMEM`; `ENXIO` if the device is gone.
-    pub(crate) fn append(&self, device: &Device, offset: u64, len: u64) -> Result {
+    pub(crate) fn append(&self, device: &Device, offset: RegionOffset, len: u64) -> Result {
         let mut guard = self.state.lock();
         let state = &mut *guard;
         state.member(device).ok_or(ENXIO)?;
@@ -630,11 +635,11 @@ fn copy_layout(device: &Device, live: &Live, more: usize) -> Result<Extents> {
     Ok(copy)
 }
 
-/// Returns the region's pages that a device has past its first `pages` pages. Sleeps. Errors:
+/// Returns the region's pages that a device has from its page offset `end`. Sleeps. Errors:
 /// `ENOMEM`.
-fn runs_after(device: &Device, live: &Live, pages: usize) -> Result<KVec<Run>> {
+fn runs_after(device: &Device, live: &Live, end: PageOffset) -> Result<KVec<Run>> {
     let mut runs = KVec::new();
-    for run in copy_layout(device, live, 0)?.tail(pages) {
+    for run in copy_layout(device, live, 0)?.tail(end) {
         runs.push(run, GFP_KERNEL)?;
     }
     Ok(runs)
@@ -643,9 +648,9 @@ fn runs_after(device: &Device, live: &Live, pages: usize) -> Result<KVec<Run>> {
 fn grow(
     free: &mut FreeRuns,
     device: &Device,
-    old: usize,
-    pages: usize,
-    near: Option<usize>,
+    old: PageOffset,
+    pages: Pages,
+    near: Option<RegionPage>,
 ) -> Result {
     let runs = free.take_all(pages, device.align(), old, near)?;
     extend(device, &runs).inspect_err(|_| free.give_back(&runs))
@@ -665,10 +670,10 @@ fn extend(device: &Device, runs: &[Run]) -> Result {
     Ok(())
 }
 
-fn shrink(free: &mut FreeRuns, device: &Device, pages: usize) -> Result {
-    let runs = runs_after(device, &*device.live().ok_or(ENXIO)?, pages)?;
+fn shrink(free: &mut FreeRuns, device: &Device, new: PageOffset) -> Result {
+    let runs = runs_after(device, &*device.live().ok_or(ENXIO)?, new)?;
     free.promise(runs.len())?;
-    let cut = punch::cut(device, pages);
+    let cut = punch::cut(device, new);
     // Wait for copies that looked up their extents before the end moved.
     device.synchronize();
     let flushed = match device.live() {

@@ -5,7 +5,10 @@
 //! C header: [`include/linux/moduleparam.h`](srctree/include/linux/moduleparam.h), through
 //! `rust/helpers/params.c`, which describes each parameter.
 
-use crate::kernel_ext::bindings;
+use crate::kernel_ext::{
+    bindings,
+    units::Order, //
+};
 use core::slice;
 use kernel::types::NotThreadSafe;
 
@@ -38,27 +41,27 @@ pub(crate) fn upgrade() -> bool {
 }
 
 /// Returns the order of the largest leaf that a fault maps. Any context.
-pub(crate) fn max_leaf() -> u32 {
+pub(crate) fn max_leaf() -> Order {
     // SAFETY: The C function takes no arguments and may be called in any context.
-    unsafe { bindings::param_max_leaf() }
+    Order::new(unsafe { bindings::param_max_leaf() }).unwrap_or(Order::PTE)
 }
 
 /// Whether this kernel's page-table walks handle leaves of that order without a struct page (not in
 /// `mbind()` up to Linux 7.2: `helpers/compat.h`).
-pub(crate) const fn leaf_is_safe(order: u32) -> bool {
-    order == 0 || bindings::RDAX_MBIND_TAKES_HUGE_PFNS
+pub(crate) const fn leaf_is_safe(order: Order) -> bool {
+    order.get() == 0 || bindings::RDAX_MBIND_TAKES_HUGE_PFNS
 }
 
 /// Returns how many bytes a 4 KiB fault maps if memory is touched in order. Any context.
-pub(crate) fn fault_around() -> usize {
+pub(crate) fn fault_around() -> u64 {
     // SAFETY: The C function takes no arguments and may be called in any context.
-    unsafe { bindings::param_fault_around() as usize }
+    unsafe { bindings::param_fault_around().into() }
 }
 
 /// Returns the order of the alignment of devices that are bound from now on. Any context.
-pub(crate) fn align() -> u32 {
+pub(crate) fn align() -> Order {
     // SAFETY: The C function takes no arguments and may be called in any context.
-    unsafe { bindings::param_align() }
+    Order::new(unsafe { bindings::param_align() }).unwrap_or(Order::PTE)
 }
 
 /// The value of a list, which does not change while this exists.

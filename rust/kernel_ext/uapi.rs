@@ -2,7 +2,10 @@
 
 //! The interface of `rust/uapi/rdax.h`: its numbers and structures are defined only there.
 
-use crate::kernel_ext::bindings;
+use crate::kernel_ext::{
+    bindings,
+    units::DeviceOffset, //
+};
 use core::mem::{
     offset_of,
     size_of, //
@@ -84,8 +87,8 @@ impl RdaxRange {
     }
 
     /// Returns the offset of the range in the device, in bytes.
-    pub(crate) fn offset(&self) -> u64 {
-        self.0.offset
+    pub(crate) fn offset(&self) -> DeviceOffset {
+        DeviceOffset::new(self.0.offset)
     }
 
     /// Returns the length of the range in bytes.

@@ -9,5 +9,3 @@
 #[path = "../../rust/dax/counter.rs"]
 pub(crate) mod counter;
 pub(crate) mod entries;
-#[path = "../../rust/dax/order.rs"]
-pub(crate) mod order;

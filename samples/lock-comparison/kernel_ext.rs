@@ -16,6 +16,9 @@ pub(crate) mod hash;
 #[path = "../../rust/kernel_ext/task.rs"]
 pub(crate) mod task;
 #[allow(dead_code)]
+#[path = "../../rust/kernel_ext/units.rs"]
+pub(crate) mod units;
+#[allow(dead_code)]
 #[path = "../../rust/kernel_ext/xarray.rs"]
 pub(crate) mod xarray;
 

@@ -18,7 +18,7 @@ class Layers(unittest.TestCase):
                 path.write_text(text)
             return layers.check(top)
 
-    DAX = "mod order;\nmod ops;\npub(crate) mod bus;\n"
+    DAX = "mod counter;\nmod ops;\npub(crate) mod bus;\n"
 
     def test_expand(self) -> None:
         self.assertEqual(list(layers.expand("dax::{a::B, c::{self, D, E as F}, g}")),
@@ -27,9 +27,9 @@ class Layers(unittest.TestCase):
     def test_right(self) -> None:
         self.assertEqual(self.tree({
             "dax.rs": self.DAX,
-            "dax/order.rs": "use kernel::prelude::*;",
-            "dax/ops/sync.rs": "use crate::dax::order::Order;",
-            "dax/ops/punch.rs": "use crate::dax::{\n    ops::sync, //\n    order::Order,\n};",
+            "dax/counter.rs": "use kernel::prelude::*;",
+            "dax/ops/sync.rs": "use crate::dax::counter::Counter;",
+            "dax/ops/punch.rs": "use crate::dax::{\n    ops::sync, //\n    counter::Counter,\n};",
             "dax/bus/nd.rs": "use crate::dax::ops::{punch, sync::flush};",
             "kernel_ext/mm.rs": "use crate::kernel_ext::bindings;",
         }), [])
@@ -37,10 +37,10 @@ class Layers(unittest.TestCase):
     def test_upwards(self) -> None:
         wrong = self.tree({
             "dax.rs": self.DAX,
-            "dax/order.rs": "fn f() { crate::dax::ops::sync::flush() }",
+            "dax/counter.rs": "fn f() { crate::dax::ops::sync::flush() }",
             "dax/ops/sync.rs": "",
         })
-        self.assertEqual(wrong, ["rust/dax: order imports ops::sync, which lies above it"])
+        self.assertEqual(wrong, ["rust/dax: counter imports ops::sync, which lies above it"])
 
     def test_circle(self) -> None:
         wrong = self.tree({
@@ -55,15 +55,15 @@ class Layers(unittest.TestCase):
     def test_comment(self) -> None:
         self.assertEqual(self.tree({
             "dax.rs": self.DAX,
-            "dax/order.rs": "//! See [`crate::dax::ops::sync`].\n",
+            "dax/counter.rs": "//! See [`crate::dax::ops::sync`].\n",
             "dax/ops/sync.rs": "",
         }), [])
 
     def test_kernel_ext(self) -> None:
         self.assertEqual(self.tree({
             "dax.rs": self.DAX,
-            "kernel_ext/mm.rs": "use crate::{dax::order::Order, kernel_ext::bindings};",
-        }), ["rust/kernel_ext/mm.rs imports dax::order::Order"])
+            "kernel_ext/mm.rs": "use crate::{dax::counter::Counter, kernel_ext::bindings};",
+        }), ["rust/kernel_ext/mm.rs imports dax::counter::Counter"])
 
 
 if __name__ == "__main__":

@@ -26,7 +26,6 @@ use crate::dax::{
         poison,
         sync, //
     },
-    order::Order,
     params::{
         self,
         Listed, //
@@ -60,6 +59,10 @@ use crate::kernel_ext::{
         max_leaf,
         List,
         Param, //
+    },
+    units::{
+        Order,
+        RegionOffset, //
     }, //
 };
 use kernel::{
@@ -235,7 +238,7 @@ fn is_listed(param: Param, identity: &Identity<'_>) -> bool {
 /// Returns the geometry of the region that a namespace would become. Only reads the media.
 fn examine(namespace: &Namespace<'_>) -> Result<Geometry> {
     let dev = namespace.device();
-    let align = Order::new(parameters::align()).unwrap_or(Order::PTE);
+    let align = parameters::align();
     if namespace.size() < MIN_SIZE {
         dev_err!(
             dev,
@@ -268,7 +271,9 @@ fn examine(namespace: &Namespace<'_>) -> Result<Geometry> {
 
     let identity = namespace.identity();
     let forced = is_listed(Param::Force, &identity);
-    match signature::find(namespace.size(), |offset, buf| namespace.read(offset, buf)) {
+    match signature::find(namespace.size(), |offset, buf| {
+        namespace.read(RegionOffset::new(offset), buf)
+    }) {
         Ok(None) => (),
         Ok(Some(found)) if forced => {
             dev_notice!(dev, "rdax: bound by force over: {}\n", found.name);

@@ -6,7 +6,11 @@
 //! frame number. Compare `RADIX_DAX_*` of the 2016 patches and `DAX_*` of `fs/dax.c`. The order
 //! takes five bits instead of one for "PMD".
 
-use crate::dax::order::Order;
+use crate::kernel_ext::units::{
+    Order,
+    PageOffset,
+    Pfn, //
+};
 
 const LOCKED: usize = 1 << 0;
 const EMPTY: usize = 1 << 1;
@@ -26,7 +30,7 @@ pub(crate) enum Kind {
     /// The media, from this page frame.
     Mapped {
         /// The page frame of the entry's first page.
-        pfn: usize,
+        pfn: Pfn,
     },
 }
 
@@ -47,7 +51,7 @@ impl Entry {
         match kind {
             Kind::Empty => Self(EMPTY | order),
             Kind::Zero => Self(ZERO | order),
-            Kind::Mapped { pfn } => Self((pfn & PFN_MASK) << PFN_SHIFT | order),
+            Kind::Mapped { pfn } => Self((pfn.get() & PFN_MASK) << PFN_SHIFT | order),
         }
     }
 
@@ -59,7 +63,7 @@ impl Entry {
             Kind::Zero
         } else {
             Kind::Mapped {
-                pfn: self.0 >> PFN_SHIFT,
+                pfn: Pfn::new(self.0 >> PFN_SHIFT),
             }
         }
     }
@@ -73,11 +77,11 @@ impl Entry {
         }
     }
 
-    /// Returns the first page offset after the run of the entry, where `index` is a page offset in
-    /// it. `None` if it would overflow.
-    pub(crate) const fn behind(self, index: usize) -> Option<usize> {
+    /// Returns the first page offset after the run of the entry, where `index` is in it. `None` if
+    /// it would overflow.
+    pub(crate) fn behind(self, index: PageOffset) -> Option<PageOffset> {
         let order = self.order();
-        order.align_down(index).checked_add(order.pages())
+        index.align_down(order).checked_add(order.pages())
     }
 
     /// Whether a task holds the entry's lock.
@@ -122,12 +126,16 @@ mod tests {
     const KINDS: [Kind; 7] = [
         Kind::Empty,
         Kind::Zero,
-        Kind::Mapped { pfn: 0 },
-        Kind::Mapped { pfn: 1 },
-        Kind::Mapped { pfn: 255 },
-        Kind::Mapped { pfn: 256 },
-        Kind::Mapped { pfn: (1 << 40) - 1 },
+        mapped(0),
+        mapped(1),
+        mapped(255),
+        mapped(256),
+        mapped((1 << 40) - 1),
     ];
+
+    const fn mapped(pfn: usize) -> Kind {
+        Kind::Mapped { pfn: Pfn::new(pfn) }
+    }
 
     fn entries() -> impl Iterator<Item = (Kind, Order, Entry)> {
         KINDS.into_iter().flat_map(|kind| {
@@ -175,11 +183,12 @@ mod tests {
     #[test]
     fn behind() {
         for (_, order, entry) in entries() {
-            let len = order.pages();
-            assert_eq!(entry.behind(0), Some(len));
-            assert_eq!(entry.behind(3 * len - 1), Some(3 * len));
-            assert_eq!(entry.behind(3 * len), Some(4 * len));
-            assert_eq!(entry.behind(usize::MAX), None);
+            let len = order.pages().get();
+            let behind = |index| entry.behind(PageOffset::new(index)).map(PageOffset::get);
+            assert_eq!(behind(0), Some(len));
+            assert_eq!(behind(3 * len - 1), Some(3 * len));
+            assert_eq!(behind(3 * len), Some(4 * len));
+            assert_eq!(behind(usize::MAX), None);
         }
     }
 }

@@ -25,8 +25,7 @@ use crate::dax::{
             Kind, //
         },
         index::Index, //
-    },
-    order::Order, //
+    }, //
 };
 use crate::kernel_ext::{
     bug::warn_on,
@@ -38,6 +37,12 @@ use crate::kernel_ext::{
             Woken, //
         }, //
     },
+    units::{
+        Order,
+        PageOffset,
+        Pages,
+        Pfn, //
+    },
     xarray::{
         Guard,
         Mark,
@@ -45,7 +50,6 @@ use crate::kernel_ext::{
         Value, //
     }, //
 };
-use core::num::NonZero;
 use kernel::prelude::*;
 
 impl Value for Entry {
@@ -154,7 +158,7 @@ impl EntryTable {
     /// `grab_mapping_entry()` of `fs/dax.c`.
     pub(crate) fn grab(
         &self,
-        pgoff: usize,
+        pgoff: PageOffset,
         order: Order,
         access: Access,
         spare: &mut Spare,
@@ -173,7 +177,7 @@ impl EntryTable {
                     return Err(GrabError::Conflict);
                 }
                 Some(entry) if entry.is_locked() => {
-                    self.wait(&mut woken, entry.order().align_down(pgoff), guard);
+                    self.wait(&mut woken, pgoff.align_down(entry.order()), guard);
                     continue;
                 }
                 Some(entry) => entry,
@@ -202,7 +206,7 @@ impl EntryTable {
     /// missed.
     ///
     /// Sleeps uninterruptibly while another task holds the lock.
-    pub(crate) fn lock_next(&self, from: usize, end: usize) -> Option<LockedEntry<'_>> {
+    pub(crate) fn lock_next(&self, from: PageOffset, end: PageOffset) -> Option<LockedEntry<'_>> {
         self.lock_next_of(from, end, |guard, last| guard.find(last))
     }
 
@@ -211,27 +215,35 @@ impl EntryTable {
     ///
     /// An entry that another task cleaned meanwhile is not returned. By the time this returns a
     /// later entry, or `None`, that task has written it back.
-    pub(crate) fn lock_next_dirty(&self, from: usize, end: usize) -> Option<LockedEntry<'_>> {
+    pub(crate) fn lock_next_dirty(
+        &self,
+        from: PageOffset,
+        end: PageOffset,
+    ) -> Option<LockedEntry<'_>> {
         self.lock_next_of(from, end, |guard, last| guard.find_marked(last, DIRTY))
     }
 
     /// Same as [`EntryTable::lock_next`], for holes.
-    pub(crate) fn lock_next_hole(&self, from: usize, end: usize) -> Option<LockedEntry<'_>> {
+    pub(crate) fn lock_next_hole(
+        &self,
+        from: PageOffset,
+        end: PageOffset,
+    ) -> Option<LockedEntry<'_>> {
         self.lock_next_of(from, end, |guard, last| guard.find_marked(last, HOLE))
     }
 
     fn lock_next_of(
         &self,
-        from: usize,
-        end: usize,
+        from: PageOffset,
+        end: PageOffset,
         find: impl Fn(&mut Guard<'_, '_, Entry>, usize) -> Option<(usize, Entry)>,
     ) -> Option<LockedEntry<'_>> {
-        let last = end.checked_sub(1).filter(|&last| last >= from)?;
+        let last = end.before().filter(|&last| last >= from)?;
         self.dep_map.might_lock();
         let mut woken = None;
         self.entries.next(from, last, find, |guard, index, entry| {
             if entry.is_locked() {
-                self.wait(&mut woken, entry.order().align_down(index), guard);
+                self.wait(&mut woken, index.align_down(entry.order()), guard);
                 return None;
             }
             let locked = self.lock(guard, index, entry, false);
@@ -251,10 +263,10 @@ impl EntryTable {
     /// `dax_delete_mapping_entry()` of `fs/dax.c`.
     pub(crate) fn delete(
         &self,
-        pgoff: usize,
+        pgoff: PageOffset,
         prepare: impl FnOnce(&LockedEntry<'_>) -> Result,
     ) -> Result {
-        let Some(entry) = self.lock_next(pgoff, pgoff.saturating_add(1)) else {
+        let Some(entry) = self.lock_next(pgoff, pgoff + Pages::ONE) else {
             kernel::pr_warn_once!("no entry to delete\n");
             return Ok(());
         };
@@ -274,13 +286,13 @@ impl EntryTable {
     /// [`EntryTable::grab`].
     pub(crate) fn upgrade(
         &self,
-        pgoff: usize,
+        pgoff: PageOffset,
         order: Order,
         kind: Kind,
         spare: &mut Spare,
     ) -> Result<LockedEntry<'_>, GrabError> {
-        let start = order.align_down(pgoff);
-        let last = start + (order.pages() - 1);
+        let start = pgoff.align_down(order);
+        let last = start + (order.pages() - Pages::ONE);
         let mut xas = self.entries.walk(start, order);
         let mut guard = xas.lock();
         match guard.find_conflict() {
@@ -292,35 +304,36 @@ impl EntryTable {
         }
 
         let mut marks = Marks::default();
-        guard.set_order(start, 0);
-        while let Some((index, entry)) = guard.find(last) {
+        guard.set_order(start.get(), 0);
+        while let Some((index, entry)) = guard.find(last.get()) {
             if entry.is_locked() {
                 self.events.conflicts.inc();
                 return Err(GrabError::Conflict);
             }
             marks.dirty |= guard.is_marked(DIRTY);
             marks.hole |= entry.kind() == Kind::Zero;
-            let Some(behind) = entry.behind(index).filter(|&behind| behind <= last) else {
+            let behind = entry.behind(PageOffset::new(index));
+            let Some(behind) = behind.filter(|&behind| behind <= last) else {
                 break;
             };
-            guard.set_order(behind, 0);
+            guard.set_order(behind.get(), 0);
         }
 
-        guard.set_order(start, order.get());
+        guard.set_order(start.get(), order.get());
         let locked = self.create(guard, Entry::new(kind, order), marks, spare)?;
         self.events.upgrades.inc();
         // The old locks have no holder any more that would wake their waiters.
-        for key in start..=last {
+        for key in start.get()..=last.get() {
             self.waiters.wake(key, Wake::All);
         }
         Ok(locked)
     }
 
-    /// Records holes: `pages` pages from page offset `pgoff`, where no entry is.
+    /// Records holes in the `pages` pages from `pgoff`, where no entry is.
     ///
     /// Without memory, fewer holes are recorded, and readers of the others map the media. The
     /// caller prevents other tasks from making entries there.
-    pub(crate) fn fill_zero(&self, pgoff: usize, pages: usize, spare: &mut Spare) {
+    pub(crate) fn fill_zero(&self, pgoff: PageOffset, pages: Pages, spare: &mut Spare) {
         let (mut pgoff, mut pages) = (pgoff, pages);
         while let Some(order) = Order::largest(pgoff, pages) {
             let Ok(mut entry) = self.grab(pgoff, order, Access::Read, spare) else {
@@ -340,11 +353,11 @@ impl EntryTable {
 
     /// Returns the first entry that ends after page offset `from`, without locking it: its start,
     /// the entry, and whether it is dirty. A snapshot: it may change at once.
-    pub(crate) fn peek(&self, from: usize) -> Option<(usize, Entry, bool)> {
+    pub(crate) fn peek(&self, from: PageOffset) -> Option<(PageOffset, Entry, bool)> {
         let find = |guard: &mut Guard<'_, '_, Entry>, last| guard.find(last);
         self.entries
-            .next(from, usize::MAX, find, |guard, index, entry| {
-                let start = entry.order().align_down(index);
+            .next(from, PageOffset::MAX, find, |guard, index, entry| {
+                let start = index.align_down(entry.order());
                 Some((start, entry, guard.is_marked(DIRTY)))
             })
     }
@@ -353,13 +366,13 @@ impl EntryTable {
     fn wait<'a>(
         &'a self,
         woken: &mut Option<Woken<'a>>,
-        start: usize,
+        start: PageOffset,
         guard: Guard<'_, '_, Entry>,
     ) {
         // The task that now holds the lock will wake the next waiter.
         settle(woken, start);
         self.events.waits.inc();
-        *woken = Some(self.waiters.wait_exclusive(start, guard));
+        *woken = Some(self.waiters.wait_exclusive(start.get(), guard));
     }
 
     /// Sets the lock bit of `entry`, which the walk of `guard` has found at page offset `index`,
@@ -367,7 +380,7 @@ impl EntryTable {
     fn lock<'a>(
         &'a self,
         mut guard: Guard<'_, '_, Entry>,
-        index: usize,
+        index: PageOffset,
         entry: Entry,
         dirty: bool,
     ) -> LockedEntry<'a> {
@@ -379,7 +392,7 @@ impl EntryTable {
             dirty: dirty || guard.is_marked(DIRTY),
             hole: entry.kind() == Kind::Zero,
         };
-        self.locked(guard, entry.order().align_down(index), entry, marks)
+        self.locked(guard, index.align_down(entry.order()), entry, marks)
     }
 
     /// Stores `entry`, locked, in place of everything in the run of the walk of `guard`. `marks`
@@ -397,14 +410,14 @@ impl EntryTable {
         if marks.dirty {
             guard.mark(DIRTY, true);
         }
-        let start = guard.index();
+        let start = PageOffset::new(guard.index());
         Ok(self.locked(guard, start, entry, marks))
     }
 
     fn locked<'a>(
         &'a self,
         guard: Guard<'_, '_, Entry>,
-        start: usize,
+        start: PageOffset,
         entry: Entry,
         marks: Marks,
     ) -> LockedEntry<'a> {
@@ -436,7 +449,7 @@ impl EntryTable {
     /// entries, or a larger clean one, or if the index needs a node and `spare` is empty.
     pub(crate) fn touch<R>(
         &self,
-        pgoff: usize,
+        pgoff: PageOffset,
         order: Order,
         kind: Kind,
         access: Access,
@@ -451,7 +464,7 @@ impl EntryTable {
             let may_map = match found {
                 None => true,
                 Some(entry) if entry.order() >= order => entry.is_settled(),
-                Some(_) => all_in(&mut guard, order.align_down(pgoff), order, |entry| {
+                Some(_) => all_in(&mut guard, pgoff.align_down(order), order, |entry| {
                     match access {
                         // The media of a hole is zero, too.
                         Access::Read => !entry.is_locked(),
@@ -480,12 +493,13 @@ impl EntryTable {
     /// from page offset `pgoff`, the first ones may be mapped; `map` gets their number.
     pub(crate) fn touch_settled<R>(
         &self,
-        pgoff: usize,
-        pages: usize,
+        pgoff: PageOffset,
+        pages: Pages,
         access: Access,
-        map: impl FnOnce(NonZero<usize>) -> R,
+        map: impl FnOnce(Pages) -> R,
     ) -> Option<R> {
-        let last = pgoff + (pages - 1);
+        let end = pgoff + pages;
+        let last = end.before()?.get();
         let mut xas = self.entries.walk(pgoff, Order::PTE);
         let mut guard = xas.lock();
         let mut next = pgoff;
@@ -493,12 +507,12 @@ impl EntryTable {
         loop {
             let found = guard.find(last);
             if !write {
-                next = found.map_or(last + 1, |(index, _)| index);
+                next = found.map_or(end, |(index, _)| PageOffset::new(index));
             }
             let Some((index, entry)) = found.filter(|(_, entry)| entry.is_settled()) else {
                 break;
             };
-            if index != next {
+            if PageOffset::new(index) != next {
                 break;
             }
             if write {
@@ -507,32 +521,33 @@ impl EntryTable {
                 }
                 guard.mark(DIRTY, true);
             }
-            next = entry.behind(index)?;
-            if next > last {
-                next = last + 1;
+            next = entry.behind(next)?;
+            if next >= end {
+                next = end;
                 break;
             }
-            guard.set_order(next, 0);
+            guard.set_order(next.get(), 0);
         }
-        NonZero::new(next - pgoff).map(map)
+        let first = next - pgoff;
+        (!first.is_zero()).then(|| map(first))
     }
 }
 
 /// Whether `holds` is true for all entries in the run of `order` from `start`.
 fn all_in(
     guard: &mut Guard<'_, '_, Entry>,
-    start: usize,
+    start: PageOffset,
     order: Order,
     holds: impl Fn(Entry) -> bool,
 ) -> bool {
-    let last = start + (order.pages() - 1);
-    guard.set_order(start, 0);
-    while let Some((index, entry)) = guard.find(last) {
+    let last = start + (order.pages() - Pages::ONE);
+    guard.set_order(start.get(), 0);
+    while let Some((index, entry)) = guard.find(last.get()) {
         if !holds(entry) {
             return false;
         }
-        match entry.behind(index) {
-            Some(behind) if behind <= last => guard.set_order(behind, 0),
+        match entry.behind(PageOffset::new(index)) {
+            Some(behind) if behind <= last => guard.set_order(behind.get(), 0),
             _ => break,
         }
     }
@@ -541,9 +556,9 @@ fn all_in(
 
 /// Settles the wake-up of a task that goes on with the lock of the entry at `start`, or waits for
 /// it.
-fn settle(woken: &mut Option<Woken<'_>>, start: usize) {
+fn settle(woken: &mut Option<Woken<'_>>, start: PageOffset) {
     if let Some(woken) = woken.take() {
-        woken.settle(start);
+        woken.settle(start.get());
     }
 }
 
@@ -563,7 +578,7 @@ struct Marks {
 #[must_use = "the entry unlocks immediately when the guard is unused"]
 pub(crate) struct LockedEntry<'a> {
     mapping: &'a EntryTable,
-    start: usize,
+    start: PageOffset,
     stored: Entry,
     entry: Entry,
     marks: Marks,
@@ -577,7 +592,7 @@ impl<'a> LockedEntry<'a> {
     }
 
     /// Returns the first page frame of the entry if it is MAPPED.
-    pub(crate) fn pfn(&self) -> Option<usize> {
+    pub(crate) fn pfn(&self) -> Option<Pfn> {
         match self.kind() {
             Kind::Mapped { pfn } => Some(pfn),
             Kind::Empty | Kind::Zero => None,
@@ -590,13 +605,18 @@ impl<'a> LockedEntry<'a> {
     }
 
     /// Returns the first page offset of the run.
-    pub(crate) fn start(&self) -> usize {
+    pub(crate) fn start(&self) -> PageOffset {
         self.start
     }
 
     /// Returns the order of the run.
     pub(crate) fn order(&self) -> Order {
         self.entry.order()
+    }
+
+    /// Returns the page offset after the run.
+    pub(crate) fn behind(&self) -> PageOffset {
+        self.start + self.order().pages()
     }
 
     /// Whether the entry is dirty.
@@ -655,7 +675,7 @@ impl<'a> LockedEntry<'a> {
     /// Errors: those of [`EntryTable::grab`]. The run then has no entry, or another task's.
     pub(crate) fn split(
         self,
-        pgoff: usize,
+        pgoff: PageOffset,
         order: Order,
         access: Access,
         spare: &mut Spare,
@@ -675,7 +695,7 @@ impl<'a> LockedEntry<'a> {
         mapping.dep_map.release();
         let old = mapping.entries.walk(start, order).lock().erase();
         warn_on(!old.is_some_and(Entry::is_locked));
-        mapping.waiters.wake(start, Wake::All);
+        mapping.waiters.wake(start.get(), Wake::All);
     }
 }
 
@@ -701,7 +721,7 @@ impl Drop for LockedEntry<'_> {
         } else {
             Wake::All
         };
-        if self.mapping.waiters.wake(self.start, wake) {
+        if self.mapping.waiters.wake(self.start.get(), wake) {
             self.mapping.events.wakes.inc();
         }
     }

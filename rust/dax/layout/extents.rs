@@ -2,10 +2,14 @@
 
 //! The extents of a device: runs of pages of its region, in any order.
 
-use crate::dax::order::{
-    bytes,
+use crate::kernel_ext::units::{
+    DeviceOffset,
     Order,
-    PAGE_SHIFT, //
+    PageOffset,
+    Pages,
+    Pfn,
+    RegionOffset,
+    RegionPage, //
 };
 use core::ops::Range;
 use kernel::prelude::*;
@@ -13,26 +17,40 @@ use kernel::prelude::*;
 /// A run of pages of a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Run {
-    /// Its first page, counted from the region's first.
-    pub(crate) first: usize,
-    /// Its length in pages, not 0.
-    pub(crate) pages: usize,
+    pub(crate) first: RegionPage,
+    /// Its length, not 0.
+    pub(crate) pages: Pages,
+}
+
+impl Run {
+    /// Returns the page after its last.
+    pub(crate) fn behind(&self) -> RegionPage {
+        self.first + self.pages
+    }
 }
 
 /// A run that stands at a page offset of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Extent {
-    /// The page offset in the device.
-    pub(crate) pgoff: usize,
-    /// Its first page, counted from the region's first.
-    pub(crate) first: usize,
-    /// Its length in pages.
-    pub(crate) pages: usize,
+    /// Where it stands in the device.
+    pub(crate) pgoff: PageOffset,
+    /// Its first page in the region.
+    pub(crate) first: RegionPage,
+    /// Its length.
+    pub(crate) pages: Pages,
 }
 
 impl Extent {
-    const fn behind(&self) -> usize {
+    fn behind(&self) -> PageOffset {
         self.pgoff + self.pages
+    }
+
+    /// Returns its pages in the region.
+    pub(crate) const fn run(&self) -> Run {
+        Run {
+            first: self.first,
+            pages: self.pages,
+        }
     }
 }
 
@@ -44,13 +62,13 @@ impl Extent {
 /// None is empty. All lie in the region, whose last page frame number fits into its type.
 pub(crate) struct Extents {
     /// The page frame of the region's first page.
-    base: usize,
+    base: Pfn,
     list: KVec<Extent>,
 }
 
 impl Extents {
     /// Makes an empty list for the region whose first page has the page frame `base`.
-    pub(crate) const fn new(base: usize) -> Self {
+    pub(crate) const fn new(base: Pfn) -> Self {
         Self {
             base,
             list: KVec::new(),
@@ -58,7 +76,7 @@ impl Extents {
     }
 
     /// Makes an empty list with room for `extents` extents. Sleeps. Errors: `ENOMEM`.
-    pub(crate) fn with_room(base: usize, extents: usize) -> Result<Self> {
+    pub(crate) fn with_room(base: Pfn, extents: usize) -> Result<Self> {
         let mut this = Self::new(base);
         this.list.reserve(extents, GFP_KERNEL)?;
         Ok(this)
@@ -78,40 +96,45 @@ impl Extents {
         &self.list
     }
 
-    /// Returns the size of the device in pages.
-    pub(crate) fn pages(&self) -> usize {
-        self.list.last().map_or(0, Extent::behind)
+    /// Returns the page offset after the device's last page.
+    pub(crate) fn end(&self) -> PageOffset {
+        self.list.last().map_or(PageOffset::new(0), Extent::behind)
     }
 
     /// Returns the size of the device in bytes.
     pub(crate) fn size(&self) -> u64 {
-        bytes(self.pages())
+        self.end().pages_before().bytes()
     }
 
     /// Returns the physical address of the first byte. `None` if the device has no pages.
     pub(crate) fn start(&self) -> Option<u64> {
         let first = self.list.first()?.first;
-        Some(bytes(self.base + first))
+        Some(self.frame(first).address())
     }
 
     /// Whether the device has all of the `pages` pages from page offset `pgoff`.
-    pub(crate) fn contains(&self, pgoff: usize, pages: usize) -> bool {
+    pub(crate) fn contains(&self, pgoff: PageOffset, pages: Pages) -> bool {
         pgoff
             .checked_add(pages)
-            .is_some_and(|end| end <= self.pages())
+            .is_some_and(|end| end <= self.end())
     }
 
     /// Whether every run of `order` of the device is aligned to `order` in the media, too.
     pub(crate) fn is_aligned(&self, order: Order) -> bool {
         self.list.iter().all(|extent| {
-            order.is_aligned(self.base + extent.first) && order.is_aligned(extent.pages)
+            self.frame(extent.first).is_aligned(order) && extent.pages.is_aligned(order)
         })
     }
 
-    fn find(&self, pgoff: usize) -> Option<&Extent> {
+    /// Returns the frame of a page that an extent has.
+    fn frame(&self, page: RegionPage) -> Pfn {
+        self.base + page.pages_before()
+    }
+
+    fn find(&self, pgoff: PageOffset) -> Option<&Extent> {
         match self.list.first() {
             // Most devices have one.
-            Some(first) if pgoff < first.pages => Some(first),
+            Some(first) if pgoff < first.behind() => Some(first),
             _ => {
                 let next = self.list.partition_point(|extent| extent.behind() <= pgoff);
                 self.list.get(next)
@@ -121,37 +144,37 @@ impl Extents {
 
     /// Returns the first frame of the run of `order` around `pgoff`, if one extent has the whole
     /// run and a leaf of that order can map it.
-    pub(crate) fn pfn(&self, pgoff: usize, order: Order) -> Option<usize> {
-        let start = order.align_down(pgoff);
+    pub(crate) fn pfn(&self, pgoff: PageOffset, order: Order) -> Option<Pfn> {
+        let start = pgoff.align_down(order);
         let extent = self.find(pgoff)?;
         // The whole run must lie in the extent.
         let within = start.checked_sub(extent.pgoff)?;
         if extent.pages - within < order.pages() {
             return None;
         }
-        let pfn = self.base + extent.first + within;
-        order.is_aligned(pfn).then_some(pfn)
+        let pfn = self.frame(extent.first + within);
+        pfn.is_aligned(order).then_some(pfn)
     }
 
     /// Returns the region's byte at which byte `offset` of the device lies, and how many of `len`
     /// bytes follow it there.
-    pub(crate) fn locate(&self, offset: u64, len: usize) -> Option<(u64, usize)> {
-        let pgoff = usize::try_from(offset >> PAGE_SHIFT).ok()?;
-        let extent = self.find(pgoff)?;
-        let within = offset - bytes(extent.pgoff);
-        let left = bytes(extent.pages) - within;
+    pub(crate) fn locate(&self, offset: DeviceOffset, len: usize) -> Option<(RegionOffset, usize)> {
+        let extent = self.find(offset.page())?;
+        let within = offset - extent.pgoff.byte();
+        let left = extent.pages.bytes() - within;
         let len = usize::try_from(left).map_or(len, |left| left.min(len));
-        Some((bytes(extent.first) + within, len))
+        Some((extent.first.byte() + within, len))
     }
 
     /// Returns the byte offset in the region of the page frame `pfn`, which an extent has.
-    pub(crate) fn offset_of(&self, pfn: usize) -> u64 {
-        bytes(pfn.saturating_sub(self.base))
+    pub(crate) fn offset_of(&self, pfn: Pfn) -> RegionOffset {
+        let page = pfn.checked_sub(self.base).unwrap_or(Pages::ZERO);
+        RegionOffset::new(page.bytes())
     }
 
     /// Returns the page offset of the frame `pfn`, if the device has it.
-    pub(crate) fn pgoff(&self, pfn: usize) -> Option<usize> {
-        let page = pfn.checked_sub(self.base)?;
+    pub(crate) fn pgoff(&self, pfn: Pfn) -> Option<PageOffset> {
+        let page = RegionPage::new(pfn.checked_sub(self.base)?.get());
         self.list.iter().find_map(|extent| {
             let within = page.checked_sub(extent.first)?;
             (within < extent.pages).then_some(extent.pgoff + within)
@@ -159,22 +182,34 @@ impl Extents {
     }
 
     /// Returns the first and the last frame of an extent.
-    pub(crate) fn frames(&self, extent: &Extent) -> (usize, usize) {
-        let first = self.base + extent.first;
-        (first, first + (extent.pages - 1))
+    pub(crate) fn frames(&self, extent: &Extent) -> (Pfn, Pfn) {
+        let first = self.frame(extent.first);
+        (first, first + (extent.pages - Pages::ONE))
     }
 
     /// Returns the region's bytes of an extent from byte `from` of the device. `None` if there are
     /// none.
-    pub(crate) fn bytes_behind(&self, extent: &Extent, from: u64) -> Option<Range<u64>> {
-        let skip = from.saturating_sub(bytes(extent.pgoff));
-        let start = bytes(extent.first);
-        (skip < bytes(extent.pages)).then(|| start + skip..start + bytes(extent.pages))
+    pub(crate) fn bytes_behind(
+        &self,
+        extent: &Extent,
+        from: DeviceOffset,
+    ) -> Option<Range<RegionOffset>> {
+        let (skip, len) = (
+            from.saturating_sub(extent.pgoff.byte()),
+            extent.pages.bytes(),
+        );
+        let start = extent.first.byte();
+        (skip < len).then(|| start + skip..start + len)
     }
 
     /// Converts bytes of the region that an extent has to bytes of the device.
-    pub(crate) fn device_bytes(&self, extent: &Extent, region: Range<u64>) -> Range<u64> {
-        let place = |byte: u64| bytes(extent.pgoff) + byte.saturating_sub(bytes(extent.first));
+    pub(crate) fn device_bytes(
+        &self,
+        extent: &Extent,
+        region: Range<RegionOffset>,
+    ) -> Range<DeviceOffset> {
+        let place =
+            |byte: RegionOffset| extent.pgoff.byte() + byte.saturating_sub(extent.first.byte());
         place(region.start)..place(region.end)
     }
 
@@ -182,9 +217,9 @@ impl Extents {
     ///
     /// Errors: `ENOMEM`.
     pub(crate) fn push(&mut self, run: Run) -> Result {
-        let pgoff = self.pages();
+        let pgoff = self.end();
         if let Some(last) = self.list.last_mut() {
-            if last.first + last.pages == run.first {
+            if last.run().behind() == run.first {
                 last.pages += run.pages;
                 return Ok(());
             }
@@ -201,10 +236,11 @@ impl Extents {
         Ok(())
     }
 
-    /// Returns the runs past the first `pages` pages: what [`Extents::truncate`] would remove.
-    pub(crate) fn tail(&self, pages: usize) -> impl Iterator<Item = Run> + '_ {
+    /// Returns the runs from page offset `end`: what [`Extents::truncate`] would remove.
+    pub(crate) fn tail(&self, end: PageOffset) -> impl Iterator<Item = Run> + '_ {
         self.list.iter().filter_map(move |extent| {
-            let keep = pages.saturating_sub(extent.pgoff).min(extent.pages);
+            let keep = end.checked_sub(extent.pgoff).unwrap_or(Pages::ZERO);
+            let keep = keep.min(extent.pages);
             (keep < extent.pages).then(|| Run {
                 first: extent.first + keep,
                 pages: extent.pages - keep,
@@ -212,12 +248,12 @@ impl Extents {
         })
     }
 
-    /// Removes all but the first `pages` pages.
-    pub(crate) fn truncate(&mut self, pages: usize) {
-        let kept = self.list.partition_point(|extent| extent.pgoff < pages);
+    /// Removes all pages from page offset `end`.
+    pub(crate) fn truncate(&mut self, end: PageOffset) {
+        let kept = self.list.partition_point(|extent| extent.pgoff < end);
         self.list.truncate(kept);
         if let Some(last) = self.list.last_mut() {
-            last.pages = last.pages.min(pages - last.pgoff);
+            last.pages = last.pages.min(end - last.pgoff);
         }
     }
 }

@@ -2,9 +2,13 @@
 
 //! The pages of a region that belong to no device.
 
-use crate::dax::{
-    layout::extents::Run,
-    order::Order, //
+use crate::dax::layout::extents::Run;
+use crate::kernel_ext::units::{
+    Order,
+    PageOffset,
+    Pages,
+    Pfn,
+    RegionPage, //
 };
 use kernel::prelude::*;
 
@@ -16,7 +20,7 @@ use kernel::prelude::*;
 /// free.
 pub(crate) struct FreeRuns {
     /// The page frame of the region's first page.
-    base: usize,
+    base: Pfn,
     free: KVec<Run>,
     /// The number of future calls of [`FreeRuns::give`] for which room is reserved.
     promised: usize,
@@ -25,10 +29,11 @@ pub(crate) struct FreeRuns {
 impl FreeRuns {
     /// Makes the list of a region without devices: all `pages` pages from the page frame `base`.
     /// Sleeps. Errors: `ENOMEM`.
-    pub(crate) fn new(base: usize, pages: usize) -> Result<Self> {
+    pub(crate) fn new(base: Pfn, pages: Pages) -> Result<Self> {
         let mut free = KVec::new();
-        if pages != 0 {
-            free.push(Run { first: 0, pages }, GFP_KERNEL)?;
+        if !pages.is_zero() {
+            let first = RegionPage::new(0);
+            free.push(Run { first, pages }, GFP_KERNEL)?;
         }
         Ok(Self {
             base,
@@ -38,7 +43,7 @@ impl FreeRuns {
     }
 
     /// Returns the number of free pages.
-    pub(crate) fn available(&self) -> usize {
+    pub(crate) fn available(&self) -> Pages {
         self.free.iter().map(|run| run.pages).sum()
     }
 
@@ -48,15 +53,15 @@ impl FreeRuns {
     /// Sleeps. Errors: `ENOSPC` if there are not enough, `ENOMEM`. Nothing is taken then.
     pub(crate) fn take_all(
         &mut self,
-        pages: usize,
+        pages: Pages,
         align: Order,
-        pgoff: usize,
-        near: Option<usize>,
+        pgoff: PageOffset,
+        near: Option<RegionPage>,
     ) -> Result<KVec<Run>> {
         let mut runs: KVec<Run> = KVec::new();
-        let mut taken = 0;
+        let mut taken = Pages::ZERO;
         while taken < pages {
-            let near = runs.last().map(|run| run.first + run.pages).or(near);
+            let near = runs.last().map(Run::behind).or(near);
             let run = runs
                 .reserve(1, GFP_KERNEL)
                 .map_err(Error::from)
@@ -85,45 +90,47 @@ impl FreeRuns {
     /// Errors: `ENOSPC` if there is none, `ENOMEM`.
     fn take(
         &mut self,
-        pages: usize,
+        pages: Pages,
         align: Order,
-        pgoff: usize,
-        near: Option<usize>,
+        pgoff: PageOffset,
+        near: Option<RegionPage>,
     ) -> Result<Run> {
         let base = self.base;
         // The part of a free run that can be taken.
-        let fit = |run: &Run, modulus: usize| {
-            let skip = pgoff.wrapping_sub(base + run.first) & (modulus - 1);
+        let fit = |run: &Run, modulus: Order| {
+            let first = base + run.first.pages_before();
+            let skip = pgoff.get().wrapping_sub(first.get()) & (modulus.pages().get() - 1);
+            let skip = Pages::new(skip);
             let left = run.pages.checked_sub(skip)?;
-            let pages = align.align_down(left.min(pages));
-            (pages != 0).then_some(Run {
+            let pages = left.min(pages).align_down(align);
+            (!pages.is_zero()).then_some(Run {
                 first: run.first + skip,
                 pages,
             })
         };
         let congruent = if pages < Order::PMD.pages() {
-            align.pages()
+            align
         } else {
-            align.pages().max(Order::PMD.pages())
+            align.max(Order::PMD)
         };
         // Page offsets are multiples of the alignment, so pages congruent to them are, too.
         let whole = |modulus| {
             self.free
                 .iter()
                 .filter_map(move |run| fit(run, modulus))
-                .find(move |run| run.pages == align.align_down(pages))
+                .find(move |run| run.pages == pages.align_down(align))
         };
         let next = near.and_then(|near| {
             let run = self.free.iter().find(|run| run.first == near)?;
-            fit(run, align.pages())
+            fit(run, align)
         });
         let longest = || {
-            let runs = self.free.iter().filter_map(|run| fit(run, align.pages()));
+            let runs = self.free.iter().filter_map(|run| fit(run, align));
             runs.max_by_key(|run| run.pages)
         };
         let found = next
             .or_else(|| whole(congruent))
-            .or_else(|| whole(align.pages()))
+            .or_else(|| whole(align))
             .or_else(longest)
             .ok_or(ENOSPC)?;
         self.remove(found)?;
@@ -159,11 +166,11 @@ impl FreeRuns {
         };
         let before = taken.first - run.first;
         let behind = Run {
-            first: taken.first + taken.pages,
+            first: taken.behind(),
             pages: run.pages - before - taken.pages,
         };
         // INVARIANT: The pages that were taken lie between the two.
-        match (before, behind.pages) {
+        match (before.get(), behind.pages.get()) {
             (0, 0) => {
                 let _ = self.free.remove(index);
             }
@@ -206,16 +213,16 @@ impl FreeRuns {
 
     fn insert(&mut self, given: Run) {
         let index = self.free.partition_point(|run| run.first < given.first);
-        let end = given.first + given.pages;
+        let end = given.behind();
         let joins_next = self.free.get(index).is_some_and(|run| run.first == end);
         let previous = index.checked_sub(1).filter(|&previous| {
             let run = self.free.get(previous);
-            run.is_some_and(|run| run.first + run.pages == given.first)
+            run.is_some_and(|run| run.behind() == given.first)
         });
         // INVARIANT: Adjacent runs are joined.
         let next_pages = match joins_next {
-            true => self.free.get(index).map_or(0, |run| run.pages),
-            false => 0,
+            true => self.free.get(index).map_or(Pages::ZERO, |run| run.pages),
+            false => Pages::ZERO,
         };
         match (previous, joins_next) {
             (Some(previous), _) => {

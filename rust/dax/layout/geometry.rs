@@ -2,10 +2,8 @@
 
 //! What the devices of a region have in common.
 
-use crate::dax::{
-    layout::span::Span,
-    order::Order, //
-};
+use crate::dax::layout::span::Span;
+use crate::kernel_ext::units::Order;
 use kernel::sync::atomic::{
     Atomic,
     Relaxed, //

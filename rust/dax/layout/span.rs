@@ -2,13 +2,14 @@
 
 //! Where a region's pages lie, and where a page-table leaf fits.
 
-use crate::dax::{
-    layout::extents::Run,
-    order::{
-        bytes,
-        Order,
-        PAGE_SHIFT, //
-    }, //
+use crate::dax::layout::extents::Run;
+use crate::kernel_ext::units::{
+    Order,
+    PageOffset,
+    Pages,
+    Pfn,
+    RegionOffset,
+    PAGE_SHIFT, //
 };
 
 /// The media of a region: consecutive page frames.
@@ -18,8 +19,8 @@ use crate::dax::{
 /// The last frame's number, and the size in bytes, fit into their types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
-    pfn: usize,
-    pages: usize,
+    pfn: Pfn,
+    pages: Pages,
 }
 
 /// Why some memory cannot be a region.
@@ -44,73 +45,72 @@ impl Span {
         // INVARIANT: The last frame fits after the shift by `PAGE_SHIFT`. The size was checked
         // above.
         Ok(Self {
-            pfn: (start >> PAGE_SHIFT) as usize,
-            pages: (size / bytes) as usize * order.pages(),
+            pfn: Pfn::at(start),
+            pages: Pages::in_bytes(size).align_down(order),
         })
     }
 
     /// The size in bytes.
     pub(crate) const fn size(&self) -> u64 {
-        (self.pages as u64) << PAGE_SHIFT
+        self.pages.bytes()
     }
 
     /// The first page frame.
-    pub(crate) const fn first(&self) -> usize {
+    pub(crate) const fn first(&self) -> Pfn {
         self.pfn
     }
 
     /// The number of pages.
-    pub(crate) const fn pages(&self) -> usize {
+    pub(crate) const fn pages(&self) -> Pages {
         self.pages
     }
 
-    /// Returns where the frame `pfn` begins, in bytes from the first frame, if it is in the span.
-    pub(crate) fn offset_of(&self, pfn: usize) -> Option<u64> {
-        let page = pfn.checked_sub(self.pfn)?;
-        (page < self.pages).then_some((page as u64) << PAGE_SHIFT)
+    /// Returns where the frame `pfn` begins, if it is in the span.
+    pub(crate) fn offset_of(&self, pfn: Pfn) -> Option<RegionOffset> {
+        let pages = pfn.checked_sub(self.pfn)?;
+        (pages < self.pages).then_some(RegionOffset::new(pages.bytes()))
     }
 
     /// Returns the pages that hold the `len` bytes from byte `offset`. `None` if the bytes are not
     /// all in the span, if address or number of the pages is not a multiple of `align`, or if `len`
     /// is 0.
-    pub(crate) fn run(&self, offset: u64, len: u64, align: Order) -> Option<Run> {
-        let first = usize::try_from(offset >> PAGE_SHIFT).ok()?;
-        let pages = usize::try_from(len >> PAGE_SHIFT).ok()?;
-        let whole = bytes(first) == offset && bytes(pages) == len;
-        let within = self.pages.checked_sub(first)? >= pages;
+    pub(crate) fn run(&self, offset: RegionOffset, len: u64, align: Order) -> Option<Run> {
+        let (first, pages) = (offset.page(), Pages::in_bytes(len));
+        let whole = first.byte() == offset && pages.bytes() == len;
+        let within = self.pages.checked_sub(first.pages_before())? >= pages;
         // Both are in the span, so the sum does not overflow.
-        (whole && within && pages != 0 && align.is_aligned(pages))
+        (whole && within && !pages.is_zero() && pages.is_aligned(align))
             .then_some(Run { first, pages })
-            .filter(|run| align.is_aligned(self.pfn + run.first))
+            .filter(|run| (self.pfn + run.first.pages_before()).is_aligned(align))
     }
 }
 
 /// Whether a leaf of `order` around `address` lies in the VMA `start..end`, and its first address
 /// maps the first page of the run of that order around `pgoff`.
 ///
-/// `address` and `pgoff` are those of one fault. Addresses are in bytes, aligned to pages.
+/// `address` and `pgoff` are those of one fault. Addresses are aligned to pages.
 pub(crate) fn leaf_fits(
     order: Order,
     address: usize,
-    pgoff: usize,
+    pgoff: PageOffset,
     (start, end): (usize, usize),
 ) -> bool {
-    let page = address >> PAGE_SHIFT;
-    let first = order.align_down(page);
-    page - first == pgoff - order.align_down(pgoff)
-        && first >= start >> PAGE_SHIFT
+    let within = address & (order.bytes() - 1);
+    let first = address - within;
+    within >> PAGE_SHIFT == (pgoff - pgoff.align_down(order)).get()
+        && first >= start
         && first
-            .checked_add(order.pages())
-            .is_some_and(|behind| behind <= end >> PAGE_SHIFT)
+            .checked_add(order.bytes())
+            .is_some_and(|behind| behind <= end)
 }
 
 /// Returns the order of the largest leaf that fits at least once into `len` bytes at page offset
 /// `pgoff`, if the address is congruent to the offset. At least `least`.
-pub(crate) fn best_order(pgoff: usize, len: usize, least: Order) -> Order {
-    let pages = len >> PAGE_SHIFT;
+pub(crate) fn best_order(pgoff: PageOffset, len: usize, least: Order) -> Order {
+    let pages = Pages::in_bytes(len as u64);
     for order in [Order::PUD, Order::PMD] {
         let fits = pgoff
-            .checked_next_multiple_of(order.pages())
+            .align_up(order)
             .and_then(|first| first.checked_add(order.pages()))
             .zip(pgoff.checked_add(pages))
             .is_some_and(|(behind, end)| behind <= end);

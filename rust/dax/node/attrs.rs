@@ -11,10 +11,6 @@ use crate::dax::{
     },
     entries::table::Events,
     ops::poison,
-    order::{
-        bytes,
-        Order, //
-    },
     params,
     region::{
         AttributeData,
@@ -35,7 +31,12 @@ use crate::kernel_ext::{
         }, //
     },
     nvdimm::badblocks,
-    task, //
+    task,
+    units::{
+        DeviceOffset,
+        Order,
+        Pages, //
+    }, //
 };
 use core::fmt::Write;
 use kernel::{
@@ -213,7 +214,12 @@ impl Show<AttributeData> for Extents {
             if out.bytes_written() + LINE > Order::PTE.bytes() {
                 break;
             }
-            writeln!(out, "{} {}", bytes(extent.first), bytes(extent.pages))?;
+            writeln!(
+                out,
+                "{} {}",
+                extent.first.byte().get(),
+                extent.pages.bytes()
+            )?;
         }
         Ok(())
     }
@@ -272,14 +278,14 @@ impl Show<AttributeData> for BadBlocks {
     fn show(device: &AttributeData, out: &mut Formatter<'_>) -> fmt::Result {
         let live = device.live().ok_or(fmt::Error)?;
         let layout = live.layout.read();
-        let mut from = 0;
+        let mut from = DeviceOffset::new(0);
         while let Some(bad) = poison::first_bad(&live, &layout, from) {
             let count = (bad.end - bad.start) / badblocks::BLOCK;
             // A page holds no more.
             if out.bytes_written() + LINE > Order::PTE.bytes() {
                 break;
             }
-            writeln!(out, "{} {count}", bad.start / badblocks::BLOCK)?;
+            writeln!(out, "{} {count}", bad.start.get() / badblocks::BLOCK)?;
             from = bad.end;
         }
         Ok(())
@@ -395,9 +401,12 @@ impl Store<Bound> for Create {
                 refused(bound, "create", text, reason, EINVAL)
             })?),
         };
-        let created = bound.region.create(0, number).inspect_err(|&error| {
-            refused(bound, "create", text, NotMade { error, number }, error);
-        });
+        let created = bound
+            .region
+            .create(Pages::ZERO, number)
+            .inspect_err(|&error| {
+                refused(bound, "create", text, NotMade { error, number }, error);
+            });
         created.map(|_| ())
     }
 }

@@ -9,9 +9,12 @@ use crate::dax::{
     },
     region::AttributeData, //
 };
-use crate::kernel_ext::fs::debugfs::{
-    File,
-    SeqShow, //
+use crate::kernel_ext::{
+    fs::debugfs::{
+        File,
+        SeqShow, //
+    },
+    units::PageOffset, //
 };
 use kernel::fmt;
 
@@ -31,7 +34,7 @@ impl SeqShow<AttributeData> for Entries {
         let Some(live) = device.live() else {
             return Ok(());
         };
-        let mut from = 0;
+        let mut from = PageOffset::new(0);
         while let Some((start, entry, dirty)) = live.entries.peek(from) {
             let mut count = 1usize;
             let mut behind = entry.behind(start);
@@ -48,7 +51,8 @@ impl SeqShow<AttributeData> for Entries {
             }
             writeln!(
                 f,
-                "{start:#x} {count} order {} {}{}{}",
+                "{:#x} {count} order {} {}{}{}",
+                start.get(),
                 entry.order().get(),
                 match entry.kind() {
                     Kind::Empty => "empty",
@@ -87,7 +91,9 @@ impl SeqShow<AttributeData> for Extents {
             writeln!(
                 f,
                 "{:#x} {:#x} {:#x}",
-                extent.pgoff, extent.first, extent.pages
+                extent.pgoff.get(),
+                extent.first.get(),
+                extent.pages.get()
             )?;
         }
         Ok(())

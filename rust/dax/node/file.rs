@@ -18,7 +18,6 @@ use crate::dax::{
         punch,
         sync, //
     },
-    order::PAGE_SHIFT,
     region::AttributeData, //
 };
 use crate::kernel_ext::{
@@ -32,7 +31,12 @@ use crate::kernel_ext::{
     },
     mm::vma::VmaDesc,
     task,
-    uapi, //
+    uapi,
+    units::{
+        DeviceOffset,
+        PageOffset,
+        Pages, //
+    }, //
 };
 use kernel::{
     iov::{
@@ -74,7 +78,7 @@ impl FileOperations for Device {
                 self,
                 "{self}: mmap of {:#x} bytes at page offset {:#x} by {} ({}) refused: {}\n",
                 end - start,
-                vma.pgoff(),
+                vma.pgoff().get(),
                 task::Name::current(),
                 current!().pid(),
                 reason
@@ -91,7 +95,7 @@ impl FileOperations for Device {
         io::write(self, kiocb, from)
     }
 
-    fn fsync(&self, first: u64, last: u64) -> Result {
+    fn fsync(&self, first: DeviceOffset, last: DeviceOffset) -> Result {
         sync::sync(self, first, last)
     }
 
@@ -111,7 +115,7 @@ impl FileOperations for Device {
         call(self, &range)
     }
 
-    fn mapping_align(&self, pgoff: usize, len: usize) -> usize {
+    fn mapping_align(&self, pgoff: PageOffset, len: usize) -> usize {
         best_order(pgoff, len, self.align()).bytes()
     }
 
@@ -127,7 +131,7 @@ impl FileOperations for Device {
 /// Returns why a mapping is refused. Its faults check again, because the device may go at any time.
 fn refuse(device: &Device, vma: &mut VmaDesc<'_>) -> Result<(), (&'static str, Error)> {
     let (start, end) = vma.range();
-    let pages = (end - start) >> PAGE_SHIFT;
+    let pages = Pages::in_bytes((end - start) as u64);
     let Some(live) = device.live() else {
         return Err(("the device is gone", ENXIO));
     };
@@ -138,10 +142,10 @@ fn refuse(device: &Device, vma: &mut VmaDesc<'_>) -> Result<(), (&'static str, E
         return Err(("beyond the end of the device", EINVAL));
     }
     let align = device.align();
-    if !align.is_aligned(vma.pgoff()) || !align.is_aligned(pages) {
+    if !vma.pgoff().is_aligned(align) || !pages.is_aligned(align) {
         return Err(("offset or length not aligned to the device's align", EINVAL));
     }
-    if !align.is_aligned(start >> PAGE_SHIFT) {
+    if !align.divides(start) {
         return Err(("address not aligned to the device's align", EINVAL));
     }
     if vma.is_sync() && !device.geometry().synchronous {

@@ -22,10 +22,6 @@ use crate::dax::{
     ops::{
         io,
         unmap::unmap_entry, //
-    },
-    order::{
-        Order,
-        PAGE_SHIFT, //
     }, //
 };
 use crate::kernel_ext::{
@@ -40,23 +36,17 @@ use crate::kernel_ext::{
         vm_operations::VmOperations, //
     },
     parameters,
+    units::{
+        DeviceOffset,
+        Order,
+        PageOffset,
+        Pages,
+        Pfn, //
+    },
     xarray::Spare, //
 };
-use core::{
-    mem::MaybeUninit,
-    num::NonZero, //
-};
+use core::mem::MaybeUninit;
 use kernel::prelude::*;
-
-impl From<Level> for Order {
-    fn from(level: Level) -> Self {
-        match level {
-            Level::Pte => Self::PTE,
-            Level::Pmd => Self::PMD,
-            Level::Pud => Self::PUD,
-        }
-    }
-}
 
 impl VmOperations for Device {
     fn fault(&self, vmf: &mut VmFault<'_>) -> FaultResult {
@@ -66,7 +56,7 @@ impl VmOperations for Device {
     }
 
     fn may_split(&self, address: usize) -> Result {
-        if !self.align().is_aligned(address >> PAGE_SHIFT) {
+        if !self.align().divides(address) {
             return Err(EINVAL);
         }
         Ok(())
@@ -76,11 +66,11 @@ impl VmOperations for Device {
         self.align().bytes()
     }
 
-    fn peek(&self, offset: u64, to: &mut [MaybeUninit<u8>]) -> Result<usize> {
+    fn peek(&self, offset: DeviceOffset, to: &mut [MaybeUninit<u8>]) -> Result<usize> {
         io::peek(self, offset, to)
     }
 
-    fn poke(&self, offset: u64, from: &[u8]) -> Result<usize> {
+    fn poke(&self, offset: DeviceOffset, from: &[u8]) -> Result<usize> {
         io::poke(self, offset, from)
     }
 }
@@ -136,12 +126,10 @@ impl From<GrabError> for Stop {
 
 fn attempt(device: &Device, vmf: &mut VmFault<'_>, spare: &mut Spare) -> Result<FaultResult, Stop> {
     let (level, address, pgoff) = (vmf.level(), vmf.address(), vmf.pgoff());
-    let mut order = Order::from(level);
+    let mut order = level.order();
     if level == Level::Pte {
         order = ahead(vmf, pgoff);
-    } else if level.order() > parameters::max_leaf()
-        || !leaf_fits(order, address, pgoff, vmf.vma_range())
-    {
+    } else if order > parameters::max_leaf() || !leaf_fits(order, address, pgoff, vmf.vma_range()) {
         return Err(FaultResult::Fallback.into());
     }
 
@@ -173,9 +161,9 @@ fn attempt(device: &Device, vmf: &mut VmFault<'_>, spare: &mut Spare) -> Result<
 /// If the page before is mapped already, the program touches memory in order, so one fault maps
 /// several pages: twice as many each time, up to `fault_around`. They share an entry, and become
 /// dirty together.
-fn ahead(vmf: &VmFault<'_>, pgoff: usize) -> Order {
-    let most = parameters::fault_around() >> PAGE_SHIFT;
-    if pgoff % 2 != 0 || most < 2 || !vmf.follows() {
+fn ahead(vmf: &VmFault<'_>, pgoff: PageOffset) -> Order {
+    let most = Pages::in_bytes(parameters::fault_around());
+    if pgoff.get() % 2 != 0 || most.get() < 2 || !vmf.follows() {
         return Order::PTE;
     }
     Order::largest(pgoff, most.min(vmf.room())).unwrap_or(Order::PTE)
@@ -184,10 +172,10 @@ fn ahead(vmf: &VmFault<'_>, pgoff: usize) -> Order {
 /// The pages that a fault is to map.
 struct Target<'a> {
     /// The first page offset of the run, aligned to `order`.
-    start: usize,
+    start: PageOffset,
     order: Order,
     /// The page frame of `start`.
-    pfn: usize,
+    pfn: Pfn,
     frames: Frames<'a>,
 }
 
@@ -200,7 +188,7 @@ impl<'a> Target<'a> {
     fn find(
         live: &'a Live,
         layout: &Extents,
-        pgoff: usize,
+        pgoff: PageOffset,
         order: Order,
     ) -> Result<Self, FaultResult> {
         let pfn = layout.pfn(pgoff, order).ok_or(FaultResult::Sigbus)?;
@@ -209,12 +197,11 @@ impl<'a> Target<'a> {
         if live.media().is_bad(layout.offset_of(pfn), order.bytes()) {
             return Err(FaultResult::Hwpoison);
         }
-        let frames = NonZero::new(order.pages()).and_then(|pages| live.frames(pfn, pages));
         Ok(Self {
-            start: order.align_down(pgoff),
+            start: pgoff.align_down(order),
             order,
             pfn,
-            frames: frames.ok_or(FaultResult::Sigbus)?,
+            frames: live.frames(pfn, order.pages()).ok_or(FaultResult::Sigbus)?,
         })
     }
 

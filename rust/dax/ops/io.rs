@@ -20,11 +20,6 @@ use crate::dax::{
     ops::{
         sync,
         unmap::unmap_entry, //
-    },
-    order::{
-        Order,
-        PAGE_SHIFT,
-        PAGE_SIZE, //
     }, //
 };
 use crate::kernel_ext::{
@@ -34,7 +29,12 @@ use crate::kernel_ext::{
     },
     nvdimm::badblocks::BLOCK,
     sync::srcu::SrcuGuard,
-    task, //
+    task,
+    units::{
+        DeviceOffset,
+        Order,
+        RegionOffset, //
+    }, //
 };
 use core::mem::MaybeUninit;
 use kernel::{
@@ -63,23 +63,28 @@ trait Transfer {
     fn left(&self) -> usize;
 
     /// Whether the next bytes, at byte `at` of the media, must go through a buffer.
-    fn needs_buffer(&self, _live: &Live, _at: u64) -> bool {
+    fn needs_buffer(&self, _live: &Live, _at: RegionOffset) -> bool {
         false
     }
 
     /// Copies up to `len` bytes, not 0, at byte `at` of the media. Returns how many: 0 if the
     /// user's memory is absent.
-    fn copy(&mut self, live: &Live, at: u64, len: usize) -> Result<usize>;
+    fn copy(&mut self, live: &Live, at: RegionOffset, len: usize) -> Result<usize>;
 
     /// Called after up to `len` bytes at byte `offset` of the device were copied.
-    fn done(&mut self, _device: &Device, _live: &Live, _offset: u64, _len: usize) {}
+    fn done(&mut self, _device: &Device, _live: &Live, _offset: DeviceOffset, _len: usize) {}
 
     /// Faults in the next `len` bytes of the user's memory, or the first of them. Returns how many.
     fn fault_in(&mut self, len: usize) -> Result<usize>;
 
     /// Copies up to `len` bytes, not 0, at byte `offset` of the device through a buffer. Returns
     /// how many: 0 at the end of the device. Faults, but not while it holds the live guard.
-    fn copy_by_buffer(&mut self, device: &Device, offset: u64, len: usize) -> Result<usize>;
+    fn copy_by_buffer(
+        &mut self,
+        device: &Device,
+        offset: DeviceOffset,
+        len: usize,
+    ) -> Result<usize>;
 }
 
 struct Read<'a, 'data>(&'a mut IovIterDest<'data>);
@@ -93,7 +98,7 @@ impl Transfer for Read<'_, '_> {
         self.0.len()
     }
 
-    fn copy(&mut self, live: &Live, at: u64, len: usize) -> Result<usize> {
+    fn copy(&mut self, live: &Live, at: RegionOffset, len: usize) -> Result<usize> {
         let len = live.media().prepare_read(at, len)?;
         let copied = live.media().copy_to_iter(at, len, self.0)?;
         if copied == 0 {
@@ -107,9 +112,14 @@ impl Transfer for Read<'_, '_> {
         iov::fault_in_writeable(self.0, len)
     }
 
-    fn copy_by_buffer(&mut self, device: &Device, offset: u64, len: usize) -> Result<usize> {
+    fn copy_by_buffer(
+        &mut self,
+        device: &Device,
+        offset: DeviceOffset,
+        len: usize,
+    ) -> Result<usize> {
         // Stop at the end of a block, so that a bad block does not fail the read of another.
-        let len = len.min((BLOCK - offset % BLOCK) as usize);
+        let len = len.min((BLOCK - offset.get() % BLOCK) as usize);
         let mut buf = KVec::with_capacity(len, GFP_KERNEL)?;
         let to = buf.spare_capacity_mut().get_mut(..len).ok_or(EINVAL)?;
         let bytes = read_to_kernel(device, offset, to)?;
@@ -131,16 +141,16 @@ impl Transfer for Write<'_, '_> {
         self.0.len()
     }
 
-    fn needs_buffer(&self, live: &Live, at: u64) -> bool {
+    fn needs_buffer(&self, live: &Live, at: RegionOffset) -> bool {
         live.media().good(at, 1) == 0
     }
 
-    fn copy(&mut self, live: &Live, at: u64, len: usize) -> Result<usize> {
+    fn copy(&mut self, live: &Live, at: RegionOffset, len: usize) -> Result<usize> {
         let good = live.media().good(at, len);
         live.media().copy_from_iter(at, good, self.0)
     }
 
-    fn done(&mut self, device: &Device, live: &Live, offset: u64, len: usize) {
+    fn done(&mut self, device: &Device, live: &Live, offset: DeviceOffset, len: usize) {
         // All of it: a copy that stops at a fault may have stored more bytes than it reports.
         fill_holes(device, live, offset, len);
     }
@@ -149,7 +159,12 @@ impl Transfer for Write<'_, '_> {
         iov::fault_in_readable(self.0, len)
     }
 
-    fn copy_by_buffer(&mut self, device: &Device, offset: u64, len: usize) -> Result<usize> {
+    fn copy_by_buffer(
+        &mut self,
+        device: &Device,
+        offset: DeviceOffset,
+        len: usize,
+    ) -> Result<usize> {
         let mut buf = KVec::from_elem(0, len.min(BUFFER), GFP_KERNEL)?;
         let wanted = buf.len();
         let taken = iov::take(self.0, &mut buf);
@@ -193,7 +208,7 @@ pub(crate) fn write(
 ) -> Result<usize> {
     drop(device.live_to_write()?);
     let size = device.size()?;
-    if !from.is_empty() && (kiocb.is_append() || kiocb.pos() >= size) {
+    if !from.is_empty() && (kiocb.is_append() || kiocb.pos().get() >= size) {
         return Err(ENOSPC);
     }
     let done = transfer(device, kiocb, Write(from))?;
@@ -282,12 +297,12 @@ fn step(
 /// Called after the copy. A punch zeroes the media and then makes a hole, with the layout rwsem
 /// held exclusively. So either both are complete before this search, or the punch zeroes what was
 /// written.
-fn fill_holes(device: &Device, live: &Live, offset: u64, len: usize) {
-    let mut from = (offset >> PAGE_SHIFT) as usize;
-    let end = ((offset + len as u64).div_ceil(PAGE_SIZE)) as usize;
+fn fill_holes(device: &Device, live: &Live, offset: DeviceOffset, len: usize) {
+    let mut from = offset.page();
+    let end = (offset + len as u64).page_up();
     let _layout = live.layout.read();
     while let Some(entry) = live.entries.lock_next_hole(from, end) {
-        from = entry.start() + entry.order().pages();
+        from = entry.behind();
         if entry.is_hole() {
             unmap_entry(device.inode(), &entry);
             entry.delete();
@@ -301,7 +316,7 @@ fn fill_holes(device: &Device, live: &Live, offset: u64, len: usize) {
 /// Process context; sleeps. Errors: `ENXIO` if the device is gone, `EIO` at a bad block.
 fn read_to_kernel<'a>(
     device: &Device,
-    offset: u64,
+    offset: DeviceOffset,
     to: &'a mut [MaybeUninit<u8>],
 ) -> Result<&'a mut [u8]> {
     let live = device.live().ok_or(ENXIO)?;
@@ -319,7 +334,7 @@ fn read_to_kernel<'a>(
 /// Process context; sleeps. Errors: `ENXIO` if the device is gone, `EROFS` if its region is
 /// read-only, `EIO` at a bad block that cannot be cleared, or that `from` covers only in part. On
 /// an error nothing is written.
-fn write_from_kernel(device: &Device, offset: u64, from: &[u8]) -> Result<usize> {
+fn write_from_kernel(device: &Device, offset: DeviceOffset, from: &[u8]) -> Result<usize> {
     let live = device.live_to_write()?;
     let located = live.layout.read().locate(offset, from.len());
     let Some((at, len)) = located else {
@@ -334,7 +349,11 @@ fn write_from_kernel(device: &Device, offset: u64, from: &[u8]) -> Result<usize>
 ///
 /// Process context; sleeps. Errors: `ENXIO` if the device is gone, `EFBIG` past its end, `EIO` at a
 /// bad block.
-pub(crate) fn peek(device: &Device, offset: u64, to: &mut [MaybeUninit<u8>]) -> Result<usize> {
+pub(crate) fn peek(
+    device: &Device,
+    offset: DeviceOffset,
+    to: &mut [MaybeUninit<u8>],
+) -> Result<usize> {
     match read_to_kernel(device, offset, to)?.len() {
         0 => Err(EFBIG),
         read => Ok(read),
@@ -344,7 +363,7 @@ pub(crate) fn peek(device: &Device, offset: u64, to: &mut [MaybeUninit<u8>]) -> 
 /// Writes at byte `offset` for a debugger. Returns the number of bytes.
 ///
 /// Process context; sleeps. Errors: those of [`peek`], and `EROFS` if the region is read-only.
-pub(crate) fn poke(device: &Device, offset: u64, from: &[u8]) -> Result<usize> {
+pub(crate) fn poke(device: &Device, offset: DeviceOffset, from: &[u8]) -> Result<usize> {
     match write_from_kernel(device, offset, from)? {
         0 => Err(EFBIG),
         written => Ok(written),

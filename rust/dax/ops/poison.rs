@@ -13,10 +13,17 @@ use crate::dax::{
         Live, //
     },
     layout::extents::Extents,
-    ops::unmap::unmap,
-    order::PAGE_SIZE, //
+    ops::unmap::unmap, //
 };
-use crate::kernel_ext::mm::memory_failure::MemoryFailureOperations;
+use crate::kernel_ext::{
+    mm::memory_failure::MemoryFailureOperations,
+    units::{
+        DeviceOffset,
+        PageOffset,
+        Pfn,
+        PAGE_SIZE, //
+    }, //
+};
 use core::ops::Range;
 use kernel::{
     impl_has_work,
@@ -45,7 +52,7 @@ impl WorkItem for Device {
 }
 
 impl MemoryFailureOperations for Device {
-    fn broken(this: ArcBorrow<'_, Self>, pfn: usize) -> Result<usize> {
+    fn broken(this: ArcBorrow<'_, Self>, pfn: Pfn) -> Result<PageOffset> {
         let live = this.live().ok_or(ENOENT)?;
         let offset = this.geometry().span.offset_of(pfn).ok_or(ENOENT)?;
         // From now on no fault maps the page. The work unmaps existing mappings.
@@ -54,8 +61,9 @@ impl MemoryFailureOperations for Device {
                 dev_warn,
                 pr_warn,
                 this,
-                "{}: no room for another bad block: byte {offset:#x} of the region will be used\n",
-                &*this
+                "{}: no room for another bad block: byte {:#x} of the region will be used\n",
+                &*this,
+                offset.get()
             );
         }
         // If the work is queued already, it will see this page, too.
@@ -69,7 +77,11 @@ impl MemoryFailureOperations for Device {
 }
 
 /// Returns the first run of bad bytes, in one extent, at or after byte `from` of the device.
-pub(crate) fn first_bad(live: &Live, layout: &Extents, from: u64) -> Option<Range<u64>> {
+pub(crate) fn first_bad(
+    live: &Live,
+    layout: &Extents,
+    from: DeviceOffset,
+) -> Option<Range<DeviceOffset>> {
     layout.as_slice().iter().find_map(|extent| {
         let mut bytes = layout.bytes_behind(extent, from)?;
         let bad = live.media().bad().first_in(bytes.clone())?;
@@ -88,14 +100,9 @@ pub(crate) fn unmap_poison(device: &Device) {
         return;
     };
     let layout = live.layout.write();
-    let mut from = 0;
+    let mut from = DeviceOffset::new(0);
     while let Some(bad) = first_bad(&live, &layout, from) {
-        unmap(
-            &live,
-            device.inode(),
-            (bad.start / PAGE_SIZE) as usize,
-            bad.end.div_ceil(PAGE_SIZE) as usize,
-        );
+        unmap(&live, device.inode(), bad.start.page(), bad.end.page_up());
         from = bad.end;
     }
 }

@@ -2,13 +2,11 @@
 
 //! Prefault: maps memory before it is first touched.
 
-use crate::dax::{
-    device::Device,
-    order::Order, //
-};
+use crate::dax::device::Device;
 use crate::kernel_ext::{
     mm::populate::populate,
-    uapi::RdaxPrefault, //
+    uapi::RdaxPrefault,
+    units::Order, //
 };
 use kernel::prelude::*;
 
@@ -21,7 +19,7 @@ pub(crate) fn prefault(device: &Device, arg: usize) -> Result {
         usize::try_from(call.address())?,
         usize::try_from(call.length())?,
     );
-    if len == 0 || (address | len) % Order::PTE.bytes() != 0 || address.checked_add(len).is_none() {
+    if len == 0 || !Order::PTE.divides(address | len) || address.checked_add(len).is_none() {
         return Err(EINVAL);
     }
     // Only to return an error early: the faults check again.

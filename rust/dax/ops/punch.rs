@@ -17,17 +17,18 @@ use crate::dax::{
             unmap,
             unmap_entry, //
         }, //
-    },
-    order::{
-        Order,
-        PAGE_SHIFT,
-        PAGE_SIZE, //
     }, //
 };
 use crate::kernel_ext::{
     fs::anon_inode::AnonInode,
     task,
     uapi::RdaxRange,
+    units::{
+        DeviceOffset,
+        Order,
+        PageOffset,
+        RegionOffset, //
+    },
     xarray::Spare, //
 };
 use kernel::prelude::*;
@@ -47,7 +48,7 @@ pub(crate) fn punch(device: &Device, range: &RdaxRange) -> Result {
     let before = |offset, len| {
         let (first, last) = whole_pages(offset, len);
         match first < last {
-            true => sync::sync_larger(device, first, Order::PMD),
+            true => sync::sync_larger(device, first.byte(), Order::PMD),
             false => Ok(()),
         }
     };
@@ -61,29 +62,24 @@ pub(crate) fn punch(device: &Device, range: &RdaxRange) -> Result {
         if zeroed.is_err() && first < last {
             // A bad block, which may appear at any time. The entries past it are deleted already,
             // so the record that they were dirty is lost.
-            each_part(layout, first, last - first, |at, part| {
+            each_part(layout, first.byte(), (last - first).bytes(), |at, part| {
                 live.media().write_back(at, part)
             })?;
         }
         zeroed?;
         if first < last {
             // The media is zero, so readers may get any zeroes from now on.
-            live.entries.fill_zero(
-                (first >> PAGE_SHIFT) as usize,
-                ((last - first) >> PAGE_SHIFT) as usize,
-                &mut Spare::new(),
-            );
+            live.entries
+                .fill_zero(first, last - first, &mut Spare::new());
         }
         Ok(())
     })
 }
 
-/// Returns the first byte of the whole pages in `len` bytes at byte `offset`, and the byte after
-/// their last. There are no whole pages unless the former is smaller.
-fn whole_pages(offset: u64, len: u64) -> (u64, u64) {
-    let first = offset.next_multiple_of(PAGE_SIZE);
-    let last = (offset + len) / PAGE_SIZE * PAGE_SIZE;
-    (first, last)
+/// Returns the first whole page in `len` bytes at byte `offset`, and the page after the last. There
+/// are no whole pages unless the former is smaller.
+fn whole_pages(offset: DeviceOffset, len: u64) -> (PageOffset, PageOffset) {
+    (offset.page_up(), (offset + len).page())
 }
 
 /// Zeroes `range` (`RDAX_IOC_ZERO`).
@@ -93,13 +89,18 @@ pub(crate) fn zero(device: &Device, range: &RdaxRange) -> Result {
     steps(device, range, |_, _| Ok(()), zero_media)
 }
 
-fn zero_media(live: &Live, layout: &Extents, offset: u64, len: u64) -> Result {
+fn zero_media(live: &Live, layout: &Extents, offset: DeviceOffset, len: u64) -> Result {
     each_part(layout, offset, len, |at, part| live.media().zero(at, part))
 }
 
 /// Calls `f` for each part of `len` bytes at byte `offset` that lies in one extent, with its byte
 /// offset in the region and its length in bytes.
-fn each_part(layout: &Extents, offset: u64, len: u64, f: impl Fn(u64, usize) -> Result) -> Result {
+fn each_part(
+    layout: &Extents,
+    offset: DeviceOffset,
+    len: u64,
+    f: impl Fn(RegionOffset, usize) -> Result,
+) -> Result {
     let mut done = 0;
     while done < len {
         let left = (len - done) as usize;
@@ -110,40 +111,40 @@ fn each_part(layout: &Extents, offset: u64, len: u64, f: impl Fn(u64, usize) -> 
     Ok(())
 }
 
-/// Truncates the device to its first `pages` pages: what is mapped past them is unmapped, what was
-/// written there is written back, and its entries are deleted.
+/// Truncates the device to the pages before page offset `new`: what is mapped past them is
+/// unmapped, what was written there is written back, and its entries are deleted.
 ///
 /// Process context; sleeps. Errors: `ENXIO` if the device is gone, `EFBIG`. The device is
 /// truncated even then.
-pub(crate) fn cut(device: &Device, pages: usize) -> Result {
+pub(crate) fn cut(device: &Device, new: PageOffset) -> Result {
     let end = {
         let live = device.live().ok_or(ENXIO)?;
         let mut layout = live.layout.write();
-        let end = layout.pages();
-        layout.truncate(pages);
+        let end = layout.end();
+        layout.truncate(new);
         end
     };
     // From now on no fault maps anything there. Read-only mappings have no entries, so unmap the
     // whole range.
-    let mut from = pages;
+    let mut from = new;
     while from < end {
         let live = device.live().ok_or(ENXIO)?;
-        let next = (Order::PUD.align_down(from) + Order::PUD.pages()).min(end);
+        let next = (from.align_down(Order::PUD) + Order::PUD.pages()).min(end);
         unmap(&live, device.inode(), from, next);
         from = next;
     }
     let mut result = Ok(());
     // The entry that earlier steps have written back in part, and how many bytes of it. A sync may
     // have removed it in between.
-    let mut begun = (pages, 0);
+    let mut begun = (new, 0);
     loop {
         let live = device.live().ok_or(ENXIO)?;
         let layout = live.layout.write();
         let mut left = CUT_STEP;
         // A limited number of entries and bytes, so that neither an unbind nor a fault waits for
         // all of them.
-        for _ in 0..Order::PMD.pages() {
-            let Some(entry) = live.entries.lock_next(pages, usize::MAX) else {
+        for _ in 0..Order::PMD.pages().get() {
+            let Some(entry) = live.entries.lock_next(new, PageOffset::MAX) else {
                 return result;
             };
             // The whole entry, even if it begins before the end: see `unmap()`.
@@ -153,7 +154,7 @@ pub(crate) fn cut(device: &Device, pages: usize) -> Result {
                 let mut part = entry.order().bytes().saturating_sub(done);
                 // An entry that begins before the end may be written again when it is unlocked, so
                 // write back all of it. There is at most one such entry.
-                if entry.start() >= pages {
+                if entry.start() >= new {
                     part = part.min(left);
                 }
                 result = result.and(sync::write_back_part(&live, &layout, &entry, done, part));
@@ -179,8 +180,8 @@ pub(crate) fn cut(device: &Device, pages: usize) -> Result {
 fn steps(
     device: &Device,
     range: &RdaxRange,
-    before: impl Fn(u64, u64) -> Result,
-    step: impl Fn(&Live, &Extents, u64, u64) -> Result,
+    before: impl Fn(DeviceOffset, u64) -> Result,
+    step: impl Fn(&Live, &Extents, DeviceOffset, u64) -> Result,
 ) -> Result {
     let size = device.size()?;
     let mut offset = range.offset();
@@ -188,13 +189,13 @@ fn steps(
     if offset == end {
         return Err(EINVAL);
     }
-    if end > size {
+    if end.get() > size {
         return Err(EFBIG);
     }
     let mut done = Ok(());
     while offset < end && done.is_ok() {
-        let next = (offset / STEP + 1) * STEP;
-        let len = next.min(end) - offset;
+        let next = (offset.get() / STEP + 1) * STEP;
+        let len = next.min(end.get()) - offset.get();
         done = before(offset, len)
             .and_then(|()| one_step(device, |live, layout| step(live, layout, offset, len)));
         offset += len;
@@ -215,14 +216,16 @@ fn one_step(device: &Device, step: impl FnOnce(&Live, &Extents) -> Result) -> Re
     step(&live, &layout)
 }
 
-/// Unmaps and deletes all entries that reach into the bytes `first..last`. If an entry reaches out
-/// of them, the dirty rest of it is written back. The caller zeroes the bytes inside, or writes
+/// Unmaps and deletes all entries that reach into the pages `pgoff..behind`. If an entry reaches
+/// out of them, the dirty rest of it is written back. The caller zeroes the pages inside, or writes
 /// them back.
-fn delete(live: &Live, layout: &Extents, inode: &AnonInode, first: u64, last: u64) -> Result {
-    let (mut pgoff, behind) = (
-        (first >> PAGE_SHIFT) as usize,
-        (last >> PAGE_SHIFT) as usize,
-    );
+fn delete(
+    live: &Live,
+    layout: &Extents,
+    inode: &AnonInode,
+    mut pgoff: PageOffset,
+    behind: PageOffset,
+) -> Result {
     unmap(live, inode, pgoff, behind);
     while let Some((start, found, _)) = live.entries.peek(pgoff) {
         if start >= behind {

@@ -13,15 +13,17 @@ use crate::dax::{
     },
     entries::table::LockedEntry,
     layout::extents::Extents,
-    ops::unmap::unmap_entry,
-    order::{
-        Order,
-        PAGE_SHIFT, //
-    }, //
+    ops::unmap::unmap_entry, //
 };
 use crate::kernel_ext::{
     fs::anon_inode::AnonInode,
-    task, //
+    task,
+    units::{
+        DeviceOffset,
+        Order,
+        PageOffset,
+        Pages, //
+    }, //
 };
 use kernel::prelude::*;
 
@@ -33,9 +35,9 @@ use kernel::prelude::*;
 ///
 /// Process context; sleeps. Errors: `ENXIO` if the device is gone (which made everything durable),
 /// `EINTR` if the task is being killed, `EIO` and others of the region.
-pub(crate) fn sync(device: &Device, first: u64, last: u64) -> Result {
-    let mut from = (first >> PAGE_SHIFT) as usize;
-    let end = (last >> PAGE_SHIFT) as usize + 1;
+pub(crate) fn sync(device: &Device, first: DeviceOffset, last: DeviceOffset) -> Result {
+    let mut from = first.page();
+    let end = last.page() + Pages::ONE;
     while let Some(behind) = step(device, from, end)? {
         if task::fatal_signal_pending() {
             return Err(EINTR);
@@ -49,10 +51,11 @@ pub(crate) fn sync(device: &Device, first: u64, last: u64) -> Result {
 /// [`sync`].
 ///
 /// For a caller that then splits the entry with the layout rwsem held exclusively. Without this,
-/// the caller would have to write back all of a 1 GiB entry meanwhile, while no fault is served. A task that dirties the entry again in between causes that delay.
-pub(crate) fn sync_larger(device: &Device, offset: u64, order: Order) -> Result {
+/// the caller would have to write back all of a 1 GiB entry while no fault is served. A task that
+/// dirties the entry again in between causes that delay.
+pub(crate) fn sync_larger(device: &Device, offset: DeviceOffset, order: Order) -> Result {
     let live = device.live().ok_or(ENXIO)?;
-    let found = live.entries.peek((offset >> PAGE_SHIFT) as usize);
+    let found = live.entries.peek(offset.page());
     drop(live);
     match found {
         Some((_, entry, true)) if entry.order() > order => sync(device, offset, offset),
@@ -63,8 +66,8 @@ pub(crate) fn sync_larger(device: &Device, offset: u64, order: Order) -> Result 
 /// Syncs the whole device, even if the task is being killed: for a shutdown. Errors: those of
 /// [`sync`], without `EINTR`.
 pub(crate) fn sync_all(device: &Device) -> Result {
-    let mut from = 0;
-    while let Some(behind) = step(device, from, usize::MAX)? {
+    let mut from = PageOffset::new(0);
+    while let Some(behind) = step(device, from, PageOffset::MAX)? {
         from = behind;
     }
     Ok(())
@@ -72,7 +75,7 @@ pub(crate) fn sync_all(device: &Device) -> Result {
 
 /// Syncs the first dirty entry that reaches into the pages `from..end`, and returns the page offset
 /// after it. If there is none, flushes the region and returns `None`.
-fn step(device: &Device, from: usize, end: usize) -> Result<Option<usize>> {
+fn step(device: &Device, from: PageOffset, end: PageOffset) -> Result<Option<PageOffset>> {
     // Held for one entry, so that an unbind does not wait for the rest. The unbind writes that
     // back.
     let live = device.live().ok_or(ENXIO)?;
@@ -82,7 +85,7 @@ fn step(device: &Device, from: usize, end: usize) -> Result<Option<usize>> {
         // writes that back.
         let layout = live.layout.read();
         if let Some(entry) = live.entries.lock_next_dirty(from, end) {
-            let behind = entry.start() + entry.order().pages();
+            let behind = entry.behind();
             write_protect(device.inode(), &entry);
             write_back(&live, &layout, entry)?;
             return Ok(Some(behind));
@@ -98,10 +101,10 @@ fn step(device: &Device, from: usize, end: usize) -> Result<Option<usize>> {
 /// Sleeps. Errors: those of the region. An error does not stop the write-back of other entries.
 pub(crate) fn sync_unmapped(live: &Live) -> Result {
     let mut result = Ok(());
-    let mut from = 0;
+    let mut from = PageOffset::new(0);
     let layout = live.layout.read();
-    while let Some(entry) = live.entries.lock_next_dirty(from, usize::MAX) {
-        from = entry.start() + entry.order().pages();
+    while let Some(entry) = live.entries.lock_next_dirty(from, PageOffset::MAX) {
+        from = entry.behind();
         result = result.and(write_back(live, &layout, entry));
     }
     result.and(live.media().flush())

@@ -6,7 +6,10 @@ use crate::dax::{
     device::Live,
     entries::table::LockedEntry, //
 };
-use crate::kernel_ext::fs::anon_inode::AnonInode;
+use crate::kernel_ext::{
+    fs::anon_inode::AnonInode,
+    units::PageOffset, //
+};
 
 /// Unmaps everything under an entry. Sleeps.
 pub(crate) fn unmap_entry(inode: &AnonInode, entry: &LockedEntry<'_>) {
@@ -18,15 +21,14 @@ pub(crate) fn unmap_entry(inode: &AnonInode, entry: &LockedEntry<'_>) {
 ///
 /// The caller holds the layout rwsem exclusively, or the range lies past the device's end, so that
 /// no other entry appears. Sleeps.
-pub(crate) fn unmap(live: &Live, inode: &AnonInode, pgoff: usize, behind: usize) {
+pub(crate) fn unmap(live: &Live, inode: &AnonInode, pgoff: PageOffset, behind: PageOffset) {
     let (mut first, mut end) = (pgoff, behind);
     if let Some((start, _, _)) = live.entries.peek(pgoff) {
         first = first.min(start);
     }
-    if let Some((start, entry, _)) = live.entries.peek(behind - 1) {
-        if start < behind {
-            end = entry.behind(start).unwrap_or(behind);
-        }
+    let last = behind.before().and_then(|last| live.entries.peek(last));
+    if let Some((start, entry, _)) = last.filter(|&(start, ..)| start < behind) {
+        end = entry.behind(start).unwrap_or(behind);
     }
     inode.unmap_pages(first, end - first);
 }

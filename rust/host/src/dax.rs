@@ -4,8 +4,6 @@
 
 #[path = "../../dax/counter.rs"]
 pub(crate) mod counter;
-#[path = "../../dax/order.rs"]
-pub(crate) mod order;
 #[path = "../../dax/params.rs"]
 pub(crate) mod params;
 #[path = "../../dax/signature.rs"]

@@ -8,6 +8,8 @@ pub(crate) mod bug;
 #[path = "../../kernel_ext/hash.rs"]
 pub(crate) mod hash;
 pub(crate) mod sync;
+#[path = "../../kernel_ext/units.rs"]
+pub(crate) mod units;
 pub(crate) mod xarray;
 
 #[cfg(feature = "loom")]

@@ -14,6 +14,11 @@ use crate::kernel_ext::{
     mm::puds::{
         Inserting,
         Puds, //
+    },
+    units::{
+        PageOffset,
+        Pages,
+        Pfn, //
     }, //
 };
 use core::ptr::NonNull;
@@ -47,10 +52,10 @@ unsafe impl Sync for NoOperations {}
 static NO_OPERATIONS: NoOperations = NoOperations(pin_init::zeroed());
 
 impl AnonInode {
-    /// Makes one whose mappings have PUD leaves only below page offset `pages`. Sleeps.
+    /// Makes one whose mappings have PUD leaves only in the first `pages` pages. Sleeps.
     ///
     /// Errors: `ENOMEM`, `ENFILE`.
-    pub(crate) fn new(name: &'static CStr, pages: usize) -> Result<Self> {
+    pub(crate) fn new(name: &'static CStr, pages: Pages) -> Result<Self> {
         let puds = Puds::new(pages)?;
         // The file is only needed to make an inode. Its operations have no owner, because a
         // reference to this module held by the module itself could never be dropped.
@@ -90,7 +95,7 @@ impl AnonInode {
 
     /// Announces that a PUD leaf will be set at page offset `pgoff`, before the result is dropped.
     /// Any context. `None` if no leaf may be set there now.
-    pub(in crate::kernel_ext) fn insert_pud(&self, pgoff: usize) -> Option<Inserting<'_>> {
+    pub(in crate::kernel_ext) fn insert_pud(&self, pgoff: PageOffset) -> Option<Inserting<'_>> {
         self.puds.insert(pgoff)
     }
 
@@ -99,14 +104,16 @@ impl AnonInode {
     /// whole.
     ///
     /// Sleeps; takes `i_mmap_rwsem` and page-table locks.
-    pub(crate) fn unmap_pages(&self, pgoff: usize, pages: usize) {
-        let Some(end) = pgoff.checked_add(pages).filter(|_| pages != 0) else {
+    pub(crate) fn unmap_pages(&self, pgoff: PageOffset, pages: Pages) {
+        let Some(end) = pgoff.checked_add(pages).filter(|_| !pages.is_zero()) else {
             // The C function takes 0 pages as all pages.
             return;
         };
         self.puds.unmap(pgoff, end, |pgoff, pages| {
             // SAFETY: `inode` and so its `address_space` are valid by the type invariants.
-            unsafe { bindings::unmap_mapping_pages(self.mapping(), pgoff, pages, false) };
+            unsafe {
+                bindings::unmap_mapping_pages(self.mapping(), pgoff.get(), pages.get(), false);
+            }
         });
     }
 
@@ -116,13 +123,20 @@ impl AnonInode {
     ///
     /// Finds at most one leaf in each VMA: that of a PMD, if the run is that of one, or a PTE for
     /// each page. Sleeps; takes `i_mmap_rwsem` and page-table locks.
-    pub(crate) fn write_protect_pages(&self, pgoff: usize, pfn: usize, pages: usize) {
+    pub(crate) fn write_protect_pages(&self, pgoff: PageOffset, pfn: Pfn, pages: Pages) {
         // The walk would take the media under a PUD leaf for a page table.
         match self.puds.walk(pgoff, pages) {
             Some(_walking) => {
                 // SAFETY: `inode` and so its `address_space` are valid by the type invariants, and
                 // its mappings have no PUD leaf there while `_walking` exists.
-                unsafe { bindings::mapping_wrprotect_range(self.mapping(), pgoff, pfn, pages) };
+                unsafe {
+                    bindings::mapping_wrprotect_range(
+                        self.mapping(),
+                        pgoff.get(),
+                        pfn.get(),
+                        pages.get(),
+                    );
+                }
             }
             None => self.unmap_pages(pgoff, pages),
         }

@@ -21,6 +21,10 @@ use crate::kernel_ext::{
     mm::{
         vm_operations::VmOperations,
         vma::VmaDesc, //
+    },
+    units::{
+        DeviceOffset,
+        PageOffset, //
     }, //
 };
 use core::marker::PhantomData;
@@ -71,7 +75,7 @@ pub(crate) trait FileOperations: VmOperations + Send + Sync + 'static {
 
     /// Makes durable what was written earlier to the bytes `first..=last`, through mappings and
     /// files. Process context; may sleep.
-    fn fsync(&self, first: u64, last: u64) -> Result;
+    fn fsync(&self, first: DeviceOffset, last: DeviceOffset) -> Result;
 
     /// Checks and sets up a mapping before it is made. Called with the mmap lock held for write.
     fn mmap_prepare(&self, vma: &mut VmaDesc<'_>) -> Result;
@@ -83,7 +87,7 @@ pub(crate) trait FileOperations: VmOperations + Send + Sync + 'static {
 
     /// Returns the alignment in bytes, a power of two, to which the address of a mapping of `len`
     /// bytes at page offset `pgoff` should be congruent with its offset.
-    fn mapping_align(&self, pgoff: usize, len: usize) -> usize;
+    fn mapping_align(&self, pgoff: PageOffset, len: usize) -> usize;
 
     /// Returns the attributes of the device in sysfs.
     fn groups() -> GroupList<Self::Attributes>;
@@ -238,7 +242,8 @@ impl<T: FileOperations> FileVTable<T> {
         // SAFETY: `file` is open by the requirements of this function.
         let data = unsafe { Self::data(file) };
         from_result(|| {
-            let synced = data.fsync(first.try_into()?, last.try_into()?);
+            let (first, last) = (u64::try_from(first)?, u64::try_from(last)?);
+            let synced = data.fsync(DeviceOffset::new(first), DeviceOffset::new(last));
             // SAFETY: `file` is open by the requirements of this function.
             let noted = to_result(unsafe { bindings::file_check_and_advance_wb_err(file) });
             synced.and(noted)?;
@@ -286,7 +291,7 @@ impl<T: FileOperations> FileVTable<T> {
         flags: usize,
     ) -> usize {
         // SAFETY: `file` is open by the requirements of this function.
-        let align = unsafe { Self::data(file) }.mapping_align(pgoff, len);
+        let align = unsafe { Self::data(file) }.mapping_align(PageOffset::new(pgoff), len);
         let padded = len.checked_add(align).filter(|_| addr == 0);
         if let Some(padded) = padded {
             // SAFETY: `file` is open by the requirements of this function. The arguments came from

@@ -6,7 +6,10 @@
 //!
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
-use crate::kernel_ext::bindings;
+use crate::kernel_ext::{
+    bindings,
+    units::DeviceOffset, //
+};
 use core::marker::PhantomData;
 use kernel::prelude::*;
 
@@ -39,12 +42,12 @@ impl Kiocb<'_> {
         unsafe { (*self.raw).ki_flags & flag != 0 }
     }
 
-    /// Returns its position in the file, in bytes.
-    pub(crate) fn pos(&self) -> u64 {
+    /// Returns its position in the file.
+    pub(crate) fn pos(&self) -> DeviceOffset {
         // SAFETY: `raw` is valid by the type invariants.
         let pos = unsafe { (*self.raw).ki_pos };
         // `rw_verify_area()` has refused a negative one.
-        u64::try_from(pos).unwrap_or(0)
+        DeviceOffset::new(u64::try_from(pos).unwrap_or(0))
     }
 
     /// Advances the position by `bytes`.

@@ -17,6 +17,11 @@ use crate::kernel_ext::{
             ZeroFrames, //
         },
         vm_operations::PMD_SIZE, //
+    },
+    units::{
+        Order,
+        PageOffset,
+        Pages, //
     }, //
 };
 use core::{
@@ -28,7 +33,7 @@ use kernel::{
     types::NotThreadSafe, //
 };
 
-/// The size of a page-table leaf, as its order: it maps `1 << order` pages.
+/// The level of the page table at which a leaf lies. Unlike an [`Order`], it is only one of three.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {
     /// One page (4 KiB on x86-64).
@@ -49,12 +54,12 @@ impl Level {
         }
     }
 
-    /// The order of the leaf: 0, `PMD_ORDER` or `PUD_ORDER`.
-    pub(crate) const fn order(self) -> u32 {
+    /// Returns the order of the leaf.
+    pub(crate) const fn order(self) -> Order {
         match self {
-            Self::Pte => 0,
-            Self::Pmd => bindings::PMD_ORDER,
-            Self::Pud => bindings::PUD_ORDER,
+            Self::Pte => Order::PTE,
+            Self::Pmd => Order::PMD,
+            Self::Pud => Order::PUD,
         }
     }
 }
@@ -152,9 +157,9 @@ impl VmFault<'_> {
     }
 
     /// Returns the page offset of the fault in the device.
-    pub(crate) fn pgoff(&self) -> usize {
+    pub(crate) fn pgoff(&self) -> PageOffset {
         // SAFETY: `raw` is valid by the type invariants.
-        unsafe { (*self.raw).__bindgen_anon_1.pgoff }
+        PageOffset::new(unsafe { (*self.raw).__bindgen_anon_1.pgoff })
     }
 
     /// Returns the addresses that the VMA spans: the first, and the one after the last.
@@ -168,11 +173,11 @@ impl VmFault<'_> {
     }
 
     /// Returns how many pages, from the faulting one, are in the VMA and in the same page table.
-    pub(crate) fn room(&self) -> usize {
+    pub(crate) fn room(&self) -> Pages {
         let address = self.address();
         let table = (address | (PMD_SIZE - 1)) - address + 1;
         let (_, end) = self.vma_range();
-        table.min(end - address) >> bindings::PAGE_SHIFT
+        Pages::in_bytes(table.min(end - address) as u64)
     }
 
     /// Whether the page before the faulting one is mapped for such an access, as far as this page
@@ -249,11 +254,15 @@ impl VmFault<'_> {
             }
             // The kernel may just now allocate a PMD table for a smaller fault, without asking the
             // driver. `insert_pud()` warns of one only if the leaf is to be writable.
-            let raw = bindings::vmf_insert_pfn_pud(self.raw, frames.pfn, false);
+            let raw = bindings::vmf_insert_pfn_pud(self.raw, frames.pfn.get(), false);
             if !writable || !bindings::vmf_pud_huge(self.raw) {
                 return FaultResult::from_raw(raw);
             }
-            FaultResult::from_raw(bindings::vmf_insert_pfn_pud(self.raw, frames.pfn, true))
+            FaultResult::from_raw(bindings::vmf_insert_pfn_pud(
+                self.raw,
+                frames.pfn.get(),
+                true,
+            ))
         }
     }
 
@@ -281,17 +290,17 @@ fn fits(vmf: &VmFault<'_>, leaves: &Leaves<'_>) -> bool {
     if leaves.inode.is_some_and(|inode| inode.mapping() != mapping) {
         return false;
     }
-    let pages = leaves.pages.get();
+    let order = vmf.level.order();
     match vmf.level {
-        Level::Pte => pages <= vmf.room(),
+        Level::Pte => leaves.pages <= vmf.room(),
         Level::Pmd | Level::Pud => {
-            let mask = (bindings::PAGE_SIZE << vmf.level.order()) - 1;
+            let mask = order.bytes() - 1;
             let (start, end) = vmf.vma_range();
             let first = vmf.address() & !mask;
             first >= start
                 && end - first > mask
-                && pages == 1 << vmf.level.order()
-                && leaves.pfn % pages == 0
+                && leaves.pages == order.pages()
+                && leaves.pfn.is_aligned(order)
         }
     }
 }
@@ -327,12 +336,12 @@ impl PageTable<'_> {
             // SAFETY: The page table is locked by the type invariants. `fits()` has checked that
             // all leaves lie in it and in the VMA, and that the VMA is a mapping of the frames'
             // inode.
-            unsafe { bindings::vmf_set_ptes(raw, address, leaves.pfn, pages, leaves.kind) };
+            unsafe { bindings::vmf_set_ptes(raw, address, leaves.pfn.get(), pages, leaves.kind) };
             return FaultResult::Mapped;
         }
         // SAFETY: The page table is locked by the type invariants. `fits()` has checked that the
         // leaf lies in the VMA, and that the VMA is a mapping of the frames' inode.
-        if unsafe { bindings::vmf_set_pmd(raw, leaves.pfn, leaves.kind) } {
+        if unsafe { bindings::vmf_set_pmd(raw, leaves.pfn.get(), leaves.kind) } {
             FaultResult::Mapped
         } else {
             // Another task has set a page table of smaller leaves.

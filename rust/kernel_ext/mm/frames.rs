@@ -6,21 +6,24 @@
 
 use crate::kernel_ext::{
     bindings,
-    fs::anon_inode::AnonInode, //
+    fs::anon_inode::AnonInode,
+    units::{
+        Pages,
+        Pfn, //
+    }, //
 };
-use core::num::NonZero;
 
 /// Page frames of the media, for mappings of one inode.
 ///
 /// # Invariants
 ///
-/// The `pages` frames from `pfn` are memory that user space may access, and that the kernel maps
-/// write-back. It exists at least for `'a`, and all mappings of `inode` are unmapped before it
-/// goes.
+/// `pages` is not 0. The `pages` frames from `pfn` are memory that user space may access, and that
+/// the kernel maps write-back. It exists at least for `'a`, and all mappings of `inode` are
+/// unmapped before it goes.
 #[derive(Clone, Copy)]
 pub(crate) struct Frames<'a> {
-    pub(in crate::kernel_ext) pfn: usize,
-    pages: NonZero<usize>,
+    pub(in crate::kernel_ext) pfn: Pfn,
+    pages: Pages,
     pub(in crate::kernel_ext) inode: &'a AnonInode,
 }
 
@@ -28,20 +31,16 @@ impl<'a> Frames<'a> {
     /// # Safety
     ///
     /// The invariants of the type must hold for the `pages` frames from `pfn`.
-    pub(in crate::kernel_ext) unsafe fn new(
-        pfn: usize,
-        pages: NonZero<usize>,
-        inode: &'a AnonInode,
-    ) -> Self {
+    pub(in crate::kernel_ext) unsafe fn new(pfn: Pfn, pages: Pages, inode: &'a AnonInode) -> Self {
         // INVARIANT: By the requirements of this function.
         Self { pfn, pages, inode }
     }
 
-    /// Returns the first `pages` of them, or all if there are fewer.
-    pub(crate) fn first(self, pages: NonZero<usize>) -> Self {
+    /// Returns the first `pages` of them: at least one, and all if there are fewer.
+    pub(crate) fn first(self, pages: Pages) -> Self {
         // INVARIANT: They hold for a part of `self`.
         Self {
-            pages: pages.min(self.pages),
+            pages: pages.clamp(Pages::ONE, self.pages),
             ..self
         }
     }
@@ -69,8 +68,8 @@ impl<'a> Frames<'a> {
 /// are the kernel's own, which are never freed.
 #[derive(Clone, Copy)]
 pub(crate) struct ZeroFrames<'a> {
-    pfn: usize,
-    pages: NonZero<usize>,
+    pfn: Pfn,
+    pages: Pages,
     inode: Option<&'a AnonInode>,
 }
 
@@ -78,11 +77,7 @@ impl<'a> ZeroFrames<'a> {
     /// # Safety
     ///
     /// The invariants of the type must hold for the `pages` frames from `pfn`.
-    pub(in crate::kernel_ext) unsafe fn new(
-        pfn: usize,
-        pages: NonZero<usize>,
-        inode: &'a AnonInode,
-    ) -> Self {
+    pub(in crate::kernel_ext) unsafe fn new(pfn: Pfn, pages: Pages, inode: &'a AnonInode) -> Self {
         // INVARIANT: By the requirements of this function.
         Self {
             pfn,
@@ -94,11 +89,11 @@ impl<'a> ZeroFrames<'a> {
     /// Returns the kernel's zero page, for the address `address`.
     pub(in crate::kernel_ext) fn page(address: usize) -> ZeroFrames<'static> {
         // SAFETY: The C function only computes a frame number.
-        let pfn = unsafe { bindings::zero_pfn(address) };
+        let pfn = Pfn::new(unsafe { bindings::zero_pfn(address) });
         // INVARIANT: This is the kernel's zero page.
         ZeroFrames {
             pfn,
-            pages: NonZero::<usize>::MIN,
+            pages: Pages::ONE,
             inode: None,
         }
     }
@@ -121,8 +116,8 @@ impl<'a> ZeroFrames<'a> {
 /// Those of [`Frames`]; or those of [`ZeroFrames`], and `kind` is `RDAX_LEAF_ZERO`.
 #[derive(Clone, Copy)]
 pub(in crate::kernel_ext) struct Leaves<'a> {
-    pub(in crate::kernel_ext) pfn: usize,
-    pub(in crate::kernel_ext) pages: NonZero<usize>,
+    pub(in crate::kernel_ext) pfn: Pfn,
+    pub(in crate::kernel_ext) pages: Pages,
     pub(in crate::kernel_ext) inode: Option<&'a AnonInode>,
     pub(in crate::kernel_ext) kind: bindings::rdax_leaf,
 }

@@ -7,7 +7,11 @@
 use crate::kernel_ext::{
     bindings,
     error::eopnotsupp,
-    fs::file_operations::FileOperations, //
+    fs::file_operations::FileOperations,
+    units::{
+        PageOffset,
+        Pfn, //
+    }, //
 };
 use kernel::{
     error::{
@@ -30,7 +34,7 @@ pub(crate) trait MemoryFailureOperations: FileOperations {
     /// Atomic context, with `i_mmap_rwsem` held, so it cannot unmap.
     ///
     /// Errors: `ENOENT` if it is not a frame of the device.
-    fn broken(this: ArcBorrow<'_, Self>, pfn: usize) -> Result<usize>;
+    fn broken(this: ArcBorrow<'_, Self>, pfn: Pfn) -> Result<PageOffset>;
 
     /// Returns the work that [`MemoryFailureOperations::broken`] leaves to process context. It has
     /// finished when the frames are no longer registered.
@@ -62,7 +66,7 @@ impl<T: MemoryFailureOperations> Registration<T> {
     /// Registers the frames `first..=last`. Sleeps.
     ///
     /// Errors: `EBUSY` if one of them is registered.
-    pub(crate) fn new(device: Arc<T>, first: usize, last: usize) -> impl PinInit<Self, Error> {
+    pub(crate) fn new(device: Arc<T>, first: Pfn, last: Pfn) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             // INVARIANT: Registered here, or construction fails. `T` is the device's own.
             inner <- Opaque::try_ffi_init(|slot: *mut bindings::pfn_address_space| {
@@ -70,8 +74,8 @@ impl<T: MemoryFailureOperations> Registration<T> {
                 // mapping lives as long as `device`.
                 unsafe {
                     slot.write(pin_init::zeroed());
-                    (*slot).node.start = first;
-                    (*slot).node.last = last;
+                    (*slot).node.start = first.get();
+                    (*slot).node.last = last.get();
                     (*slot).mapping = device.inode().mapping();
                     (*slot).pfn_to_vma_pgoff = Some(Self::pfn_to_vma_pgoff);
                     match to_result(bindings::register_pfn_address_space(slot)) {
@@ -102,7 +106,7 @@ impl<T: MemoryFailureOperations> Registration<T> {
             unsafe { ((*vma).vm_pgoff, (*vma).__bindgen_anon_1.__bindgen_anon_1) };
         let pages = (bounds.vm_end - bounds.vm_start) >> bindings::PAGE_SHIFT;
         from_result(|| {
-            let found = T::broken(device, pfn)?;
+            let found = T::broken(device, Pfn::new(pfn))?.get();
             if found < first || found - first >= pages {
                 return Err(ENOENT);
             }

@@ -11,19 +11,14 @@
 use crate::kernel_ext::{
     bindings,
     fs::anon_inode::AnonInode,
-    mm::frames::ZeroFrames, //
+    mm::frames::ZeroFrames,
+    units::{
+        Order,
+        Pfn, //
+    }, //
 };
-use core::{
-    num::NonZero,
-    ptr::NonNull, //
-};
+use core::ptr::NonNull;
 use kernel::prelude::*;
-
-/// The number of pages of a PMD leaf.
-const PAGES: NonZero<usize> = match NonZero::new(1 << bindings::PMD_ORDER) {
-    Some(pages) => pages,
-    None => NonZero::<usize>::MIN,
-};
 
 /// Zeroed memory of the size of a PMD leaf, to be mapped read-only.
 ///
@@ -66,9 +61,12 @@ impl HugeZeroPage {
         &'a self,
         inode: &'a AnonInode,
     ) -> ZeroFrames<'a> {
-        // SAFETY: By the type invariants `page` is the first of `PAGES` pages of zeroes. By the
+        // SAFETY: By the type invariants `page` is the first page of zeroes of a PMD leaf. By the
         // requirements of this function they are unmapped before they are freed.
-        unsafe { ZeroFrames::new(bindings::page_to_pfn(self.page.as_ptr()), PAGES, inode) }
+        unsafe {
+            let pfn = Pfn::new(bindings::page_to_pfn(self.page.as_ptr()));
+            ZeroFrames::new(pfn, Order::PMD.pages(), inode)
+        }
     }
 }
 

@@ -8,7 +8,11 @@
 //! 1 GiB whether a leaf was set there. Tasks that set one and tasks that walk exclude each other
 //! without waiting.
 
-use crate::kernel_ext::bindings;
+use crate::kernel_ext::units::{
+    Order,
+    PageOffset,
+    Pages, //
+};
 use kernel::{
     prelude::*,
     sync::atomic::{
@@ -17,9 +21,6 @@ use kernel::{
         Relaxed, //
     }, //
 };
-
-/// The number of pages of a PUD leaf.
-const PAGES: usize = 1 << bindings::PUD_ORDER;
 
 /// A leaf may be there.
 const PRESENT: u64 = 1 << 63;
@@ -52,26 +53,27 @@ pub(in crate::kernel_ext) struct Puds {
 impl Puds {
     /// Makes the states for `pages` pages, past which there are no leaves. Sleeps. Errors:
     /// `ENOMEM`.
-    pub(in crate::kernel_ext) fn new(pages: usize) -> Result<Self> {
-        let mut states = KVec::with_capacity(pages / PAGES, GFP_KERNEL)?;
-        for _ in 0..pages / PAGES {
+    pub(in crate::kernel_ext) fn new(pages: Pages) -> Result<Self> {
+        let leaves = pages.get() >> Order::PUD.get();
+        let mut states = KVec::with_capacity(leaves, GFP_KERNEL)?;
+        for _ in 0..leaves {
             states.push(Atomic::new(0), GFP_KERNEL)?;
         }
         // INVARIANT: Nothing is mapped yet.
         Ok(Self { states })
     }
 
-    fn state(&self, pgoff: usize) -> Option<&Atomic<u64>> {
-        self.states.get(pgoff / PAGES)
+    fn state(&self, pgoff: PageOffset) -> Option<&Atomic<u64>> {
+        self.states.get(pgoff.get() >> Order::PUD.get())
     }
 
-    fn is_present(&self, pgoff: usize) -> bool {
+    fn is_present(&self, pgoff: PageOffset) -> bool {
         self.state(pgoff)
             .is_some_and(|state| state.load(Relaxed) & PRESENT != 0)
     }
 
     /// Announces that a leaf will be set around `pgoff`. `None` if a task walks there.
-    pub(in crate::kernel_ext) fn insert(&self, pgoff: usize) -> Option<Inserting<'_>> {
+    pub(in crate::kernel_ext) fn insert(&self, pgoff: PageOffset) -> Option<Inserting<'_>> {
         let state = self.state(pgoff)?;
         let mut old = state.load(Relaxed);
         loop {
@@ -90,9 +92,13 @@ impl Puds {
 
     /// Announces that `pages` pages at `pgoff` will be walked. `None` if a leaf may map one of
     /// them.
-    pub(in crate::kernel_ext) fn walk(&self, pgoff: usize, pages: usize) -> Option<Walking<'_>> {
-        let last = pgoff.checked_add(pages.checked_sub(1)?)?;
-        if pgoff / PAGES != last / PAGES {
+    pub(in crate::kernel_ext) fn walk(
+        &self,
+        pgoff: PageOffset,
+        pages: Pages,
+    ) -> Option<Walking<'_>> {
+        let last = pgoff.checked_add(pages.checked_sub(Pages::ONE)?)?;
+        if pgoff.align_down(Order::PUD) != last.align_down(Order::PUD) {
             return None;
         }
         let Some(state) = self.state(pgoff) else {
@@ -115,21 +121,21 @@ impl Puds {
     /// number of pages.
     pub(in crate::kernel_ext) fn unmap(
         &self,
-        pgoff: usize,
-        end: usize,
-        zap: impl FnOnce(usize, usize),
+        pgoff: PageOffset,
+        end: PageOffset,
+        zap: impl FnOnce(PageOffset, Pages),
     ) {
-        let (mut first, mut last) = (pgoff, end - 1);
+        let (mut first, mut behind) = (pgoff, end);
         if self.is_present(first) {
-            first -= first % PAGES;
+            first = first.align_down(Order::PUD);
         }
-        if self.is_present(last) {
-            last |= PAGES - 1;
+        if end.before().is_some_and(|last| self.is_present(last)) {
+            behind = end.align_up(Order::PUD).unwrap_or(end);
         }
-        let whole = first % PAGES == 0 && last == first | (PAGES - 1);
+        let whole = first.is_aligned(Order::PUD) && behind - first == Order::PUD.pages();
         let state = self.state(first).filter(|_| whole);
         let old = state.map_or(0, |state| state.load(Relaxed));
-        zap(first, last - first + 1);
+        zap(first, behind - first);
         if let Some(state) = state.filter(|_| old & PRESENT != 0 && inserting(old) == 0) {
             // No leaf was set meanwhile, or the generation differs. Full: after the removal.
             let _ = state.cmpxchg(old, old & !PRESENT, Full);
@@ -163,37 +169,65 @@ impl Drop for Walking<'_> {
 mod tests {
     use super::*;
 
-    fn unmap(puds: &Puds, pgoff: usize, pages: usize) -> (usize, usize) {
+    /// The number of pages of a leaf.
+    const PAGES: usize = Order::PUD.pages().get();
+
+    fn puds(leaves: usize) -> Result<Puds> {
+        Puds::new(Pages::new(leaves * PAGES))
+    }
+
+    fn insert(puds: &Puds, pgoff: usize) -> Option<Inserting<'_>> {
+        puds.insert(PageOffset::new(pgoff))
+    }
+
+    fn walk(puds: &Puds, pgoff: usize, pages: usize) -> Option<Walking<'_>> {
+        puds.walk(PageOffset::new(pgoff), Pages::new(pages))
+    }
+
+    fn unmap_during(
+        puds: &Puds,
+        pgoff: usize,
+        pages: usize,
+        meanwhile: impl FnOnce(),
+    ) -> (usize, usize) {
         let mut zapped = (0, 0);
-        puds.unmap(pgoff, pgoff + pages, |pgoff, pages| zapped = (pgoff, pages));
+        let first = PageOffset::new(pgoff);
+        puds.unmap(first, first + Pages::new(pages), |first, pages| {
+            meanwhile();
+            zapped = (first.get(), pages.get());
+        });
         zapped
+    }
+
+    fn unmap(puds: &Puds, pgoff: usize, pages: usize) -> (usize, usize) {
+        unmap_during(puds, pgoff, pages, || ())
     }
 
     /// While a task walks no leaf is set, and where a leaf may be no task walks.
     #[test]
     fn exclusion() -> Result {
-        let puds = Puds::new(3 * PAGES)?;
-        let walking = puds.walk(PAGES + 5, 1);
+        let puds = puds(3)?;
+        let walking = walk(&puds, PAGES + 5, 1);
         assert!(walking.is_some());
-        assert!(puds.walk(PAGES, 512).is_some());
-        assert!(puds.insert(PAGES).is_none());
+        assert!(walk(&puds, PAGES, 512).is_some());
+        assert!(insert(&puds, PAGES).is_none());
         // Another 1 GiB.
-        let inserting = puds.insert(2 * PAGES);
+        let inserting = insert(&puds, 2 * PAGES);
         assert!(inserting.is_some());
-        assert!(puds.walk(2 * PAGES + 7, 1).is_none());
+        assert!(walk(&puds, 2 * PAGES + 7, 1).is_none());
         drop(walking);
-        assert!(puds.insert(PAGES).is_some());
+        assert!(insert(&puds, PAGES).is_some());
         drop(inserting);
         // The leaf stays after the task that set it is done.
-        assert!(puds.walk(2 * PAGES + 7, 1).is_none());
-        assert!(puds.walk(PAGES, 1).is_none());
-        assert!(puds.walk(0, 1).is_some());
+        assert!(walk(&puds, 2 * PAGES + 7, 1).is_none());
+        assert!(walk(&puds, PAGES, 1).is_none());
+        assert!(walk(&puds, 0, 1).is_some());
         // A range across two, and an empty range.
-        assert!(puds.walk(PAGES - 1, 2).is_none());
-        assert!(puds.walk(0, 0).is_none());
+        assert!(walk(&puds, PAGES - 1, 2).is_none());
+        assert!(walk(&puds, 0, 0).is_none());
         // There is no leaf past the end.
-        assert!(puds.insert(3 * PAGES).is_none());
-        assert!(puds.walk(3 * PAGES, 1).is_some());
+        assert!(insert(&puds, 3 * PAGES).is_none());
+        assert!(walk(&puds, 3 * PAGES, 1).is_some());
         Ok(())
     }
 
@@ -201,41 +235,41 @@ mod tests {
     /// other was set meanwhile.
     #[test]
     fn removal() -> Result {
-        let puds = Puds::new(3 * PAGES)?;
+        let puds = puds(3)?;
         assert_eq!(unmap(&puds, PAGES + 5, 1), (PAGES + 5, 1));
-        drop(puds.insert(PAGES));
+        drop(insert(&puds, PAGES));
         assert_eq!(unmap(&puds, PAGES + 5, 1), (PAGES, PAGES));
-        assert!(puds.walk(PAGES, 1).is_some());
-        drop(puds.insert(PAGES));
+        assert!(walk(&puds, PAGES, 1).is_some());
+        drop(insert(&puds, PAGES));
         assert_eq!(unmap(&puds, PAGES - 1, 2), (PAGES - 1, PAGES + 1));
         // Not known to be gone, which is safe.
-        assert!(puds.walk(PAGES, 1).is_none());
+        assert!(walk(&puds, PAGES, 1).is_none());
 
         // Another leaf is set while one is removed, and is still there afterwards.
-        puds.unmap(PAGES, 2 * PAGES, |_, _| drop(puds.insert(PAGES)));
-        assert!(puds.walk(PAGES, 1).is_none());
+        unmap_during(&puds, PAGES, PAGES, || drop(insert(&puds, PAGES)));
+        assert!(walk(&puds, PAGES, 1).is_none());
         // Another leaf is being set.
-        let inserting = puds.insert(PAGES);
+        let inserting = insert(&puds, PAGES);
         assert_eq!(unmap(&puds, PAGES, PAGES), (PAGES, PAGES));
         drop(inserting);
-        assert!(puds.walk(PAGES, 1).is_none());
+        assert!(walk(&puds, PAGES, 1).is_none());
         assert_eq!(unmap(&puds, PAGES, PAGES), (PAGES, PAGES));
-        assert!(puds.walk(PAGES, 1).is_some());
+        assert!(walk(&puds, PAGES, 1).is_some());
         Ok(())
     }
 
     /// The same, after the generation has wrapped.
     #[test]
     fn generations() -> Result {
-        let puds = Puds::new(PAGES)?;
+        let puds = puds(1)?;
         for _ in 0..(1 << 16) + 3 {
-            drop(puds.insert(0));
+            drop(insert(&puds, 0));
         }
-        assert!(puds.walk(0, 1).is_none());
+        assert!(walk(&puds, 0, 1).is_none());
         assert_eq!(unmap(&puds, 0, PAGES), (0, PAGES));
-        let walking = puds.walk(0, 1);
+        let walking = walk(&puds, 0, 1);
         assert!(walking.is_some());
-        assert!(puds.insert(0).is_none());
+        assert!(insert(&puds, 0).is_none());
         Ok(())
     }
 }

@@ -10,6 +10,10 @@ use crate::kernel_ext::{
         FaultResult,
         Level,
         VmFault, //
+    },
+    units::{
+        DeviceOffset,
+        PageOffset, //
     }, //
 };
 use core::{
@@ -46,11 +50,11 @@ pub(crate) trait VmOperations: Sized {
     /// the number of bytes.
     ///
     /// May sleep. Called with the mmap lock held for read.
-    fn peek(&self, offset: u64, to: &mut [MaybeUninit<u8>]) -> Result<usize>;
+    fn peek(&self, offset: DeviceOffset, to: &mut [MaybeUninit<u8>]) -> Result<usize>;
 
     /// Writes to memory that is mapped writable, for a debugger. Same context and result as
     /// [`VmOperations::peek`].
-    fn poke(&self, offset: u64, from: &[u8]) -> Result<usize>;
+    fn poke(&self, offset: DeviceOffset, from: &[u8]) -> Result<usize>;
 }
 
 pub(in crate::kernel_ext) struct VmVTable<T: VmOperations>(PhantomData<T>);
@@ -309,7 +313,8 @@ impl<T: VmOperations> VmVTable<T> {
             )
         };
         from_result(|| {
-            let offset = ((pgoff << bindings::PAGE_SHIFT) + (address - bounds.vm_start)) as u64;
+            let within = (address - bounds.vm_start) as u64;
+            let offset = PageOffset::new(pgoff).byte() + within;
             let len = usize::try_from(len)?.min(bounds.vm_end - address);
             let done = if write == 0 {
                 // SAFETY: `buf` is valid for writes of `len` bytes, by the requirements of this

@@ -9,7 +9,8 @@ use crate::kernel_ext::{
     mm::vm_operations::{
         VmOperations,
         VmVTable, //
-    }, //
+    },
+    units::PageOffset, //
 };
 use core::marker::PhantomData;
 use kernel::prelude::*;
@@ -48,9 +49,9 @@ impl VmaDesc<'_> {
     }
 
     /// Returns its first page offset in the device.
-    pub(crate) fn pgoff(&self) -> usize {
+    pub(crate) fn pgoff(&self) -> PageOffset {
         // SAFETY: `raw` is valid by the type invariants.
-        unsafe { (*self.raw).pgoff }
+        PageOffset::new(unsafe { (*self.raw).pgoff })
     }
 
     /// Whether writes reach the device (`MAP_SHARED`).

@@ -4,7 +4,10 @@
 //!
 //! C header: [`include/linux/badblocks.h`](srctree/include/linux/badblocks.h)
 
-use crate::kernel_ext::bindings;
+use crate::kernel_ext::{
+    bindings,
+    units::RegionOffset, //
+};
 use core::{
     marker::PhantomData,
     ops::Range,
@@ -49,25 +52,24 @@ impl Badblocks<'_> {
 
     /// Returns the first run of bad blocks that reaches into `bytes`, cut to it. Any context.
     ///
-    /// Both are in bytes. The result begins and ends at a block, unless `bytes` does not.
-    pub(crate) fn first_in(self, bytes: Range<u64>) -> Option<Range<u64>> {
+    /// The result begins and ends at a block, unless `bytes` does not.
+    pub(crate) fn first_in(self, bytes: Range<RegionOffset>) -> Option<Range<RegionOffset>> {
         if self.is_empty() {
             return None;
         }
-        let end = bytes.end.div_ceil(BLOCK);
-        let mut block = bytes.start / BLOCK;
-        while block < end {
-            let count = MOST.min(end - block);
+        let (start, end) = (bytes.start.get(), bytes.end.get());
+        let mut block = start / BLOCK;
+        let last = end.div_ceil(BLOCK);
+        while block < last {
+            let count = MOST.min(last - block);
             let (mut first, mut bad) = (0, 0);
             // SAFETY: `raw` is valid by the type invariants, and `count` is not 0.
             if unsafe { bindings::badblocks_check(self.raw, block, count, &mut first, &mut bad) }
                 != 0
             {
-                let start = bytes.start.max(first.saturating_mul(BLOCK));
-                let end = bytes
-                    .end
-                    .min(first.saturating_add(bad).saturating_mul(BLOCK));
-                return Some(start..end);
+                let start = start.max(first.saturating_mul(BLOCK));
+                let end = end.min(first.saturating_add(bad).saturating_mul(BLOCK));
+                return Some(RegionOffset::new(start)..RegionOffset::new(end));
             }
             block += count;
         }
@@ -77,17 +79,17 @@ impl Badblocks<'_> {
     /// Adds the blocks of `bytes`. Any context but a hard interrupt.
     ///
     /// Returns whether there was room: the list has at most 512 runs.
-    pub(crate) fn note(self, bytes: Range<u64>) -> bool {
-        let block = bytes.start / BLOCK;
-        let count = bytes.end.div_ceil(BLOCK).saturating_sub(block);
+    pub(crate) fn note(self, bytes: Range<RegionOffset>) -> bool {
+        let block = bytes.start.get() / BLOCK;
+        let count = bytes.end.get().div_ceil(BLOCK).saturating_sub(block);
         // SAFETY: `raw` is valid by the type invariants.
         count == 0 || unsafe { bindings::badblocks_set(self.raw, block, count, 1) }
     }
 
     /// Removes the whole blocks in `bytes`. Process context.
-    pub(crate) fn forget(self, bytes: Range<u64>) {
-        let block = bytes.start.div_ceil(BLOCK);
-        let count = (bytes.end / BLOCK).saturating_sub(block);
+    pub(crate) fn forget(self, bytes: Range<RegionOffset>) {
+        let block = bytes.start.get().div_ceil(BLOCK);
+        let count = (bytes.end.get() / BLOCK).saturating_sub(block);
         if count != 0 {
             // SAFETY: `raw` is valid by the type invariants.
             unsafe { bindings::badblocks_clear(self.raw, block, count) };

@@ -25,12 +25,13 @@ use crate::kernel_ext::{
         Classes,
         Revoke,
         SrcuRevocable, //
+    },
+    units::{
+        Pages,
+        Pfn, //
     }, //
 };
-use core::{
-    num::NonZero,
-    ops::Deref, //
-};
+use core::ops::Deref;
 use kernel::{
     device::Device,
     prelude::*,
@@ -84,7 +85,7 @@ impl<T> LiveMedia<T> {
 
     /// Returns the `pages` page frames of the media from `pfn`, for mappings of the inode. `None`
     /// if they are not all of this media, or there is no inode.
-    pub(crate) fn frames(&self, pfn: usize, pages: NonZero<usize>) -> Option<Frames<'_>> {
+    pub(crate) fn frames(&self, pfn: Pfn, pages: Pages) -> Option<Frames<'_>> {
         let inode = self.inode.as_deref()?;
         // SAFETY: `revoked()` unmaps the inode's mappings before the namespace is disabled, and
         // after the last reference to `self`, without which nothing is inserted.

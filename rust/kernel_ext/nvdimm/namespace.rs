@@ -21,7 +21,8 @@ use crate::kernel_ext::{
     sync::srcu::{
         Classes,
         SrcuRevocable, //
-    }, //
+    },
+    units::RegionOffset, //
 };
 use core::{
     marker::PhantomData,
@@ -340,7 +341,7 @@ impl Namespace<'_> {
     /// Reads from the media at byte `offset` into `buf`.
     ///
     /// Errors: `EIO` at a bad block, `EFBIG` past the end.
-    pub(crate) fn read(&self, offset: u64, buf: &mut [u8]) -> Result {
+    pub(crate) fn read(&self, offset: RegionOffset, buf: &mut [u8]) -> Result {
         // SAFETY: The namespace is enabled and mapped so by the type invariants; its parent is its
         // region.
         let media = unsafe {

@@ -13,11 +13,15 @@ use crate::kernel_ext::{
         Badblocks,
         BLOCK, //
     },
-    task, //
+    task,
+    units::{
+        Pages,
+        Pfn,
+        RegionOffset, //
+    }, //
 };
 use core::{
     mem::MaybeUninit,
-    num::NonZero,
     ptr, //
 };
 use kernel::{
@@ -88,21 +92,21 @@ impl Windows {
     }
 
     /// Whether all of the `len` bytes at `offset` exist.
-    fn contain(&self, offset: u64, len: usize) -> bool {
+    fn contain(&self, offset: RegionOffset, len: usize) -> bool {
         offset
             .checked_add(len as u64)
-            .is_some_and(|behind| behind <= self.size as u64)
+            .is_some_and(|behind| behind.get() <= self.size as u64)
     }
 
     /// Returns the address of the first of `len` bytes at `offset`, and how many are contiguous
     /// there: more than 0, unless `len` is 0.
     ///
     /// Errors: `EFBIG` if they do not all exist.
-    fn at(&self, offset: u64, len: usize) -> Result<(*mut u8, usize)> {
+    fn at(&self, offset: RegionOffset, len: usize) -> Result<(*mut u8, usize)> {
         if !self.contain(offset, len) {
             return Err(EFBIG);
         }
-        let offset = usize::try_from(offset)?;
+        let offset = usize::try_from(offset.get())?;
         Ok(match offset.checked_sub(self.seam) {
             Some(offset) => (self.rest.wrapping_add(offset), len),
             None => (
@@ -143,25 +147,24 @@ impl Media {
     }
 
     /// Returns the `pages` page frames from `pfn`, for mappings of `inode` while a reference to
-    /// this exists. `None` if they are not all of this media.
+    /// this exists. `None` if they are not all of this media, or there is none.
     ///
     /// # Safety
     ///
     /// All mappings of `inode` must be unmapped before the namespace is disabled.
     pub(in crate::kernel_ext) unsafe fn frames<'a>(
         &'a self,
-        pfn: usize,
-        pages: NonZero<usize>,
+        pfn: Pfn,
+        pages: Pages,
         inode: &'a AnonInode,
     ) -> Option<Frames<'a>> {
         // SAFETY: `nsio` is valid by the type invariants. Its resource does not change while it is
         // enabled.
         let start = unsafe { (*self.nsio).res.start };
-        let offset = (pfn as u64)
-            .checked_mul(bindings::PAGE_SIZE as u64)?
-            .checked_sub(start)?;
+        let first = (pfn.get() as u64).checked_mul(bindings::PAGE_SIZE as u64)?;
+        let offset = RegionOffset::new(first.checked_sub(start)?);
         let len = pages.get().checked_mul(bindings::PAGE_SIZE)?;
-        if !self.windows.contain(offset, len) {
+        if pages.is_zero() || !self.windows.contain(offset, len) {
             return None;
         }
         // SAFETY: The range was checked just above, and the mappings are unmapped in time by the
@@ -180,7 +183,7 @@ impl Media {
     ///
     /// Errors: `EFBIG` past the end; `EIO` at a bad block that cannot be cleared. The bytes before
     /// it are zeroed even then.
-    pub(crate) fn zero(&self, offset: u64, len: usize) -> Result {
+    pub(crate) fn zero(&self, offset: RegionOffset, len: usize) -> Result {
         let mut done = 0;
         while done < len {
             let at = offset + done as u64;
@@ -198,7 +201,7 @@ impl Media {
     /// needed. Sleeps. Durable after [`Media::flush`].
     ///
     /// Errors: `EFBIG` past the end.
-    pub(crate) fn write_back(&self, offset: u64, len: usize) -> Result {
+    pub(crate) fn write_back(&self, offset: RegionOffset, len: usize) -> Result {
         if !self.windows.contain(offset, len) {
             return Err(EFBIG);
         }
@@ -222,7 +225,7 @@ impl Media {
     /// Errors: `EFBIG` past the end.
     pub(crate) fn copy_to_iter(
         &self,
-        offset: u64,
+        offset: RegionOffset,
         len: usize,
         to: &mut IovIterDest<'_>,
     ) -> Result<usize> {
@@ -240,7 +243,7 @@ impl Media {
     /// Errors: `EFBIG` past the end.
     pub(crate) fn copy_from_iter(
         &self,
-        offset: u64,
+        offset: RegionOffset,
         len: usize,
         from: &mut IovIterSource<'_>,
     ) -> Result<usize> {
@@ -255,7 +258,7 @@ impl Media {
     /// Errors: `EFBIG` past the end; `EIO` at a machine check.
     pub(crate) fn read<'a>(
         &self,
-        offset: u64,
+        offset: RegionOffset,
         to: &'a mut [MaybeUninit<u8>],
     ) -> Result<&'a mut [u8]> {
         let mut done = 0;
@@ -282,7 +285,7 @@ impl Media {
     ///
     /// Errors: `EFBIG` past the end; `EIO` if the first block is bad and cannot be cleared, or
     /// would be overwritten only in part. Nothing is written then.
-    pub(crate) fn write(&self, offset: u64, from: &[u8]) -> Result<usize> {
+    pub(crate) fn write(&self, offset: RegionOffset, from: &[u8]) -> Result<usize> {
         self.overwrite(offset, from.len(), |addr, len| {
             // SAFETY: `overwrite()` passes `len` bytes of the mapping, which is writable. `len` is
             // at most the length of `from`.
@@ -293,7 +296,7 @@ impl Media {
     /// Checks that the byte at `offset` can be read without a machine check.
     ///
     /// Errors: `EIO` if not.
-    pub(crate) fn probe(&self, offset: u64) -> Result {
+    pub(crate) fn probe(&self, offset: RegionOffset) -> Result {
         self.read(offset, &mut [MaybeUninit::uninit()])?;
         Ok(())
     }
@@ -306,7 +309,7 @@ impl Media {
     }
 
     /// Whether one of `len` bytes at byte `offset` is in a bad block.
-    pub(crate) fn is_bad(&self, offset: u64, len: usize) -> bool {
+    pub(crate) fn is_bad(&self, offset: RegionOffset, len: usize) -> bool {
         self.good(offset, len) != len
     }
 
@@ -325,7 +328,7 @@ impl Media {
 
     /// Returns how many of `len` bytes at byte `offset` come before the first bad block: 0 if the
     /// first byte is in one.
-    pub(crate) fn good(&self, offset: u64, len: usize) -> usize {
+    pub(crate) fn good(&self, offset: RegionOffset, len: usize) -> usize {
         self.bad()
             .first_in(offset..offset.saturating_add(len as u64))
             .map_or(len, |bad| (bad.start - offset) as usize)
@@ -334,7 +337,7 @@ impl Media {
     /// Same as [`Media::good`].
     ///
     /// Errors: `EIO` instead of 0, if `len` is not 0.
-    pub(crate) fn prepare_read(&self, offset: u64, len: usize) -> Result<usize> {
+    pub(crate) fn prepare_read(&self, offset: RegionOffset, len: usize) -> Result<usize> {
         match self.good(offset, len) {
             0 if len != 0 => Err(EIO),
             good => Ok(good),
@@ -353,7 +356,7 @@ impl Media {
     /// only in part. `write` is not called then.
     fn overwrite(
         &self,
-        offset: u64,
+        offset: RegionOffset,
         len: usize,
         write: impl FnOnce(*mut u8, usize),
     ) -> Result<usize> {
@@ -369,7 +372,7 @@ impl Media {
             .map_or(len, |bad| (bad.end - offset) as usize);
         // One page at a time: firmware does not handle more reliably (drivers/nvdimm/pmem.c).
         let whole = bad.min(bindings::PAGE_SIZE) / BLOCK as usize * BLOCK as usize;
-        if offset % BLOCK != 0 || whole == 0 {
+        if offset.get() % BLOCK != 0 || whole == 0 {
             return Err(EIO);
         }
         let cleared = self.clear(offset, whole)?;
@@ -382,11 +385,11 @@ impl Media {
     /// whole blocks from `offset` were cleared; their content is undefined. Sleeps.
     ///
     /// Errors: `EFBIG` past the end; `EIO` if not even the first block was cleared.
-    fn clear(&self, offset: u64, len: usize) -> Result<usize> {
+    fn clear(&self, offset: RegionOffset, len: usize) -> Result<usize> {
         let (addr, len) = self.windows.at(offset, len)?;
         // SAFETY: `nsio` is valid by the type invariants.
         let cleared = unsafe {
-            let start = (*self.nsio).res.start + offset;
+            let start = (*self.nsio).res.start + offset.get();
             bindings::nvdimm_clear_poison(&raw mut (*self.nsio).common.dev, start, len as c_uint)
         };
         // Less than `len` if the firmware stops early: only the first blocks are cleared then.

@@ -7,18 +7,22 @@ use super::scheme::{
     Footprint,
     Scheme, //
 };
-use crate::dax::{
-    entries::{
-        entry::Kind,
-        table::{
-            Access,
-            EntryTable,
-            GrabError, //
-        }, //
-    },
-    order::Order, //
+use crate::dax::entries::{
+    entry::Kind,
+    table::{
+        Access,
+        EntryTable,
+        GrabError, //
+    }, //
 };
-use crate::kernel_ext::xarray::Spare;
+use crate::kernel_ext::{
+    units::{
+        Order,
+        PageOffset,
+        Pfn, //
+    },
+    xarray::Spare, //
+};
 use core::mem::size_of;
 use kernel::prelude::*;
 
@@ -41,7 +45,12 @@ impl Scheme for EntryBit {
 
     /// As a fault does it: what conflicts with smaller entries falls back to their order, and an
     /// entry that is new is resolved.
-    fn with<R>(&self, pgoff: usize, order: Order, section: impl FnOnce(Order) -> R) -> Result<R> {
+    fn with<R>(
+        &self,
+        pgoff: PageOffset,
+        order: Order,
+        section: impl FnOnce(Order) -> R,
+    ) -> Result<R> {
         let mut spare = Spare::new();
         let (mut entry, granted) = loop {
             match self.mapping.grab(pgoff, order, Access::Read, &mut spare) {
@@ -60,7 +69,7 @@ impl Scheme for EntryBit {
         };
         if entry.kind() == Kind::Empty {
             entry.set_kind(Kind::Mapped {
-                pfn: granted.align_down(pgoff),
+                pfn: Pfn::new(pgoff.align_down(granted).get()),
             });
         }
         Ok(section(granted))

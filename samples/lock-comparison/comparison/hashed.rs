@@ -8,16 +8,18 @@ use super::scheme::{
     Scheme, //
 };
 use crate::{
-    dax::{
-        entries::entry::{
-            Entry,
-            Kind, //
-        },
-        order::Order, //
+    dax::entries::entry::{
+        Entry,
+        Kind, //
     },
     kernel_ext::{
         hash::hash_long,
         topology,
+        units::{
+            Order,
+            PageOffset,
+            Pfn, //
+        },
         xarray::{
             Spare,
             XArray,
@@ -77,9 +79,9 @@ impl Table {
     }
 
     /// Locks the mutex for `index` of the mapping at the address `mapping`.
-    pub(crate) fn lock(&self, mapping: usize, index: usize) -> Result<MutexGuard<'_, ()>> {
+    pub(crate) fn lock(&self, mapping: usize, index: PageOffset) -> Result<MutexGuard<'_, ()>> {
         // As `page_waitqueue()` and the like: the address is as good as a number.
-        let hash = hash_long(mapping.wrapping_add(index), self.bits);
+        let hash = hash_long(mapping.wrapping_add(index.get()), self.bits);
         // Always there, by the type invariants.
         Ok(self.buckets.get(hash).ok_or(EINVAL)?.mutex.lock())
     }
@@ -114,9 +116,14 @@ impl Scheme for Hashed {
         Table::new().map(Self)
     }
 
-    fn with<R>(&self, pgoff: usize, order: Order, section: impl FnOnce(Order) -> R) -> Result<R> {
+    fn with<R>(
+        &self,
+        pgoff: PageOffset,
+        order: Order,
+        section: impl FnOnce(Order) -> R,
+    ) -> Result<R> {
         let mapping = core::ptr::from_ref(self).addr();
-        let _guard = self.0.lock(mapping, order.align_down(pgoff))?;
+        let _guard = self.0.lock(mapping, pgoff.align_down(order))?;
         Ok(section(order))
     }
 
@@ -139,9 +146,14 @@ impl Scheme for HashedPmd {
         Table::new().map(Self)
     }
 
-    fn with<R>(&self, pgoff: usize, order: Order, section: impl FnOnce(Order) -> R) -> Result<R> {
+    fn with<R>(
+        &self,
+        pgoff: PageOffset,
+        order: Order,
+        section: impl FnOnce(Order) -> R,
+    ) -> Result<R> {
         let mapping = core::ptr::from_ref(self).addr();
-        let _guard = self.0.lock(mapping, Order::PMD.align_down(pgoff))?;
+        let _guard = self.0.lock(mapping, pgoff.align_down(Order::PMD))?;
         Ok(section(order))
     }
 
@@ -167,7 +179,12 @@ impl Scheme for HashedAll {
         Table::new().map(Self)
     }
 
-    fn with<R>(&self, pgoff: usize, order: Order, section: impl FnOnce(Order) -> R) -> Result<R> {
+    fn with<R>(
+        &self,
+        pgoff: PageOffset,
+        order: Order,
+        section: impl FnOnce(Order) -> R,
+    ) -> Result<R> {
         if order == Order::PTE {
             let mapping = core::ptr::from_ref(self).addr();
             let _guard = self.0.lock(mapping, pgoff)?;
@@ -197,15 +214,15 @@ pub(crate) struct HashedIndex {
 
 impl HashedIndex {
     /// The entry of, or in, the range.
-    fn look_up(&self, pgoff: usize, order: Order) -> Result<Entry> {
-        let mut xas = XaState::new(&self.entries, pgoff, order.get());
+    fn look_up(&self, pgoff: PageOffset, order: Order) -> Result<Entry> {
+        let mut xas = XaState::new(&self.entries, pgoff.get(), order.get());
         let mut spare = Spare::new();
         loop {
             let mut guard = xas.lock();
             if let Some(entry) = guard.find_conflict() {
                 return Ok(entry);
             }
-            let pfn = order.align_down(pgoff);
+            let pfn = Pfn::new(pgoff.align_down(order).get());
             let entry = Entry::new(Kind::Mapped { pfn }, order);
             if guard.store(entry, &mut spare).is_ok() {
                 return Ok(entry);
@@ -227,9 +244,14 @@ impl Scheme for HashedIndex {
         })
     }
 
-    fn with<R>(&self, pgoff: usize, order: Order, section: impl FnOnce(Order) -> R) -> Result<R> {
+    fn with<R>(
+        &self,
+        pgoff: PageOffset,
+        order: Order,
+        section: impl FnOnce(Order) -> R,
+    ) -> Result<R> {
         let mapping = core::ptr::from_ref(self).addr();
-        let _guard = self.table.lock(mapping, Order::PMD.align_down(pgoff))?;
+        let _guard = self.table.lock(mapping, pgoff.align_down(Order::PMD))?;
         black_box(self.look_up(pgoff, order)?);
         Ok(section(order))
     }

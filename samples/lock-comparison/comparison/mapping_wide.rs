@@ -8,8 +8,11 @@ use super::scheme::{
     Scheme, //
 };
 use crate::{
-    dax::order::Order,
-    kernel_ext::sync::rwsem::RwSemaphore, //
+    kernel_ext::sync::rwsem::RwSemaphore,
+    kernel_ext::units::{
+        Order,
+        PageOffset, //
+    }, //
 };
 use core::mem::size_of;
 use kernel::{
@@ -36,7 +39,12 @@ impl Scheme for MappingMutex {
         })
     }
 
-    fn with<R>(&self, _pgoff: usize, order: Order, section: impl FnOnce(Order) -> R) -> Result<R> {
+    fn with<R>(
+        &self,
+        _pgoff: PageOffset,
+        order: Order,
+        section: impl FnOnce(Order) -> R,
+    ) -> Result<R> {
         let _guard = self.lock.lock();
         Ok(section(order))
     }
@@ -67,7 +75,12 @@ impl Scheme for MappingWrite {
         })
     }
 
-    fn with<R>(&self, _pgoff: usize, order: Order, section: impl FnOnce(Order) -> R) -> Result<R> {
+    fn with<R>(
+        &self,
+        _pgoff: PageOffset,
+        order: Order,
+        section: impl FnOnce(Order) -> R,
+    ) -> Result<R> {
         let _guard = self.lock.write();
         Ok(section(order))
     }
@@ -102,7 +115,12 @@ impl Scheme for MappingRead {
         })
     }
 
-    fn with<R>(&self, _pgoff: usize, order: Order, section: impl FnOnce(Order) -> R) -> Result<R> {
+    fn with<R>(
+        &self,
+        _pgoff: PageOffset,
+        order: Order,
+        section: impl FnOnce(Order) -> R,
+    ) -> Result<R> {
         let _guard = self.lock.read();
         Ok(section(order))
     }

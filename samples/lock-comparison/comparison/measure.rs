@@ -30,7 +30,10 @@ use super::{
         Scheme, //
     },
 };
-use crate::kernel_ext::slab;
+use crate::kernel_ext::{
+    slab,
+    units::PageOffset, //
+};
 use core::hint::black_box;
 use kernel::{
     prelude::*,
@@ -102,9 +105,9 @@ fn time(f: impl FnOnce() -> Result) -> Result<i64> {
 
 /// Locks and unlocks `count` ranges, one behind the other.
 fn each_once<S: Scheme>(scheme: &S, request: &Request) -> Result {
-    let pages = request.order.pages();
+    let pages = request.order.pages().get();
     for number in 0..request.count {
-        let pgoff = black_box(number * pages);
+        let pgoff = PageOffset::new(black_box(number * pages));
         scheme.with(pgoff, request.order, |_| {
             black_box(());
         })?;
@@ -117,7 +120,7 @@ fn pairs<S: Scheme>(request: &Request) -> Result<CString> {
     let first = time(|| each_once(&*scheme, request))?;
     let again = time(|| each_once(&*scheme, request))?;
     let empty = time(|| {
-        let pages = request.order.pages();
+        let pages = request.order.pages().get();
         for number in 0..request.count {
             black_box(number * pages);
         }

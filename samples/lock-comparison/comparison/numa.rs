@@ -10,9 +10,12 @@ use super::{
         Scheme, //
     },
 };
-use crate::{
-    dax::order::Order,
-    kernel_ext::topology, //
+use crate::kernel_ext::{
+    topology,
+    units::{
+        Order,
+        PageOffset, //
+    }, //
 };
 use kernel::prelude::*;
 
@@ -47,10 +50,15 @@ impl Scheme for NumaCpu {
         tables().map(Self)
     }
 
-    fn with<R>(&self, pgoff: usize, order: Order, section: impl FnOnce(Order) -> R) -> Result<R> {
+    fn with<R>(
+        &self,
+        pgoff: PageOffset,
+        order: Order,
+        section: impl FnOnce(Order) -> R,
+    ) -> Result<R> {
         let mapping = core::ptr::from_ref(self).addr();
         let table = self.0.get(topology::current_node()).ok_or(EINVAL)?;
-        let _guard = table.lock(mapping, order.align_down(pgoff))?;
+        let _guard = table.lock(mapping, pgoff.align_down(order))?;
         Ok(section(order))
     }
 
@@ -77,11 +85,16 @@ impl Scheme for NumaMemory {
         tables().map(Self)
     }
 
-    fn with<R>(&self, pgoff: usize, order: Order, section: impl FnOnce(Order) -> R) -> Result<R> {
+    fn with<R>(
+        &self,
+        pgoff: PageOffset,
+        order: Order,
+        section: impl FnOnce(Order) -> R,
+    ) -> Result<R> {
         let mapping = core::ptr::from_ref(self).addr();
-        let node = pgoff / STRIPE.pages() % self.0.len().max(1);
+        let node = pgoff.get() / STRIPE.pages().get() % self.0.len().max(1);
         let table = self.0.get(node).ok_or(EINVAL)?;
-        let _guard = table.lock(mapping, order.align_down(pgoff))?;
+        let _guard = table.lock(mapping, pgoff.align_down(order))?;
         Ok(section(order))
     }
 

@@ -7,9 +7,13 @@ use super::scheme::{
     Footprint,
     Scheme, //
 };
-use crate::{
-    dax::order::Order,
-    kernel_ext::range_lock::RangeLock, //
+use crate::kernel_ext::{
+    range_lock::RangeLock,
+    units::{
+        Order,
+        PageOffset,
+        Pages, //
+    }, //
 };
 use core::mem::size_of;
 use kernel::prelude::*;
@@ -31,10 +35,16 @@ impl Scheme for Range {
         })
     }
 
-    fn with<R>(&self, pgoff: usize, order: Order, section: impl FnOnce(Order) -> R) -> Result<R> {
-        let start = order.align_down(pgoff);
-        let last = start + (order.pages() - 1);
-        Ok(self.lock.with(start, last, || section(order)))
+    fn with<R>(
+        &self,
+        pgoff: PageOffset,
+        order: Order,
+        section: impl FnOnce(Order) -> R,
+    ) -> Result<R> {
+        let start = pgoff.align_down(order);
+        let last = start + (order.pages() - Pages::ONE);
+        let locked = || section(order);
+        Ok(self.lock.with(start.get(), last.get(), locked))
     }
 
     fn footprint(&self) -> Footprint {

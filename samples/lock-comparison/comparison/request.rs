@@ -2,7 +2,7 @@
 
 //! What is asked for: `measure=throughput scheme=range threads=4 contention=full ...`
 
-use crate::dax::order::Order;
+use crate::kernel_ext::units::Order;
 use kernel::prelude::*;
 
 /// The longest line that is taken.

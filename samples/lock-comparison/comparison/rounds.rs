@@ -14,14 +14,16 @@ use super::{
     scheme::Scheme, //
 };
 use crate::{
-    dax::{
-        counter::Counter,
-        order::Order, //
-    },
+    dax::counter::Counter,
     kernel_ext::{
         kthread,
         task,
-        topology, //
+        topology,
+        units::{
+            Order,
+            PageOffset,
+            Pages, //
+        }, //
     },
 };
 use kernel::{
@@ -131,39 +133,40 @@ impl Random {
 }
 
 /// How many pages are locked by anybody.
-fn area(request: &Request) -> usize {
+fn area(request: &Request) -> Pages {
     let ranges = match request.contention {
         Contention::None => request.threads * OWN,
         Contention::Some => SOME_RANGES,
         Contention::Full => 1,
     };
-    ranges * Order::PMD.pages()
+    Pages::new(ranges * Order::PMD.pages().get())
 }
 
 impl<S: Scheme> Round<'_, S> {
     /// What thread `index` locks next.
-    fn choose(&self, index: usize, random: &mut Random) -> (usize, Order) {
+    fn choose(&self, index: usize, random: &mut Random) -> (PageOffset, Order) {
         let huge = self.request.huge != 0 && random.below(100) < self.request.huge as usize;
         let order = if huge { Order::PMD } else { Order::PTE };
-        let unit = Order::PMD.pages();
+        let unit = Order::PMD.pages().get();
         let page = match self.request.contention {
             Contention::None => (index * OWN) * unit + random.below(OWN * unit),
             Contention::Some => random.below(SOME_PAGES) * (SOME_RANGES * unit / SOME_PAGES),
             Contention::Full if self.request.huge != 0 => random.below(unit),
             Contention::Full => FULL_PAGE,
         };
-        (page, order)
+        (PageOffset::new(page), order)
     }
 
     /// The pages of the range of `order` around `pgoff`.
-    fn pages(&self, pgoff: usize, order: Order) -> &[Atomic<u64>] {
-        let start = order.align_down(pgoff);
+    fn pages(&self, pgoff: PageOffset, order: Order) -> &[Atomic<u64>] {
+        let start = pgoff.align_down(order);
+        let behind = start + order.pages();
         self.holders
-            .get(start..start + order.pages())
+            .get(start.get()..behind.get())
             .unwrap_or_default()
     }
 
-    fn enter(&self, index: usize, lane: u64, pgoff: usize, order: Order) {
+    fn enter(&self, index: usize, lane: u64, pgoff: PageOffset, order: Order) {
         let mut others = 0;
         for holders in self.pages(pgoff, order) {
             others |= holders.fetch_add(lane, Full);
@@ -187,7 +190,7 @@ impl<S: Scheme> Round<'_, S> {
         }
     }
 
-    fn leave(&self, lane: u64, pgoff: usize, order: Order) {
+    fn leave(&self, lane: u64, pgoff: PageOffset, order: Order) {
         for holders in self.pages(pgoff, order) {
             holders.fetch_sub(lane, Full);
         }
@@ -275,9 +278,9 @@ fn cpus(request: &Request) -> Result<KVec<u32>> {
 }
 
 /// Locks each range of `order` in the first `pages` pages once.
-fn populate<S: Scheme>(scheme: &S, order: Order, pages: usize) -> Result {
-    for pgoff in (0..pages).step_by(order.pages()) {
-        scheme.with(pgoff, order, |_| ())?;
+fn populate<S: Scheme>(scheme: &S, order: Order, pages: Pages) -> Result {
+    for pgoff in (0..pages.get()).step_by(order.pages().get()) {
+        scheme.with(PageOffset::new(pgoff), order, |_| ())?;
     }
     Ok(())
 }
@@ -285,8 +288,8 @@ fn populate<S: Scheme>(scheme: &S, order: Order, pages: usize) -> Result {
 /// Errors: `ENOMEM`, `ENODEV`; those of the making of threads.
 pub(crate) fn run<S: Scheme>(request: &Request) -> Result<CString> {
     let pages = area(request);
-    let mut holders = KVVec::with_capacity(pages, GFP_KERNEL)?;
-    for _ in 0..pages {
+    let mut holders = KVVec::with_capacity(pages.get(), GFP_KERNEL)?;
+    for _ in 0..pages.get() {
         holders.push(Atomic::new(0), GFP_KERNEL)?;
     }
     let mut tallies = KVec::with_capacity(request.threads, GFP_KERNEL)?;

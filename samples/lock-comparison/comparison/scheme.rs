@@ -2,7 +2,10 @@
 
 //! What a scheme is.
 
-use crate::dax::order::Order;
+use crate::kernel_ext::units::{
+    Order,
+    PageOffset, //
+};
 use kernel::prelude::*;
 
 /// Whom the holder of a range keeps out of it.
@@ -47,7 +50,12 @@ pub(crate) trait Scheme: Sized + Send + Sync {
     /// whose order `section` is told. Sleeps.
     ///
     /// Errors: `ENOMEM`.
-    fn with<R>(&self, pgoff: usize, order: Order, section: impl FnOnce(Order) -> R) -> Result<R>;
+    fn with<R>(
+        &self,
+        pgoff: PageOffset,
+        order: Order,
+        section: impl FnOnce(Order) -> R,
+    ) -> Result<R>;
 
     fn footprint(&self) -> Footprint;
 }

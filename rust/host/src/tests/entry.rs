@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use super::orders;
+use super::{orders, pfn};
 use crate::dax::entries::entry::{Entry, Kind};
 
 /// The largest page frame number that x86-64 has: 52 physical address bits.
@@ -9,7 +9,7 @@ const LAST_PFN: usize = (1 << (52 - 12)) - 1;
 fn kinds() -> impl Iterator<Item = Kind> {
     let pfns = (0..40).flat_map(|bit| [1usize << bit, (1usize << bit) - 1]);
     pfns.chain([LAST_PFN])
-        .map(|pfn| Kind::Mapped { pfn })
+        .map(|number| Kind::Mapped { pfn: pfn(number) })
         .chain([Kind::Empty, Kind::Zero])
 }
 

@@ -4,32 +4,59 @@ mod entry;
 mod extents;
 mod free_runs;
 mod hash;
-mod order;
 mod params;
 mod protocol;
 #[cfg(not(any(feature = "loom", feature = "shuttle")))]
 mod sequence;
 mod signature;
 mod span;
+mod units;
 
 use crate::{
-    dax::{
-        entries::{
-            entry::Kind,
-            table::{
-                Access,
-                EntryTable,
-                GrabError,
-                LockedEntry, //
-            }, //
-        },
-        order::Order, //
+    dax::entries::{
+        entry::Kind,
+        table::{
+            Access,
+            EntryTable,
+            GrabError,
+            LockedEntry, //
+        }, //
     },
-    kernel_ext::xarray::Spare, //
+    kernel_ext::{
+        units::{
+            Order,
+            PageOffset,
+            Pages,
+            Pfn,
+            RegionOffset,
+            RegionPage, //
+        },
+        xarray::Spare, //
+    }, //
 };
 
 /// The orders of page-table leaves, smallest first.
 const LEAVES: [Order; 3] = [Order::PTE, Order::PMD, Order::PUD];
+
+const fn at(number: usize) -> PageOffset {
+    PageOffset::new(number)
+}
+
+const fn pages(number: usize) -> Pages {
+    Pages::new(number)
+}
+
+const fn page(number: usize) -> RegionPage {
+    RegionPage::new(number)
+}
+
+const fn pfn(number: usize) -> Pfn {
+    Pfn::new(number)
+}
+
+const fn byte(offset: u64) -> RegionOffset {
+    RegionOffset::new(offset)
+}
 
 /// All orders, smallest first.
 fn orders() -> impl Iterator<Item = Order> {
@@ -50,15 +77,15 @@ fn with_spare<T>(
 }
 
 fn grab(mapping: &EntryTable, pgoff: usize, order: Order) -> Result<LockedEntry<'_>, GrabError> {
-    with_spare(|spare| mapping.grab(pgoff, order, Access::Read, spare))
+    with_spare(|spare| mapping.grab(at(pgoff), order, Access::Read, spare))
 }
 
 fn upgrade(mapping: &EntryTable, pgoff: usize, kind: Kind) -> Result<LockedEntry<'_>, GrabError> {
-    with_spare(|spare| mapping.upgrade(pgoff, Order::PMD, kind, spare))
+    with_spare(|spare| mapping.upgrade(at(pgoff), Order::PMD, kind, spare))
 }
 
-fn fill_zero(mapping: &EntryTable, pgoff: usize, pages: usize) {
-    mapping.fill_zero(pgoff, pages, &mut Spare::endless());
+fn fill_zero(mapping: &EntryTable, first: usize, number: usize) {
+    mapping.fill_zero(at(first), pages(number), &mut Spare::endless());
 }
 
 fn access(write: bool) -> Access {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use crate::dax::order::Order;
 use crate::dax::params::{align, extent, find, minor, number, Identity, Listed};
+use crate::kernel_ext::units::{Order, RegionOffset};
 
 #[test]
 fn alignments() {
@@ -190,6 +190,7 @@ fn extents() {
         ("16777216T 4096", None),
         ("K K", None),
     ] {
+        let value = value.map(|(offset, len)| (RegionOffset::new(offset), len));
         assert_eq!(extent(text.as_bytes()), value, "{text:?}");
     }
     assert_eq!(extent(b"\xff\xfe 4096"), None);

@@ -6,15 +6,15 @@
 //! Each scenario ends only when every thread has finished: a lost wake-up is a deadlock, which loom
 //! and shuttle report. At least three waiters, since some wake-ups are lost only then.
 
-use super::{access, fill_zero, grab, upgrade, with_spare};
+use super::{access, at, fill_zero, grab, pages, pfn, upgrade, with_spare};
 use crate::dax::entries::entry::Kind;
 use crate::dax::entries::table::{Access, EntryTable, GrabError, LockedEntry};
-use crate::dax::order::Order;
 use crate::kernel_ext::sync::{
     self,
     Arc, //
 };
 use crate::kernel_ext::thread;
+use crate::kernel_ext::units::{Order, PageOffset, Pages};
 use crate::kernel_ext::xarray::{
     self,
     Spare, //
@@ -25,6 +25,13 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 const PFN: usize = 1 << 20;
 /// Pages that the scenarios use; the last two lie in another 2 MiB.
 const PAGES: [usize; 5] = [0, 1, 100, 512, 600];
+
+/// The media of page `page` of the device, and of those after it.
+const fn mapped(page: usize) -> Kind {
+    Kind::Mapped {
+        pfn: pfn(PFN + page),
+    }
+}
 
 fn explore(scenario: impl Fn() + Send + Sync + 'static) {
     explore_to(2, scenario);
@@ -82,24 +89,25 @@ impl Model {
     /// The states of the pages in a run.
     fn pages(
         &self,
-        start: usize,
+        start: PageOffset,
         order: Order,
     ) -> impl Iterator<Item = &sync::atomic::AtomicUsize> {
         let run = start..start + order.pages();
         let pages = PAGES.iter().zip(&self.pages);
-        pages.filter_map(move |(page, state)| run.contains(page).then_some(state))
+        pages.filter_map(move |(&page, state)| run.contains(&at(page)).then_some(state))
     }
 
     /// What a program writes through its mapping, if that is writable: no lock is known there.
     fn store(&self, page: usize) -> bool {
-        let state = self.pages(page, Order::PTE).next().unwrap();
+        let state = self.pages(at(page), Order::PTE).next().unwrap();
         let store = |old| (old & WRITABLE != 0).then_some(old | UNSYNCED);
         state.fetch_update(SeqCst, SeqCst, store).is_ok()
     }
 
     /// As `sync.rs` does it.
-    fn sync(&self, mut from: usize, end: usize) {
-        while let Some(entry) = self.mapping.lock_next_dirty(from, end) {
+    fn sync(&self, from: usize, end: usize) {
+        let mut from = at(from);
+        while let Some(entry) = self.mapping.lock_next_dirty(from, at(end)) {
             self.write_protect(entry.start(), entry.order());
             thread::yield_now();
             for page in self.pages(entry.start(), entry.order()) {
@@ -112,7 +120,7 @@ impl Model {
     }
 
     /// Goes through the page tables. Not under a lock: it passes by an empty PMD without.
-    fn write_protect(&self, start: usize, order: Order) {
+    fn write_protect(&self, start: PageOffset, order: Order) {
         for page in self.pages(start, order) {
             page.fetch_and(!WRITABLE, SeqCst);
         }
@@ -121,8 +129,8 @@ impl Model {
     /// A write fault, without the lock of the entry if that is possible, as `Run::map()` of `fault.rs`; whether
     /// it was served at `order`.
     fn touch(&self, pgoff: usize, order: Order) -> bool {
-        let start = order.align_down(pgoff);
-        let kind = Kind::Mapped { pfn: PFN + start };
+        let start = at(pgoff).align_down(order);
+        let kind = mapped(start.get());
         let spare = &mut Spare::new();
         let mapped = self
             .mapping
@@ -136,7 +144,7 @@ impl Model {
     }
 
     fn is_unsynced(&self, page: usize) -> bool {
-        let state = self.pages(page, Order::PTE).next().unwrap();
+        let state = self.pages(at(page), Order::PTE).next().unwrap();
         state.load(SeqCst) & UNSYNCED != 0
     }
 
@@ -147,7 +155,7 @@ impl Model {
             PAGES
                 .iter()
                 .zip(&self.holders)
-                .filter(|(page, _)| run.contains(page))
+                .filter(|(&page, _)| run.contains(&at(page)))
         };
         for (page, holders) in held() {
             assert_eq!(holders.fetch_add(1, SeqCst), 0, "two hold page {page}");
@@ -172,13 +180,13 @@ impl Model {
         write: bool,
         spare: &mut Spare,
     ) -> Result<(), GrabError> {
-        let mut entry = self.mapping.grab(pgoff, order, access(write), spare)?;
+        let mut entry = self.mapping.grab(at(pgoff), order, access(write), spare)?;
         loop {
             self.hold(&entry);
             let larger = entry.order() > order;
             match entry.kind() {
                 Kind::Mapped { .. } if write && larger && !entry.is_dirty() => {
-                    entry = entry.split(pgoff, order, access(write), spare)?;
+                    entry = entry.split(at(pgoff), order, access(write), spare)?;
                 }
                 Kind::Mapped { .. } => break,
                 Kind::Zero if !write => {
@@ -186,16 +194,14 @@ impl Model {
                     return Ok(());
                 }
                 Kind::Empty | Kind::Zero if larger => {
-                    entry = entry.split(pgoff, order, access(write), spare)?;
+                    entry = entry.split(at(pgoff), order, access(write), spare)?;
                 }
-                Kind::Empty | Kind::Zero => entry.set_kind(Kind::Mapped {
-                    pfn: PFN + entry.start(),
-                }),
+                Kind::Empty | Kind::Zero => entry.set_kind(mapped(entry.start().get())),
             }
         }
         if write {
             entry.set_dirty();
-            for page in self.pages(order.align_down(pgoff), order) {
+            for page in self.pages(at(pgoff).align_down(order), order) {
                 page.fetch_or(WRITABLE, SeqCst);
             }
             thread::yield_now();
@@ -205,9 +211,7 @@ impl Model {
     }
 
     fn upgrade(&self, pgoff: usize) -> bool {
-        let kind = Kind::Mapped {
-            pfn: PFN + Order::PMD.align_down(pgoff),
-        };
+        let kind = mapped(at(pgoff).align_down(Order::PMD).get());
         match upgrade(&self.mapping, pgoff, kind) {
             Ok(entry) => {
                 self.write_protect(entry.start(), entry.order());
@@ -223,8 +227,8 @@ impl Model {
 
     /// Punches `pages` pages from `pgoff` on, as `punch.rs` does: all entries in the way go.
     fn punch(&self, pgoff: usize, pages: usize) {
-        let mut from = pgoff;
-        while let Some(entry) = self.mapping.lock_next(from, pgoff + pages) {
+        let (mut from, end) = (at(pgoff), at(pgoff + pages));
+        while let Some(entry) = self.mapping.lock_next(from, end) {
             for page in self.pages(entry.start(), entry.order()) {
                 page.store(0, SeqCst);
             }
@@ -237,21 +241,22 @@ impl Model {
     /// After all threads have finished.
     fn check(&self) -> Vec<(usize, Kind, Order, bool)> {
         let mut entries = Vec::new();
-        let mut from = 0;
+        let mut from = at(0);
         while let Some((start, entry, dirty)) = self.mapping.peek(from) {
-            assert!(!entry.is_locked(), "{start} is still locked");
-            assert!(start >= from, "{start} is in two entries");
-            if let Kind::Mapped { pfn } = entry.kind() {
-                assert_eq!(pfn, PFN + start);
+            assert!(!entry.is_locked(), "{start:?} is still locked");
+            assert!(start >= from, "{start:?} is in two entries");
+            from = start + entry.order().pages();
+            let start = start.get();
+            if let Kind::Mapped { .. } = entry.kind() {
+                assert_eq!(entry.kind(), mapped(start));
             }
             entries.push((start, entry.kind(), entry.order(), dirty));
-            from = start + entry.order().pages();
         }
         for page in PAGES {
             let is_dirty = entries.iter().any(|&(start, _, order, dirty)| {
-                dirty && (start..start + order.pages()).contains(&page)
+                dirty && (start..start + order.pages().get()).contains(&page)
             });
-            let state = self.pages(page, Order::PTE).next().unwrap();
+            let state = self.pages(at(page), Order::PTE).next().unwrap();
             assert!(is_dirty || state.load(SeqCst) == 0, "{page} is clean");
         }
         entries
@@ -279,8 +284,7 @@ fn faults_on_one_page() {
         join(threads);
         // The reader needs one for the lock alone.
         assert!(model.mapping.events.created.get() <= 2);
-        let mapped = Kind::Mapped { pfn: PFN + 1 };
-        assert_eq!(model.check(), [(1, mapped, Order::PTE, true)]);
+        assert_eq!(model.check(), [(1, mapped(1), Order::PTE, true)]);
     });
 }
 
@@ -313,11 +317,10 @@ fn waiters_of_a_replaced_entry() {
             spawn(&model, |m| assert!(m.fault(1, Order::PTE, true))),
             spawn(&model, |m| assert!(m.fault(1, Order::PTE, false))),
         ];
-        entry.set_kind(Kind::Mapped { pfn: PFN + 1 });
+        entry.set_kind(mapped(1));
         drop(entry);
         join(threads);
-        let mapped = Kind::Mapped { pfn: PFN + 1 };
-        assert_eq!(model.check(), [(1, mapped, Order::PTE, true)]);
+        assert_eq!(model.check(), [(1, mapped(1), Order::PTE, true)]);
     });
 }
 
@@ -333,12 +336,11 @@ fn small_faults_wait_for_a_large_entry() {
                 assert!(m.fault(page, Order::PTE, page == 100))
             })
         });
-        entry.set_kind(Kind::Mapped { pfn: PFN });
+        entry.set_kind(mapped(0));
         model.hold(&entry);
         drop(entry);
         join(threads);
-        let mapped = Kind::Mapped { pfn: PFN + 100 };
-        assert_eq!(model.check(), [(100, mapped, Order::PTE, true)]);
+        assert_eq!(model.check(), [(100, mapped(100), Order::PTE, true)]);
     });
 }
 
@@ -419,8 +421,7 @@ fn upgrade_under_faults() {
         model.upgrade(0);
         join(threads);
         assert!(model.upgrade(1), "nothing is locked now");
-        let mapped = Kind::Mapped { pfn: PFN };
-        assert_eq!(model.check(), [(0, mapped, Order::PMD, true)]);
+        assert_eq!(model.check(), [(0, mapped(0), Order::PMD, true)]);
     });
 }
 
@@ -430,7 +431,7 @@ fn waiters_of_an_upgraded_entry() {
     explore(|| {
         let model = Model::new();
         let mut entry = grab(&model.mapping, 1, Order::PTE).unwrap();
-        entry.set_kind(Kind::Mapped { pfn: PFN + 1 });
+        entry.set_kind(mapped(1));
         drop(entry);
         let entry = grab(&model.mapping, 1, Order::PTE).unwrap();
         let threads = [
@@ -470,7 +471,7 @@ fn an_unused_wake_up_is_passed_on() {
         let model = Model::new();
         let entry = grab(&model.mapping, 100, Order::PTE).unwrap();
         let threads = [
-            spawn(&model, |m| drop(m.mapping.lock_next(0, 512))),
+            spawn(&model, |m| drop(m.mapping.lock_next(at(0), at(512)))),
             spawn(&model, |m| assert!(m.fault(100, Order::PTE, true))),
             spawn(&model, |m| assert!(m.fault(1, Order::PTE, true))),
         ];
@@ -578,7 +579,7 @@ fn syncs_under_a_touch() {
         explore_to(3, move || {
             let model = Model::new();
             assert!(model.fault(1, order, true));
-            model.write_protect(0, Order::PMD);
+            model.write_protect(at(0), Order::PMD);
             let threads = [
                 spawn(&model, move |m| assert!(m.touch(1, order))),
                 spawn(&model, |m| m.sync(1, 2)),
@@ -638,12 +639,13 @@ fn settled_pages() {
     explore(|| {
         let model = Model::new();
         join([spawn(&model, |m| m.punch(0, 1))]);
-        let from = |pgoff, pages, write| {
-            let settled = |pages| pages;
-            let pages = model
-                .mapping
-                .touch_settled(pgoff, pages, access(write), settled);
-            pages.map_or(0, |pages: std::num::NonZero<usize>| pages.get())
+        let from = |pgoff, number, write| {
+            let settled = |pages: Pages| pages.get();
+            let settled =
+                model
+                    .mapping
+                    .touch_settled(at(pgoff), pages(number), access(write), settled);
+            settled.unwrap_or(0)
         };
         let settled = |pages, write| from(0, pages, write);
         assert_eq!(
@@ -655,11 +657,11 @@ fn settled_pages() {
             assert!(model.fault(page, Order::PTE, true));
         }
         let mut clean = grab(&model.mapping, 2, Order::PTE).unwrap();
-        clean.set_kind(Kind::Mapped { pfn: PFN + 2 });
+        clean.set_kind(mapped(2));
         drop(clean);
         assert_eq!((settled(1, true), settled(2, true)), (1, 2));
         assert_eq!((settled(3, false), settled(512, false)), (3, 512));
-        let dirty = |page| model.mapping.peek(page).unwrap().2;
+        let dirty = |page| model.mapping.peek(at(page)).unwrap().2;
         assert!(!dirty(2));
         assert_eq!(settled(4, true), 3);
         assert!(dirty(2));
@@ -689,11 +691,11 @@ fn no_touch() {
         let model = Model::with_nodes();
         join([spawn(&model, |m| m.punch(0, 1))]);
         let touch = |pgoff, order, write| {
-            let kind = Kind::Mapped { pfn: PFN + pgoff };
+            let kind = mapped(pgoff);
             let spare = &mut Spare::new();
             let touched = model
                 .mapping
-                .touch(pgoff, order, kind, access(write), spare, || ());
+                .touch(at(pgoff), order, kind, access(write), spare, || ());
             touched.is_some()
         };
         assert!(touch(0, Order::PMD, false) && touch(1, Order::PTE, false));
@@ -705,7 +707,7 @@ fn no_touch() {
         );
         assert!(!touch(0, Order::PMD, true), "there is a smaller one");
         let mut clean = grab(&model.mapping, 1024, Order::PMD).unwrap();
-        clean.set_kind(Kind::Mapped { pfn: PFN + 1024 });
+        clean.set_kind(mapped(1024));
         drop(clean);
         assert!(touch(1030, Order::PTE, false));
         assert!(!touch(1030, Order::PTE, true), "a clean one gives way");
@@ -717,7 +719,6 @@ fn no_touch() {
         fill_zero(&model.mapping, 100, 1);
         assert!(!touch(100, Order::PTE, false), "a hole");
         assert!(touch(0, Order::PMD, false), "the media of a hole");
-        let mapped = |start: usize| Kind::Mapped { pfn: PFN + start };
         let expected = [
             (1, mapped(1), Order::PTE, true),
             (100, Kind::Zero, Order::PTE, false),
@@ -734,18 +735,18 @@ fn untracked_writes() {
         let model = Model::with_nodes();
         join([spawn(&model, |m| m.punch(0, 1))]);
         let touch = |pgoff, order| {
-            let kind = Kind::Mapped { pfn: PFN + pgoff };
+            let kind = mapped(pgoff);
             let (access, spare) = (Access::UntrackedWrite, &mut Spare::new());
             let touched = model
                 .mapping
-                .touch(pgoff, order, kind, access, spare, || ());
+                .touch(at(pgoff), order, kind, access, spare, || ());
             touched.is_some()
         };
-        let settled = |pgoff, pages| {
+        let settled = |pgoff, number| {
             let access = Access::UntrackedWrite;
             let settled = model
                 .mapping
-                .touch_settled(pgoff, pages, access, |n| n.get());
+                .touch_settled(at(pgoff), pages(number), access, Pages::get);
             settled.unwrap_or(0)
         };
         assert!(touch(0, Order::PMD) && touch(1, Order::PTE));
@@ -766,7 +767,7 @@ fn untracked_writes() {
 fn sync_of_several_arrays() {
     explore(|| {
         let model = Model::new();
-        let pages = [1, 2, 4, 7].map(|part| part * Order::PUD.pages() + part);
+        let pages = [1, 2, 4, 7].map(|part| part * Order::PUD.pages().get() + part);
         join([spawn(&model, move |m| {
             for page in pages {
                 assert!(m.fault(page, Order::PTE, true));

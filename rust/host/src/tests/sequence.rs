@@ -2,10 +2,10 @@
 
 //! Random sequences of operations, against a model that has one state for each page.
 
-use super::{access, fill_zero, grab, upgrade};
-use crate::dax::entries::entry::Kind;
-use crate::dax::entries::table::{EntryTable, GrabError};
-use crate::dax::order::Order;
+use super::{access, at, fill_zero, grab, pfn, upgrade};
+use crate::dax::entries::entry::{Entry, Kind};
+use crate::dax::entries::table::{EntryTable, GrabError, LockedEntry};
+use crate::kernel_ext::units::Order;
 use crate::kernel_ext::xarray::{
     walks,
     Spare, //
@@ -38,13 +38,24 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// As [`EntryTable::peek`], in numbers of pages.
+fn peek(mapping: &EntryTable, from: usize) -> Option<(usize, Entry, bool)> {
+    let (start, entry, dirty) = mapping.peek(at(from))?;
+    Some((start.get(), entry, dirty))
+}
+
+/// The first page of an entry, and the page after its last.
+fn bounds(entry: &LockedEntry<'_>) -> Range<usize> {
+    entry.start().get()..entry.behind().get()
+}
+
 /// The pages of the runs of all entries for which `filter` holds.
 fn pages_of(mapping: &EntryTable, filter: impl Fn(Kind, bool) -> bool) -> BTreeSet<usize> {
     let mut pages = BTreeSet::new();
     let mut from = 0;
-    while let Some((start, entry, dirty)) = mapping.peek(from) {
-        assert!(!entry.is_locked() && start >= from && entry.order().is_aligned(start));
-        from = start + entry.order().pages();
+    while let Some((start, entry, dirty)) = peek(mapping, from) {
+        assert!(!entry.is_locked() && start >= from && at(start).is_aligned(entry.order()));
+        from = start + entry.order().pages().get();
         if filter(entry.kind(), dirty) {
             pages.extend(start..from);
         }
@@ -60,8 +71,9 @@ fn runs_in(
 ) -> Vec<(usize, Order)> {
     let mut runs = Vec::new();
     let mut from = range.start;
-    while let Some((start, entry, dirty)) = mapping.peek(from).filter(|found| found.0 < range.end) {
-        from = start + entry.order().pages();
+    while let Some((start, entry, dirty)) = peek(mapping, from).filter(|found| found.0 < range.end)
+    {
+        from = start + entry.order().pages().get();
         if !range.is_empty() && filter(entry.kind(), dirty) {
             runs.push((start, entry.order()));
         }
@@ -71,13 +83,13 @@ fn runs_in(
 
 fn mapped(start: usize) -> Kind {
     Kind::Mapped {
-        pfn: 7 * 512 + start,
+        pfn: pfn(7 * 512 + start),
     }
 }
 
 fn map(mapping: &EntryTable, page: usize, order: Order, write: bool) -> bool {
     let mut spare = Spare::endless();
-    let mut entry = match mapping.grab(page, order, access(write), &mut spare) {
+    let mut entry = match mapping.grab(at(page), order, access(write), &mut spare) {
         Ok(entry) => entry,
         Err(error) => {
             assert_eq!(error, GrabError::Conflict);
@@ -87,10 +99,12 @@ fn map(mapping: &EntryTable, page: usize, order: Order, write: bool) -> bool {
     while entry.order() > order
         && (!matches!(entry.kind(), Kind::Mapped { .. }) || write && !entry.is_dirty())
     {
-        entry = entry.split(page, order, access(write), &mut spare).unwrap();
+        entry = entry
+            .split(at(page), order, access(write), &mut spare)
+            .unwrap();
     }
     if !matches!(entry.kind(), Kind::Mapped { .. }) {
-        entry.set_kind(mapped(entry.start()));
+        entry.set_kind(mapped(entry.start().get()));
     }
     if write {
         entry.set_dirty();
@@ -124,9 +138,10 @@ proptest! {
         for op in ops {
             match op {
                 Op::Map(page, order, write) => {
-                    let run = order.align_down(page)..order.align_down(page) + order.pages();
+                    let start = at(page).align_down(order).get();
+                    let run = start..start + order.pages().get();
                     let before = pages_of(&mapping, |_, _| true);
-                    let smaller = mapping.peek(run.start)
+                    let smaller = peek(&mapping, run.start)
                         .is_some_and(|(start, entry, _)| start < run.end && entry.order() < order);
                     prop_assert_eq!(map(&mapping, page, order, write), !smaller);
                     if !smaller {
@@ -140,23 +155,23 @@ proptest! {
                     prop_assert!(before.len() <= after.len() + 511);
                 }
                 Op::Upgrade(page) => {
-                    let start = Order::PMD.align_down(page);
+                    let start = at(page).align_down(Order::PMD).get();
                     let mut entry = upgrade(&mapping, page, mapped(start)).unwrap();
-                    prop_assert_eq!((entry.start(), entry.order()), (start, Order::PMD));
+                    prop_assert_eq!((entry.start(), entry.order()), (at(start), Order::PMD));
                     entry.set_kind(mapped(start));
                     drop(entry);
                     holes.retain(|page| !(start..start + 512).contains(page));
                 }
                 Op::Punch(first, pages) => {
                     let mut from = first;
-                    while let Some((start, entry, _)) = mapping.peek(from) {
+                    while let Some((start, entry, _)) = peek(&mapping, from) {
                         if start >= first + pages {
                             break;
                         }
-                        from = start + entry.order().pages();
-                        mapping.delete(start, |entry| {
+                        from = start + entry.order().pages().get();
+                        mapping.delete(at(start), |entry| {
                             // What the entry forgets, the caller writes back: it is told.
-                            let run = entry.start()..entry.start() + entry.order().pages();
+                            let run = bounds(entry);
                             if entry.is_dirty() {
                                 written.retain(|page| !run.contains(page));
                             }
@@ -173,12 +188,12 @@ proptest! {
                     let before = mapping.events.writebacks.get();
                     let mut cleaned = Vec::new();
                     let mut from = first;
-                    while let Some(entry) = mapping.lock_next_dirty(from, range.end) {
+                    while let Some(entry) = mapping.lock_next_dirty(at(from), at(range.end)) {
                         prop_assert!(entry.is_dirty());
-                        let start = entry.start();
-                        from = start + entry.order().pages();
-                        cleaned.push((start, entry.order()));
-                        written.retain(|page| !(start..from).contains(page));
+                        let run = bounds(&entry);
+                        from = run.end;
+                        cleaned.push((run.start, entry.order()));
+                        written.retain(|page| !run.contains(page));
                         entry.clean();
                     }
                     prop_assert_eq!(mapping.events.writebacks.get() - before, dirty.len() as u64);
@@ -188,9 +203,10 @@ proptest! {
             }
             let mut found = Vec::new();
             let mut from = 0;
-            while let Some(entry) = mapping.lock_next_hole(from, PAGES) {
-                from = entry.start() + entry.order().pages();
-                found.push((entry.start(), entry.order()));
+            while let Some(entry) = mapping.lock_next_hole(at(from), at(PAGES)) {
+                let run = bounds(&entry);
+                from = run.end;
+                found.push((run.start, entry.order()));
             }
             prop_assert_eq!(found, runs_in(&mapping, 0..PAGES, |kind, _| kind == Kind::Zero));
             // No write is forgotten, and no media is taken for a hole.
@@ -198,14 +214,15 @@ proptest! {
             prop_assert!(pages_of(&mapping, |kind, _| kind == Kind::Zero).is_subset(&holes));
         }
         mapping.clear();
-        prop_assert!(mapping.peek(0).is_none());
+        prop_assert!(peek(&mapping, 0).is_none());
     }
 }
 
 /// A page in one of seven aligned 1 GiB, which are in more arrays than one.
 fn far_page() -> impl Strategy<Value = usize> {
-    let places = prop_oneof![Just(0), Just(1), Just(600), Just(Order::PUD.pages() - 1)];
-    (0..7usize, places).prop_map(|(part, place)| part * Order::PUD.pages() + place)
+    const PART: usize = Order::PUD.pages().get();
+    let places = prop_oneof![Just(0), Just(1), Just(600), Just(PART - 1)];
+    (0..7usize, places).prop_map(|(part, place)| part * PART + place)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,17 +260,17 @@ proptest! {
         let found = |next: &dyn Fn(usize) -> Option<usize>| -> Vec<usize> {
             std::iter::successors(next(from), |page| next(page + 1)).collect()
         };
-        let start = |entry: crate::dax::entries::table::LockedEntry<'_>| entry.start();
-        prop_assert_eq!(found(&|at| mapping.lock_next(at, end).map(start)), expected(&|_| true));
+        let start = |entry: LockedEntry<'_>| entry.start().get();
+        prop_assert_eq!(found(&|from| mapping.lock_next(at(from), at(end)).map(start)), expected(&|_| true));
         prop_assert_eq!(
-            found(&|at| mapping.lock_next_dirty(at, end).map(start)),
+            found(&|from| mapping.lock_next_dirty(at(from), at(end)).map(start)),
             expected(&|far| far == Far::Dirty)
         );
         prop_assert_eq!(
-            found(&|at| mapping.lock_next_hole(at, end).map(start)),
+            found(&|from| mapping.lock_next_hole(at(from), at(end)).map(start)),
             expected(&|far| far == Far::Hole)
         );
-        let peeked = |at| mapping.peek(at).map(|(start, ..)| start).filter(|&start| start < end);
+        let peeked = |from| peek(&mapping, from).map(|(start, ..)| start).filter(|&start| start < end);
         prop_assert_eq!(found(&peeked), expected(&|_| true));
     }
 }

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use super::LEAVES;
+use super::{at, byte, page, pages, pfn, LEAVES};
 use crate::dax::layout::extents::Run;
 use crate::dax::layout::span::{best_order, leaf_fits, Misfit, Span};
-use crate::dax::order::{Order, PAGE_SHIFT};
+use crate::kernel_ext::units::{Order, PAGE_SHIFT};
 
 const K: u64 = 1 << 10;
 const M: u64 = 1 << 20;
 const G: u64 = 1 << 30;
 
 fn start(range: &Span) -> u64 {
-    (range.first() as u64) << PAGE_SHIFT
+    range.first().address()
 }
 
 #[test]
@@ -40,17 +40,23 @@ fn refuses_what_can_be_no_device() {
 fn offsets_of_frames() {
     let range = Span::new(G, 4 * M, Order::PTE).unwrap();
     let (first, last) = (1 << 18, (1 << 18) + 1023);
-    assert_eq!((range.first(), range.pages()), (first, 1024));
-    assert_eq!(range.offset_of(first), Some(0));
-    assert_eq!(range.offset_of(last), Some(4 * M - 4 * K));
-    assert_eq!(range.offset_of(first - 1), None);
-    assert_eq!(range.offset_of(last + 1), None);
-    assert_eq!(range.offset_of(usize::MAX), None);
+    assert_eq!((range.first(), range.pages()), (pfn(first), pages(1024)));
+    let offset_of = |frame| range.offset_of(pfn(frame));
+    assert_eq!(offset_of(first), Some(byte(0)));
+    assert_eq!(offset_of(last), Some(byte(4 * M - 4 * K)));
+    assert_eq!(offset_of(first - 1), None);
+    assert_eq!(offset_of(last + 1), None);
+    assert_eq!(offset_of(usize::MAX), None);
 }
 
 #[test]
 fn runs_of_bytes() {
-    let run = |first, pages| Some(Run { first, pages });
+    let run = |first, number| {
+        Some(Run {
+            first: page(first),
+            pages: pages(number),
+        })
+    };
     let range = Span::new(G, 8 * M, Order::PTE).unwrap();
     let end = 8 * M;
     for (offset, len, found) in [
@@ -73,7 +79,11 @@ fn runs_of_bytes() {
         (u64::MAX - 4 * K + 1, 8 * K, None),
         (u64::MAX, u64::MAX, None),
     ] {
-        assert_eq!(range.run(offset, len, Order::PTE), found, "{offset} {len}");
+        assert_eq!(
+            range.run(byte(offset), len, Order::PTE),
+            found,
+            "{offset} {len}"
+        );
     }
     for (offset, len, found) in [
         (0, 2 * M, run(0, 512)),
@@ -82,14 +92,18 @@ fn runs_of_bytes() {
         (4 * K, 2 * M, None),
         (0, 4 * K, None),
     ] {
-        assert_eq!(range.run(offset, len, Order::PMD), found, "{offset} {len}");
+        assert_eq!(
+            range.run(byte(offset), len, Order::PMD),
+            found,
+            "{offset} {len}"
+        );
     }
-    assert_eq!(range.run(0, 8 * M, Order::PUD), None);
+    assert_eq!(range.run(byte(0), 8 * M, Order::PUD), None);
     // What must be aligned is the address: the offset is not, in a region that begins between.
     let range = Span::new(G + 2 * M - 8 * K, 8 * M, Order::PTE).unwrap();
-    assert_eq!(range.run(8 * K, 2 * M, Order::PMD), run(2, 512));
-    assert_eq!(range.run(0, 2 * M, Order::PMD), None);
-    assert_eq!(range.run(2 * M, 2 * M, Order::PMD), None);
+    assert_eq!(range.run(byte(8 * K), 2 * M, Order::PMD), run(2, 512));
+    assert_eq!(range.run(byte(0), 2 * M, Order::PMD), None);
+    assert_eq!(range.run(byte(2 * M), 2 * M, Order::PMD), None);
 }
 
 #[test]
@@ -97,27 +111,42 @@ fn leaves_in_a_vma() {
     let m = M as usize;
     let vma = (64 * m, 68 * m);
     for address in [64 * m, 66 * m - 4096] {
-        let pgoff = (address - 64 * m) >> PAGE_SHIFT;
+        let pgoff = at((address - 64 * m) >> PAGE_SHIFT);
         assert!(leaf_fits(Order::PMD, address, pgoff, vma));
         // Address and offset do not reach a boundary together.
-        assert!(!leaf_fits(Order::PMD, address, pgoff + 1, vma));
-        assert!(!leaf_fits(Order::PMD, address, pgoff + 256, vma));
-        assert!(leaf_fits(Order::PMD, address, pgoff + 512, vma));
+        assert!(!leaf_fits(Order::PMD, address, pgoff + pages(1), vma));
+        assert!(!leaf_fits(Order::PMD, address, pgoff + pages(256), vma));
+        assert!(leaf_fits(Order::PMD, address, pgoff + pages(512), vma));
         assert!(!leaf_fits(Order::PUD, address, pgoff, vma));
     }
     // The VMA begins or ends inside of the leaf.
-    assert!(!leaf_fits(Order::PMD, 65 * m, 256, (64 * m + 4096, 68 * m)));
-    assert!(!leaf_fits(Order::PMD, 65 * m, 256, (64 * m, 66 * m - 4096)));
-    assert!(leaf_fits(Order::PMD, 65 * m, 256, (64 * m, 66 * m)));
+    assert!(!leaf_fits(
+        Order::PMD,
+        65 * m,
+        at(256),
+        (64 * m + 4096, 68 * m)
+    ));
+    assert!(!leaf_fits(
+        Order::PMD,
+        65 * m,
+        at(256),
+        (64 * m, 66 * m - 4096)
+    ));
+    assert!(leaf_fits(Order::PMD, 65 * m, at(256), (64 * m, 66 * m)));
     // At the very end of the address space.
     let last = usize::MAX - 4095;
-    assert!(!leaf_fits(Order::PUD, last, last >> PAGE_SHIFT, (0, last)));
+    assert!(!leaf_fits(
+        Order::PUD,
+        last,
+        at(last >> PAGE_SHIFT),
+        (0, last)
+    ));
 }
 
 #[test]
 fn best_order_of_a_mapping() {
     let (m, g) = (M as usize, G as usize);
-    let page = |bytes: usize| bytes >> PAGE_SHIFT;
+    let page = |bytes: usize| at(bytes >> PAGE_SHIFT);
     for (offset, len, order) in [
         (0, 4096, Order::PTE),
         (0, 2 * m - 4096, Order::PTE),
@@ -136,5 +165,8 @@ fn best_order_of_a_mapping() {
         );
         assert_eq!(best_order(page(offset), len, Order::PUD), Order::PUD);
     }
-    assert_eq!(best_order(usize::MAX, usize::MAX, Order::PMD), Order::PMD);
+    assert_eq!(
+        best_order(at(usize::MAX), usize::MAX, Order::PMD),
+        Order::PMD
+    );
 }
