@@ -5,7 +5,10 @@
 use crate::dax::{
     entries::table::EntryTable,
     layout::{
-        extents::Extents,
+        extents::{
+            Extents,
+            Run, //
+        },
         geometry::Geometry, //
     },
     stats::Faults, //
@@ -21,7 +24,10 @@ use crate::kernel_ext::{
             SrcuRevocable, //
         }, //
     },
-    units::Order, //
+    units::{
+        Order,
+        PageOffset, //
+    }, //
 };
 use kernel::{
     fmt,
@@ -151,6 +157,27 @@ impl Device {
         let live = self.live().ok_or(ENXIO)?;
         let layout = live.layout.read();
         Ok(layout.size())
+    }
+
+    /// Copies the layout, with room for `more` extents. The caller prevents a resize meanwhile.
+    ///
+    /// No memory is allocated with the layout rwsem held, because faults wait for it. Sleeps.
+    /// Errors: `ENOMEM`.
+    pub(crate) fn copy_layout(&self, live: &Live, more: usize) -> Result<Extents> {
+        let extents = live.layout.read().as_slice().len();
+        let mut copy = Extents::with_room(self.geometry.span.first(), extents + more)?;
+        copy.copy_from(&live.layout.read())?;
+        Ok(copy)
+    }
+
+    /// Returns the region's pages that the device has from its page offset `end`. Same context as
+    /// [`Device::copy_layout`]. Errors: `ENOMEM`.
+    pub(crate) fn runs_from(&self, live: &Live, end: PageOffset) -> Result<KVec<Run>> {
+        let mut runs = KVec::new();
+        for run in self.copy_layout(live, 0)?.tail(end) {
+            runs.push(run, GFP_KERNEL)?;
+        }
+        Ok(runs)
     }
 
     /// Releases the resource that would keep the device's memory until the namespace is unbound.

@@ -266,7 +266,7 @@ impl EntryTable {
         pgoff: PageOffset,
         prepare: impl FnOnce(&LockedEntry<'_>) -> Result,
     ) -> Result {
-        let Some(entry) = self.lock_next(pgoff, pgoff + Pages::ONE) else {
+        let Some(entry) = self.lock_next(pgoff, pgoff.checked_add(Pages::ONE).unwrap_or(PageOffset::MAX)) else {
             kernel::pr_warn_once!("no entry to delete\n");
             return Ok(());
         };
