@@ -15,9 +15,9 @@ import re
 import subprocess
 import sys
 import tempfile
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 TOP = Path(__file__).resolve().parents[2]
 KERNEL = Path(os.environ.get("RDAX_KERNEL_SOURCE", "/kernel/linux"))

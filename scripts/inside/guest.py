@@ -99,16 +99,16 @@ class Machine:
         options = []
         for i in range(self.nodes):
             name = f"ram{i}"
-            options += ["-object", f"memory-backend-memfd,id={name},"
-                                   f"size={self.memory // self.nodes}M,share=on"]
+            options += ["-object", (f"memory-backend-memfd,id={name},"
+                                    f"size={self.memory // self.nodes}M,share=on")]
             if self.nodes > 1:
                 each = self.cpus // self.nodes
-                options += ["-numa", f"node,nodeid={i},memdev={name},"
-                                     f"cpus={i * each}-{(i + 1) * each - 1}"]
+                options += ["-numa", (f"node,nodeid={i},memdev={name},"
+                                      f"cpus={i * each}-{(i + 1) * each - 1}")]
         for i, (name, nvdimm) in enumerate(self.nvdimms.items()):
             options += ["-object", backend(name, nvdimm.size, self.keep, nvdimm.read_only),
-                        "-device", f"nvdimm,id=nvdimm-{name},memdev={name},node={i % self.nodes}"
-                                   f"{nvdimm.options(name)}"]
+                        "-device", (f"nvdimm,id=nvdimm-{name},memdev={name},node={i % self.nodes}"
+                                    f"{nvdimm.options(name)}")]
         for name, size in self.virtio_pmems.items():
             options += ["-object", backend(name, size, self.keep),
                         "-device", f"virtio-pmem-pci,id=virtio-{name},memdev={name}"]

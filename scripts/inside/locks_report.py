@@ -92,12 +92,12 @@ def instructions(part: Part) -> list[str]:
         header += [case, "ratio"]
     work = median(rows["work", ""])
     return ["## Instructions of an uncontended pair", "",
-            "Lock and unlock, medians of all rounds; ratios to the rwsem taken for write. "
-            "\"First\": at a range that was never locked; \"again\": at one that was. The spread "
-            "is between the quartiles, of the worst column.", "",
+            ("Lock and unlock, medians of all rounds; ratios to the rwsem taken for write. "
+             "\"First\": at a range that was never locked; \"again\": at one that was. The spread "
+             "is between the quartiles, of the worst column."), "",
             *table([*header, "spread"], lines),
-            f"The work in the critical section below is {work:,.0f} instructions, and as much is "
-            "outside.", ""]
+            (f"The work in the critical section below is {work:,.0f} instructions, and as much is "
+             "outside."), ""]
 
 
 def memory(part: Part) -> list[str]:
@@ -109,8 +109,8 @@ def memory(part: Part) -> list[str]:
                       f"{median(small, 'shared'):,.0f}", f"{median(small, 'left') / 1024:,.0f}",
                       f"{median(large, 'left') / 1024:,.0f}"])
     return ["## Memory", "",
-            f"With {part['cpus']} CPUs and {part['nodes']} node. What is left behind is the growth "
-            "of all slabs, to which others add some KiB.", "",
+            (f"With {part['cpus']} CPUs and {part['nodes']} node. What is left behind is the growth "
+             "of all slabs, to which others add some KiB."), "",
             *table(["scheme", "bytes a mapping", "bytes for all mappings",
                     "KiB left by 1 million pages", "KiB left by as many in 2 MiB"], lines)]
 
@@ -143,10 +143,10 @@ def relative_lines(part: Part) -> list[list[str]]:
 def throughput(part: Part) -> list[str]:
     cases = cases_of(part)
     return ["## Throughput by threads", "",
-            f"{part['cpus']} virtual CPUs on {part['host_cpus']} of the host. Pairs per time, over "
-            "those of the rwsem taken for write by one thread: the median of the rounds' ratios, "
-            "and its quartiles. No contention: 4 MiB for each thread; some: 8 pages for all, in 4 "
-            "ranges of 2 MiB; full: one page.", "",
+            (f"{part['cpus']} virtual CPUs on {part['host_cpus']} of the host. Pairs per time, over "
+             "those of the rwsem taken for write by one thread: the median of the rounds' ratios, "
+             "and its quartiles. No contention: 4 MiB for each thread; some: 8 pages for all, in 4 "
+             "ranges of 2 MiB; full: one page."), "",
             *table(["scheme", *(f"{case.split()[0]}, {case.split()[1]} thr." for case in cases)],
                    relative_lines(part))]
 
@@ -159,9 +159,9 @@ def mixed(part: Part) -> list[str]:
     header = [f"{contention}, {populate} first, {threads} thr."
               for contention, populate, threads in map(str.split, cases)]
     return ["## Mixed sizes", "",
-            "As above; a tenth of the ranges is of 2 MiB. \"2m first\": each page was locked once "
-            "before, together with the others of its 2 MiB; \"4k first\": by itself. Where that "
-            "leaves an entry, it decides who excludes whom.", "",
+            ("As above; a tenth of the ranges is of 2 MiB. \"2m first\": each page was locked once "
+             "before, together with the others of its 2 MiB; \"4k first\": by itself. Where that "
+             "leaves an entry, it decides who excludes whom."), "",
             *table(["scheme", *header], relative_lines(part)),
             "Ranges of 2 MiB for which the entry bit granted 4 KiB only, of all ranges: "
             + "; ".join(fallbacks) + ".", ""]
@@ -183,9 +183,9 @@ def fairness(part: Part) -> list[str]:
     for case in cases_of(part):
         header += [f"least of {case} thr.", "most", "longest streak", "of all"]
     return ["## Fairness", "",
-            "All threads want one page for 100 ms: the share of the thread that got least and of "
-            "the one that got most; how often at most one got it in succession (where the scheme "
-            "doesn't exclude this means nothing). Medians.", "",
+            ("All threads want one page for 100 ms: the share of the thread that got least and of "
+             "the one that got most; how often at most one got it in succession (where the scheme "
+             "doesn't exclude this means nothing). Medians."), "",
             *table(header, lines)]
 
 
@@ -206,8 +206,8 @@ def exclusion(part: Part, schemes: Iterable[Mapping[str, str]]) -> list[str]:
              "sizes 4k": "the same, 4 KiB first", "sizes 2m": "the same, 2 MiB first",
              "nodes": "one page, 8 thr., 4 nodes: holders on two nodes"}
     return ["## Exclusion", "",
-            "Holders of a range that found another holder at one of its pages, of all. Eight CPUs "
-            "on four nodes.", "",
+            ("Holders of a range that found another holder at one of its pages, of all. Eight CPUs "
+             "on four nodes."), "",
             *table(["scheme", *(words[case] for case in cases_of(part))], lines)]
 
 
@@ -234,8 +234,8 @@ class Svg:
     def __str__(self) -> str:
         width, height = self.size
         return "\n".join([
-            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-            f'viewBox="0 0 {width} {height}" font-family="sans-serif">',
+            (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+             f'viewBox="0 0 {width} {height}" font-family="sans-serif">'),
             f'<rect width="{width}" height="{height}" fill="white"/>', *self.shapes, "</svg>", ""])
 
 

@@ -88,11 +88,11 @@ def keep(name: str, part: Part) -> None:
     path = OUTPUT / "figures.json"
     parts: Parts = json.loads(path.read_text()) if path.exists() else {}
     parts[name] = part
-    parts = {name: parts[name] for name in TITLES if name in parts}
+    parts = {title: parts[title] for title in TITLES if title in parts}
     path.write_text(json.dumps(parts, indent=1) + "\n")
     images = draw(parts)
-    for name, image in images.items():
-        (OUTPUT / name).write_text(image)
+    for file, image in images.items():
+        (OUTPUT / file).write_text(image)
     (OUTPUT / "figures.md").write_text(
         f"<!-- SPDX-License-Identifier: GPL-2.0 -->\n<!-- made by {MADE_BY} -->\n"
         f"{show(parts, whole=True)}\n## Plots\n\n"

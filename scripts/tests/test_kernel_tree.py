@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """What scripts/kernel-tree says of build directories that rdax can't be built against."""
 

@@ -49,8 +49,8 @@ class Layers(unittest.TestCase):
             "dax/ops/punch.rs": "use crate::dax::ops::{io, sync};",
             "dax/ops/io.rs": "",
         })
-        self.assertEqual(wrong, ["rust/dax: a circle of imports: "
-                                 "ops::punch -> ops::sync -> ops::punch"])
+        self.assertEqual(wrong, [("rust/dax: a circle of imports: "
+                                 "ops::punch -> ops::sync -> ops::punch")])
 
     def test_comment(self) -> None:
         self.assertEqual(self.tree({

@@ -4,7 +4,7 @@
 import tempfile
 import unittest
 from pathlib import Path
-from xml.dom import minidom
+from xml.etree import ElementTree
 
 import locks_report
 from locks_report import BASE
@@ -35,8 +35,8 @@ class Throughput(unittest.TestCase):
         self.assertEqual(lines[1][1:], ["1.00 (0.75–1.50)", "3.00 (3.00–3.00)"])
 
     def test_the_plot_is_a_picture_with_each_scheme(self) -> None:
-        picture = minidom.parseString(str(locks_report.throughput_plot(self.FIGURES)))
-        texts = [node.firstChild.data for node in picture.getElementsByTagName("text")]
+        picture = ElementTree.fromstring(str(locks_report.throughput_plot(self.FIGURES)))
+        texts = [node.text for node in picture.iter("{http://www.w3.org/2000/svg}text")]
         for scheme in (BASE, "range"):
             self.assertIn(locks_report.TITLES[scheme], texts)
 

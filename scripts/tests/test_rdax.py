@@ -268,10 +268,7 @@ class Fake(unittest.TestCase):
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), \
                 mock.patch.object(sys, "stdin", io.StringIO()):
-            try:
-                status = rdax.cli.main(argv, self.machine)
-            except SystemExit as end:
-                status = end.code
+            status = rdax.cli.main(argv, self.machine)
         return status, out.getvalue(), err.getvalue()
 
 
@@ -619,7 +616,7 @@ device = []
 class Driver:
     """Stands for the driver: what it makes of writes to the fake sysfs."""
 
-    def __init__(self, fake: Fake) -> None:
+    def __init__(self, fake: "Divisions") -> None:
         self.fake, self.log = fake, list[str]()
         # A write that fails with an errno.
         self.fails: dict[str, int | type[BaseException]] = {}
@@ -1122,6 +1119,14 @@ class CommandLine(Fake):
         self.assertTrue((SCRIPTS / "rdax").stat().st_mode & stat.S_IXUSR)
 
 
+def command_parsers() -> dict[str, argparse.ArgumentParser]:
+    """The parser of each command."""
+    for action in rdax.cli.parser()._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return action.choices
+    raise AssertionError("no commands")
+
+
 class Completion(Fake):
     def complete(self, *words: str) -> list[str]:
         script = (f". {SCRIPTS}/completion/rdax; COMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); "
@@ -1156,9 +1161,9 @@ class Completion(Fake):
 
     def test_every_command_and_option(self) -> None:
         commands = [word for word in self.complete("") if not word.startswith("-")]
-        actions = rdax.cli.parser()._subparsers._group_actions[0].choices
-        self.assertEqual(commands, list(actions))
-        for name, command in actions.items():
+        parsers = command_parsers()
+        self.assertEqual(commands, list(parsers))
+        for name, command in parsers.items():
             options = {option for option in command._option_string_actions
                        if option.startswith("--")}
             self.assertEqual(set(self.complete(name, "--")), options, name)

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import re
+import shutil
 import subprocess
 import unittest
 from pathlib import Path
@@ -78,7 +79,7 @@ class Answers(base.Divisions):
             for number, meaning in table.items():
                 self.doCleanups()
                 self.setUp()
-                base.shutil.rmtree(self.top / "proc/41")
+                shutil.rmtree(self.top / "proc/41")
                 status, err = self.answer(call, number, *argv)
                 if number == errno.EBUSY and "delete" in call:
                     meaning = "rdax10 is in use, by a process (or a file that is in none)"
@@ -191,7 +192,7 @@ class Nodes(base.Fake):
 
 class Loads(base.Fake):
     def load(self, said: str, log: str = "") -> str:
-        base.shutil.rmtree(self.machine.driver, ignore_errors=True)
+        shutil.rmtree(self.machine.driver, ignore_errors=True)
         self.files({"dev/kmsg": ""})
 
         def ran(*_: object, **__: object) -> subprocess.CompletedProcess[str]:

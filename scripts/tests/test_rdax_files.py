@@ -4,10 +4,12 @@
 import contextlib
 import errno
 import fcntl
+import io
 import os
 import random
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,13 +17,15 @@ import tempfile
 import time
 import unittest
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 from unittest import mock
 
 import rdax.cli
 import test_rdax as base
 
+Result = TypeVar("Result")
 
 # What Python says, and no operator should read.
 PYTHON = re.compile(r"Traceback|Exception|\w(Error|Interrupt|Exit)\b|Errno|NoneType|\bNone\b|"
@@ -74,7 +78,7 @@ class Forked(base.Divisions):
                     "sys/bus/nd/devices/namespace0.0/rdax_region/delete": "",
                     "sys/bus/nd/devices/namespace0.0/rdax_region/create": "\n"})
         for pid in ("41", "42"):
-            base.shutil.rmtree(self.top / "proc" / pid)
+            shutil.rmtree(self.top / "proc" / pid)
 
     def punched(self, handle: int, *_: object) -> int:
         os.write(handle, b"punched")
@@ -189,7 +193,7 @@ class StandardFiles(Forked):
                                 (STDOUT, UNREAD), (STDOUT, READ_ONLY), (STDERR, CLOSED),
                                 (STDERR, FULL), (STDERR, UNREAD), (STDERR, READ_ONLY)):
                 with self.subTest(argv=argv, file=number, how=how):
-                    status, out, err = self.run_program(argv, {number: how})
+                    status, _, err = self.run_program(argv, {number: how})
                     self.assertEqual(self.tree(), done)
                     lost = number == STDOUT and how != UNREAD
                     self.assertEqual(status, 1 if is_report and lost else 0)
@@ -244,24 +248,25 @@ class StandardFiles(Forked):
         self.assertGreater(self.fork(broken, sync)[0], 42)
 
     def test_question_that_nobody_sees(self) -> None:
-        stdin = base.io.StringIO("y\n")
+        stdin = io.StringIO("y\n")
         stdin.isatty = lambda: True  # type: ignore[method-assign]
-        for stderr in (None, open("/dev/full", "w", encoding="utf-8")):
-            with mock.patch.object(sys, "stdin", stdin), mock.patch.object(sys, "stderr", stderr):
-                with self.assertRaisesRegex(rdax.say.Failure, "--yes is needed"):
-                    rdax.say.agree("x", False)
-                rdax.say.agree("x", True)
-            with contextlib.suppress(AttributeError, OSError):
-                stderr.close()  # type: ignore[union-attr]
+        # Unbuffered, so that closing it does not fail.
+        with io.TextIOWrapper(io.FileIO("/dev/full", "w"), write_through=True) as full:
+            for stderr in (None, full):
+                with mock.patch.object(sys, "stdin", stdin), \
+                        mock.patch.object(sys, "stderr", stderr):
+                    with self.assertRaisesRegex(rdax.say.Failure, "--yes is needed"):
+                        rdax.say.agree("x", False)
+                    rdax.say.agree("x", True)
 
     def test_answer_that_can_not_be_read(self) -> None:
         for problem in (OSError(errno.EIO, "gone"),
                         UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no")):
             stdin = mock.Mock(isatty=lambda: True, readline=mock.Mock(side_effect=problem))
             with mock.patch.object(sys, "stdin", stdin), \
-                    contextlib.redirect_stderr(base.io.StringIO()):
-                with self.assertRaisesRegex(rdax.say.Failure, "nothing was done"):
-                    rdax.say.agree("x", False)
+                    contextlib.redirect_stderr(io.StringIO()), \
+                    self.assertRaisesRegex(rdax.say.Failure, "nothing was done"):
+                rdax.say.agree("x", False)
 
 
 class Program(unittest.TestCase):
@@ -279,8 +284,8 @@ class Program(unittest.TestCase):
             self.assertEqual(self.shell(f'"$1" {words} >&-'),
                              (1, "rdax: standard output can't be written: it is closed\n"))
             self.assertEqual(self.shell(f'"$1" {words} >/dev/full'),
-                             (1, "rdax: standard output can't be written: No space left on "
-                                 "device\n"))
+                             (1, ("rdax: standard output can't be written: No space left on "
+                                  "device\n")))
             self.assertEqual(self.shell(f'"$1" {words} <&-'), (0, ""))
             self.assertEqual(self.shell(f'"$1" {words} 2>&-'), (0, ""))
             self.assertEqual(self.shell(f'set -o pipefail; "$1" {words} | :'), (0, ""))
@@ -341,23 +346,25 @@ class Program(unittest.TestCase):
 class Interrupted(Forked):
     """A signal at each point of a command: no trace of Python, and nothing is half done."""
 
+    def interrupted(self, point: int, numbers: tuple[int, ...]) -> Callable[[Path, str], None]:
+        """A write to the kernel; when that number POINT is answered, the signals are there."""
+        calls = iter(range(1000))
+
+        def write(path: Path, text: str) -> None:
+            self.driver.write(path, text)
+            if next(calls) == point:
+                for number in numbers:
+                    os.kill(os.getpid(), number)
+
+        return write
+
     def at_each_point(self, argv: tuple[str, ...], whole: Callable[[], bool]) -> None:
-        """The n-th call to the kernel is answered, and then the signal is there."""
         for numbers, wanted in (((signal.SIGINT,), 130), ((signal.SIGTERM,), 143),
                                 ((signal.SIGHUP, signal.SIGTERM, signal.SIGINT), 129)):
             ends = set()
             for point in range(60):
                 self.start_over()
-                calls = iter(range(1000))
-                write = self.driver.write
-
-                def interrupted(path: Path, text: str) -> None:
-                    write(path, text)
-                    if next(calls) == point:
-                        for number in numbers:
-                            os.kill(os.getpid(), number)
-
-                with mock.patch.object(rdax.files, "write", interrupted):
+                with mock.patch.object(rdax.files, "write", self.interrupted(point, numbers)):
                     status, out, err = self.run_program(argv, {})
                 self.assertNotRegex(out + err, PYTHON)
                 self.assertIn(status, (0, wanted), err)
@@ -385,6 +392,11 @@ class Interrupted(Forked):
 
 
 class Limits(Forked):
+    def few_files(self, argv: tuple[str, ...], more: int) -> NoReturn:
+        os.closerange(3, 256)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3 + more, 3 + more))
+        rdax.cli.run(argv, self.machine)
+
     def test_few_open_files(self) -> None:
         for argv in (("list",), ("list", "--json"), ("save",), ("restore",), ("map", "rdax2"),
                      ("sync", "rdax2"), ("bind", "namespace1.0"),
@@ -392,13 +404,7 @@ class Limits(Forked):
             for more in range(8):
                 self.start_over()
                 self.config.write_text(base.NAMESPACE1 + base.DEVICES1)
-
-                def child() -> NoReturn:
-                    os.closerange(3, 256)
-                    resource.setrlimit(resource.RLIMIT_NOFILE, (3 + more, 3 + more))
-                    rdax.cli.run(argv, self.machine)
-
-                status, out, err = self.fork({}, child)
+                status, out, err = self.fork({}, partial(self.few_files, argv, more))
                 self.assertNotRegex(out + err, PYTHON)
                 if status == 0 and argv[0] == "list":
                     # Not less than there is, without a word.
@@ -414,6 +420,17 @@ JUNK = ("", "\n", "\0", "x", "-1", "²", "9" * 5000, "1 2 3", "1 x", "0x0 0x0", 
         "a b c d e f g h i j", "30 1 259:1", "- - - - - - -", "\x1b[31m\u2028\udcff", "\\777",
         "0x0 1 order 99999999999 mapped", "0x0 0x0 0x0", "18446744073709551616",
         "7f-7f rw-s 0 0:0 0   ", "pmem1 pmem1")
+
+
+def failing(call: Callable[..., Result], numbers: dict[str, int]) -> Callable[..., Result]:
+    """CALL, which fails with these errnos for these paths."""
+    def fails(path: Path | str = ".", *args: Any, **kwargs: Any) -> Result:
+        number = numbers.get(str(path))
+        if number:
+            raise OSError(number, os.strerror(number), str(path))
+        return call(path, *args, **kwargs)
+
+    return fails
 
 
 class Junk(base.Divisions):
@@ -462,28 +479,14 @@ class Junk(base.Divisions):
         chance = random.Random(18)
         numbers = (errno.EIO, errno.ENXIO, errno.ENODEV, errno.ENOENT, errno.EACCES, errno.ENOMEM,
                    errno.EMFILE, errno.ESTALE, errno.EINTR, errno.EPERM)
-        original, original_list = Path.open, os.listdir
         for turn in range(16):
             self.fresh()
             bad = {str(path): chance.choice(numbers)
                    for path in chance.sample(self.ordinary(), chance.choice((1, 2, 6)))}
             lists = {str(path.parent): chance.choice(numbers)
                      for path in chance.sample(self.ordinary(), 1)}
-
-            def fails(path: Path, *args: object, **kwargs: object) -> object:
-                number = bad.get(str(path))
-                if number:
-                    raise OSError(number, os.strerror(number), str(path))
-                return original(path, *args, **kwargs)
-
-            def fails_list(path: object = ".") -> list[str]:
-                number = lists.get(str(path))
-                if number:
-                    raise OSError(number, os.strerror(number), str(path))
-                return original_list(path)
-
-            with mock.patch.object(Path, "open", fails), \
-                    mock.patch.object(os, "listdir", fails_list):
+            with mock.patch.object(Path, "open", failing(Path.open, bad)), \
+                    mock.patch.object(os, "listdir", failing(os.listdir, lists)):
                 self.run_all((turn, bad, lists))
 
     def test_writes(self) -> None:
@@ -491,10 +494,7 @@ class Junk(base.Divisions):
                        errno.EROFS, errno.EACCES, errno.ENOMEM, errno.EIO, errno.EPIPE,
                        errno.EAGAIN, errno.E2BIG, 512, 9999):
             self.fresh()
-
-            def refuses(*_: object) -> NoReturn:
-                raise OSError(number, os.strerror(number))
-
+            refuses = mock.Mock(side_effect=OSError(number, os.strerror(number)))
             with mock.patch.object(rdax.files, "write", refuses), \
                     mock.patch.object(fcntl, "ioctl", refuses), \
                     mock.patch.object(os, "fsync", refuses):
@@ -505,7 +505,7 @@ class Junk(base.Divisions):
                      "sys/module", "sys/bus/nd/devices/namespace0.0/rdax_region",
                      "sys/class/dax/rdax2", "proc/self"):
             self.fresh()
-            base.shutil.rmtree(self.top / gone)
+            shutil.rmtree(self.top / gone)
             self.run_all(gone)
 
 
@@ -513,12 +513,12 @@ class Listed(base.Fake):
     def test_processes_that_are_hidden(self) -> None:
         self.assertIn("IN USE BY", self.run_tool("list")[1])
         self.assertNotIn("that this user may", self.run_tool("list")[1])
-        base.shutil.rmtree(self.top / "proc/1")
+        shutil.rmtree(self.top / "proc/1")
         self.assertIn("IN USE BY: only processes that this user may look at",
                       self.run_tool("list")[1])
 
     def test_no_sysfs(self) -> None:
-        base.shutil.rmtree(self.top / "sys")
+        shutil.rmtree(self.top / "sys")
         (self.top / "sys").mkdir()
         status, out, err = self.run_tool("list")
         self.assertEqual((status, out), (1, ""))

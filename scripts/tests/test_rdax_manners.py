@@ -2,9 +2,11 @@
 """What rdax has in common with daxctl: JSON, sizes, defaults, hints; and what it asks when."""
 
 import contextlib
+import fcntl
 import io
 import json
 import os
+import shutil
 import sys
 from unittest import main, mock
 
@@ -22,7 +24,7 @@ class Manners(base.Divisions):
         super().setUp()
         self.driver = files.Driver(self)
         for patch in (mock.patch.object(rdax.files, "write", self.driver.write),
-                      mock.patch.object(rdax.devices.fcntl, "ioctl", lambda *_: 0)):
+                      mock.patch.object(fcntl, "ioctl", lambda *_: 0)):
             patch.start()
             self.addCleanup(patch.stop)
         self.files({"sys/kernel/debug/rdax/rdax2/entries": base.ENTRIES,
@@ -30,7 +32,7 @@ class Manners(base.Divisions):
                     "sys/bus/nd/devices/namespace0.0/rdax_region/delete": "",
                     "sys/bus/nd/devices/namespace0.0/rdax_region/create": "\n"})
         for pid in ("41", "42"):
-            base.shutil.rmtree(self.top / "proc" / pid)
+            shutil.rmtree(self.top / "proc" / pid)
 
     def done(self, *argv: str) -> str:
         status, out, err = self.run_tool(*argv)
@@ -123,7 +125,7 @@ class Json(Manners):
             "extents": [{"offset": 0, "length": 2 * GIB, "region_offset": 2 * GIB}]})
 
     def test_every_command_has_it(self) -> None:
-        for name, command in rdax.cli.parser()._subparsers._group_actions[0].choices.items():
+        for name, command in base.command_parsers().items():
             self.assertIn("--json", command._option_string_actions, name)
             self.assertIn("-u", command._option_string_actions, name)
 
@@ -166,7 +168,7 @@ class Sizes(Manners):
                               (("-a", "1G"), 0)):
             device = self.top / "sys/class/dax/rdax0"
             if device.exists():
-                base.shutil.rmtree(device)
+                shutil.rmtree(device)
             if size:
                 self.done("create", "namespace0.0", *options)
                 self.assertEqual((device / "size").read_text(), f"{size}")
@@ -209,9 +211,9 @@ class Questions(Manners):
     def test_answered_no(self) -> None:
         stdin = io.StringIO("n\n")
         stdin.isatty = lambda: True  # type: ignore[method-assign]
-        with mock.patch.object(sys, "stdin", stdin), contextlib.redirect_stderr(io.StringIO()):
-            with self.assertRaises(rdax.say.Failure) as raised:
-                rdax.say.agree("x", False)
+        with mock.patch.object(sys, "stdin", stdin), contextlib.redirect_stderr(io.StringIO()), \
+                self.assertRaises(rdax.say.Failure) as raised:
+            rdax.say.agree("x", False)
         self.assertEqual(raised.exception.status, 6)
 
 

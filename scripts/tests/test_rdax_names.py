@@ -5,6 +5,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import unittest
 from pathlib import Path
 from unittest import mock
@@ -43,7 +44,7 @@ class Named(base.Divisions):
                     "sys/bus/nd/devices/namespace0.0/rdax_region/delete": "",
                     "sys/bus/nd/devices/namespace0.0/rdax_region/create": "\n"})
         for pid in ("41", "42"):
-            base.shutil.rmtree(self.top / "proc" / pid)
+            shutil.rmtree(self.top / "proc" / pid)
 
     def link(self, name: str, target: str) -> None:
         if name.endswith("/driver") and "namespace" in name:
@@ -89,7 +90,7 @@ class Uuids(Named):
         self.config.write_text(base.NAMESPACE1 + base.DEVICES1)
         original = Path.read_text
 
-        def fails(path: Path, *args: object, **kwargs: str) -> str:
+        def fails(path: Path, *args: str, **kwargs: str) -> str:
             if path.name == "uuid":
                 raise OSError(errno.EIO, "oh", str(path))
             return original(path, *args, **kwargs)

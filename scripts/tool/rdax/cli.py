@@ -21,10 +21,25 @@ from .map import do_map
 from .restore import do_restore
 from .save import do_save
 from .say import (
-    FAILED, FORBIDDEN, INTERRUPTED, OK, OUTPUT, USAGE, Failure, printable, put, say, text_of,
+    FAILED,
+    FORBIDDEN,
+    INTERRUPTED,
+    OK,
+    OUTPUT,
+    USAGE,
+    Failure,
+    printable,
+    put,
+    say,
+    text_of,
 )
 from .values import (
-    parse_align, parse_device, parse_name_or_uuid, parse_new_size, parse_path, parse_size,
+    parse_align,
+    parse_device,
+    parse_name_or_uuid,
+    parse_new_size,
+    parse_path,
+    parse_size,
     parse_width,
 )
 
@@ -234,7 +249,7 @@ def status_after(args: argparse.Namespace, machine: Machine) -> int:
     except ImportError as error:
         say(f"the module {error.name} of Python can't be read: Python 3.11 or later is needed, and "
             "a process may have too many open files")
-    except Exception as error:  # pylint: disable=broad-exception-caught
+    except Exception as error:  # noqa: BLE001
         say(f"an error in rdax itself, of version {VERSION}, at {places(error)}: please "
             "report it")
     return FAILED
@@ -280,7 +295,7 @@ def run(argv: Sequence[str] | None = None, machine: Machine | None = None) -> No
         status = end.code if isinstance(end.code, int) else FAILED
     except KeyboardInterrupt:
         status = INTERRUPTED
-    except Exception:  # pylint: disable=broad-exception-caught
+    except Exception:  # noqa: BLE001
         say("it can't start: there may be too little memory, or too many files are open")
     finally:
         # All is written. What the interpreter does at its end can fail in words of its own.

@@ -11,7 +11,14 @@ from typing import Any, NamedTuple, TypeVar
 from .files import forbidden
 from .say import FAILED, MISSING, Failure
 from .values import (
-    LONGEST_NAME, PAGE, is_uuid, parse_align, parse_device, parse_namespace, parse_size, size_text,
+    LONGEST_NAME,
+    PAGE,
+    is_uuid,
+    parse_align,
+    parse_device,
+    parse_namespace,
+    parse_size,
+    size_text,
 )
 
 T = TypeVar("T")

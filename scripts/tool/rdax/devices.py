@@ -14,8 +14,15 @@ from pathlib import Path
 from . import files
 from .division import division, free_runs
 from .errors import (
-    ALIGN_ERRORS, CREATE_ERRORS, DELETE_ERRORS, EXTENT_ERRORS, OPEN_ERRORS, PUNCH_ERRORS,
-    SIZE_ERRORS, reason, status_of,
+    ALIGN_ERRORS,
+    CREATE_ERRORS,
+    DELETE_ERRORS,
+    EXTENT_ERRORS,
+    OPEN_ERRORS,
+    PUNCH_ERRORS,
+    SIZE_ERRORS,
+    reason,
+    status_of,
 )
 from .files import exact, forbidden, number_or, read, read_or
 from .kernellog import kernel_log

@@ -13,7 +13,7 @@ from .machine import Machine
 from .picture import STATES, UNUSED, Layout, bad_parts, parse_entries, picture, svg, tally
 from .report import Bytes, report
 from .say import FAILED, MISSING, OUTPUT, Failure, is_terminal, show, terminal_width
-from .values import PAGE, PAGE, size_text
+from .values import PAGE, size_text
 
 
 def layout_of(machine: Machine, args: argparse.Namespace) -> Layout:

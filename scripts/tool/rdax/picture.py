@@ -173,8 +173,8 @@ def svg(layout: Layout) -> str:
     bottom = top + rows * height + 30
     total = bottom + 20 * (len(legend) + len(notes))
     out = ['<?xml version="1.0" encoding="UTF-8"?>',
-           f'<svg xmlns="http://www.w3.org/2000/svg" width="1134" height="{total}" '
-           'font-family="monospace" font-size="13">',
+           (f'<svg xmlns="http://www.w3.org/2000/svg" width="1134" height="{total}" '
+            'font-family="monospace" font-size="13">'),
            f'<title>{layout.name}</title>',
            '<rect width="100%" height="100%" fill="white"/>',
            f'<text x="10" y="20">{headline(layout, each)}</text>']
