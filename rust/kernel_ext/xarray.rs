@@ -37,6 +37,39 @@ pub(crate) enum Mark {
 
 /// An XArray of value entries.
 ///
+/// # Examples
+///
+/// ```ignore
+/// #[derive(Clone, Copy, Debug, PartialEq)]
+/// struct Number(u32);
+///
+/// impl Value for Number {
+///     fn into_bits(self) -> usize {
+///         self.0 as usize
+///     }
+///
+///     fn from_bits(bits: usize) -> Self {
+///         Number(bits as u32)
+///     }
+/// }
+///
+/// let array = KBox::pin_init(XArray::new(), GFP_KERNEL)?;
+/// // All 512 indices around 0x2ff: those from 0x200 to 0x3ff.
+/// let mut walk = XaState::new(&array, 0x2ff, 9);
+/// let mut spare = Spare::new();
+/// // Allocates without the lock, and only if the store needs it.
+/// while walk.lock().store(Number(7), &mut spare).is_err() {
+///     spare.fill()?;
+/// }
+///
+/// let mut walk = XaState::new(&array, 0, 0);
+/// let mut guard = walk.lock();
+/// assert_eq!(guard.find(usize::MAX), Some((0x200, Number(7))));
+/// guard.mark(Mark::Mark0, true);
+/// assert!(guard.is_marked(Mark::Mark0));
+/// assert_eq!(guard.replace(Number(8)), Some(Number(7)));
+/// ```
+///
 /// # Invariants
 ///
 /// `inner` is an initialised `struct xarray` that holds only values made from a `T`.

@@ -24,6 +24,19 @@ use kernel::{
 
 /// A value behind a `struct rw_semaphore`.
 ///
+/// # Examples
+///
+/// ```ignore
+/// let name = c"numbers";
+/// let numbers = KBox::pin_init(
+///     RwSemaphore::new(KVec::<u64>::new(), name, static_lock_class!()),
+///     GFP_KERNEL,
+/// )?;
+/// numbers.write_killable()?.push(7, GFP_KERNEL)?;
+/// // Any number of tasks at once.
+/// assert_eq!(numbers.read().len(), 1);
+/// ```
+///
 /// # Invariants
 ///
 /// `inner` is initialised by `init_rwsem()`.

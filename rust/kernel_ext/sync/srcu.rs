@@ -127,6 +127,35 @@ pub(crate) trait Revoke {
 /// [`revoke`](Self::revoke) returns, every reader that saw it alive has finished, and no later one
 /// sees it alive. This is `alive` and `synchronize_rcu()` of the thread "/dev/dax, core: file
 /// operations and dax-mmap" (May 2016), on SRCU, as in `kill_dax()` in `drivers/dax/super.c`.
+///
+/// # Examples
+///
+/// ```ignore
+/// struct Port {
+///     number: u16,
+/// }
+///
+/// impl Revoke for Port {
+///     fn revoked(&self) {
+///         pr_info!("no task uses port {}\n", self.number);
+///     }
+/// }
+///
+/// let classes = Classes {
+///     readers: static_lock_class!(),
+///     revoking: static_lock_class!(),
+/// };
+/// let port = KBox::pin_init(
+///     SrcuRevocable::new(try_init!(Port { number: 7 }), classes),
+///     GFP_KERNEL,
+/// )?;
+/// if let Some(port) = port.try_access() {
+///     // This may sleep. A call of `revoke()` waits until `port` is dropped.
+///     assert_eq!(port.number, 7);
+/// }
+/// port.revoke(|_| ());
+/// assert!(port.try_access().is_none());
+/// ```
 #[pin_data]
 pub(crate) struct SrcuRevocable<T> {
     #[pin]

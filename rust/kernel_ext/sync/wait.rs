@@ -32,6 +32,34 @@ const TABLE_SIZE: usize = 1 << TABLE_BITS;
 
 /// A table of wait queues, hashed by key.
 ///
+/// # Examples
+///
+/// A sleeping lock of one bit. Any number of such locks can share the table.
+///
+/// ```ignore
+/// fn lock(table: &WaitTable, taken: &SpinLock<bool>) {
+///     let key = core::ptr::from_ref(taken).addr();
+///     let mut woken: Option<Woken<'_>> = None;
+///     loop {
+///         let mut state = taken.lock();
+///         if let Some(woken) = woken.take() {
+///             // The holder wakes the next waiter: this task, or one that was faster.
+///             woken.settle(key);
+///         }
+///         if !*state {
+///             *state = true;
+///             return;
+///         }
+///         woken = Some(table.wait_exclusive(key, state));
+///     }
+/// }
+///
+/// fn unlock(table: &WaitTable, taken: &SpinLock<bool>) {
+///     *taken.lock() = false;
+///     table.wake(core::ptr::from_ref(taken).addr(), Wake::Next);
+/// }
+/// ```
+///
 /// # Invariants
 ///
 /// Each head is initialised by `init_waitqueue_head()`, and has no waiters when it is dropped.
