@@ -86,7 +86,7 @@ TEST_F(divide, reasons)
 {
 	log_from_here();
 	ASSERT_EQ(0, rdax_fresh("4K"));
-	EXPECT_TRUE(logged("to be divided: no device yet"));
+	EXPECT_TRUE(logged("bound without a device because parameter divided lists it"));
 	ASSERT_EQ(0, region_create_named(0));
 	EXPECT_EQ(-EEXIST, region_create_named(0));
 	EXPECT_TRUE(logged("create rdax0 refused: there is a device of that name"));

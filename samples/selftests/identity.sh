@@ -123,7 +123,7 @@ zero() {
 NS=$(plain_namespace)
 if [ -n "$NS" ]; then
 	bytes=$(attribute "$NS" size)
-	other="parameter bind names it with 1048576 bytes, but it has $bytes bytes"
+	other="parameter bind lists it with 1048576 bytes, which is ignored because it has $bytes bytes"
 	check "by name" load_with "bind=$NS" "force=$NS"
 	check "it is taken" bound "$NS"
 	check "by name and size" load_with "bind=namespace99.0,$NS:$bytes" "force=$NS:$bytes"
@@ -135,7 +135,7 @@ if [ -n "$NS" ]; then
 	expect "the log has both sizes, once" 1 said "$NS" "$other"
 	check "by name and two sizes" load_with "bind=$NS:1M,$NS:$bytes" "force=$NS"
 	check "it is taken" bound "$NS"
-	expect "nothing is said" 0 said "$NS" "parameter bind names it"
+	expect "nothing is said" 0 said "$NS" "parameter bind lists it"
 
 	# A signature, to be bound over by name and size.
 	printf 'XFSB' | dd of=/dev/rdax0 conv=notrunc,fsync status=none
@@ -191,7 +191,7 @@ check "bind= with two UUIDs, one in capitals" load_with "bind=${UUIDS[0]},${UUID
 expect "the first and the third are taken" "${UUIDS[0]} ${UUIDS[2]}" taken
 
 # By name.
-hint="names it, but names may change where there are labels: use its UUID"
+hint="lists its name, which is ignored because names of namespaces with labels may change: list its UUID"
 check "bind= with the name of the second" load_with "bind=${before[1]}"
 expect "none is taken" "" taken
 expect "the log says what to write, once" 1 said "${before[1]}" "parameter bind $hint ${UUIDS[1]}"

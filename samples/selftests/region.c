@@ -76,7 +76,7 @@ TEST_F(one, reasons)
 	EXPECT_EQ(-EINVAL, dev_write(0, "size", "many"));
 	EXPECT_TRUE(said_refused("size many refused: not a number of bytes"));
 	EXPECT_EQ(-ENOSPC, dev_write(0, "size", "1T"));
-	EXPECT_TRUE(said_refused("size 1T refused: the region has not so much left"));
+	EXPECT_TRUE(said_refused("size 1T refused: the region has less free space"));
 	EXPECT_EQ(-EINVAL, dev_write(0, "align", "3M"));
 	EXPECT_TRUE(said_refused("align 3M refused: it must be 4K, 2M or 1G"));
 	EXPECT_EQ(-ENXIO, region_delete(1));
@@ -115,7 +115,7 @@ TEST_F(one, who_was_refused)
 	ASSERT_EQ(0, prctl(PR_SET_NAME, "a name"));
 	log_from_here();
 	EXPECT_EQ(MAP_FAILED, mmap(NULL, SZ_4K, PROT_READ, MAP_PRIVATE, fd, 0));
-	snprintf(text, sizeof(text), "%s by a name (%d) refused: a private mapping (MAP_PRIVATE)",
+	snprintf(text, sizeof(text), "%s by a name (%d) refused: a mapping must be shared, not MAP_PRIVATE",
 		 "rdax0: mmap of 0x1000 bytes at page offset 0x0", getpid());
 	EXPECT_TRUE(said(text)) TH_LOG("%s", text);
 	close(fd);

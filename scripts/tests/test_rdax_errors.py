@@ -98,13 +98,13 @@ class Answers(base.Divisions):
 
     def test_log(self) -> None:
         bind = ("rdax/bind namespace1.0", errno.ENOSPC, "bind", "namespace1.0")
-        line = "3,7,1,-;rdax namespace1.0: rdax: 4096 bytes are too few\n"
-        self.assertIn("namespace1.0: 4096 bytes are too few; it was given",
+        line = "3,7,1,-;rdax namespace1.0: rdax: refused, 4096 bytes are too few\n"
+        self.assertIn("namespace1.0: refused, 4096 bytes are too few; it was given",
                       self.answer(*bind, log=line)[1])
         # Of another, or no reason.
-        for line in ("3,7,1,-;rdax namespace1.01: rdax: 4096 bytes are too few\n",
-                     "5,7,1,-;rdax namespace1.0: rdax: bound by force over: ext4\n",
-                     "4,7,1,-;rdax namespace1.0: rdax: parameter force names it, but names may\n",
+        for line in ("3,7,1,-;rdax namespace1.01: rdax: refused, 4096 bytes are too few\n",
+                     "5,7,1,-;rdax namespace1.0: rdax: it may hold data (ext4), but parameter\n",
+                     "4,7,1,-;rdax namespace1.0: rdax: parameter force lists its name, which\n",
                      "rubbish\n", ";\n", "3;\n"):
             self.assertIn("has no number left", self.answer(*bind, log=line)[1], line)
         line = "4,7,1,-;nd namespace1.0: could not reserve region [mem 0x1-0x2]\n"
@@ -170,8 +170,9 @@ class Answers(base.Divisions):
                 _, _, err = self.run_tool("punch", "rdax2", "--offset", "0", "--length", "4K", "-y")
             self.assertIn(text, err)
             self.assertIn("; a part of it may be done", err)
-        for number, text, status in ((errno.EIO, "what was written last may be lost: oh", 1),
-                                     (errno.ENXIO, "no longer exists; its end made durable", 4)):
+        for number, text, status in (
+                (errno.EIO, "write-back failed, so recent writes may be lost: oh", 1),
+                (errno.ENXIO, "no longer exists; its end made durable", 4)):
             with mock.patch.object(os, "fsync", side_effect=OSError(number, "oh")):
                 got, _, err = self.run_tool("sync", "rdax2")
             self.assertEqual(got, status)

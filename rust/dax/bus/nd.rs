@@ -134,18 +134,18 @@ impl NvdimmDriver for Driver {
             dev_notice!(dev, "rdax: the region is read-only: writes are refused\n");
         }
         if namespace.is_flush_unknown() {
-            dev_warn!(dev, "rdax: unable to guarantee persistence of writes\n");
+            dev_warn!(dev, "rdax: unable to guarantee persistence of writes: the platform does not say how to flush this memory\n");
         }
         if namespace.shares_section() {
             dev_warn!(
                 dev,
-                "rdax: memory errors near its start or end are not handled: it shares a section with ordinary memory\n"
+                "rdax: memory errors near its start or end are not handled, because it shares a section of the memory map with ordinary memory\n"
             );
         }
         if is_listed(Param::Divided, &namespace.identity()) {
             dev_info!(
                 dev,
-                "rdax: {} bytes, align {}, to be divided: no device yet\n",
+                "rdax: {} bytes, align {}, bound without a device because parameter divided lists it: create its devices\n",
                 span.size(),
                 align.bytes()
             );
@@ -156,11 +156,14 @@ impl NvdimmDriver for Driver {
                 .inspect_err(|&error| {
                     let number = None;
                     let reason = NotMade { error, number };
-                    dev_err!(dev, "rdax: no device could be made: {reason}\n");
+                    dev_err!(
+                        dev,
+                        "rdax: not bound, because no device could be made: {reason}\n"
+                    );
                 })?;
             dev_info!(
                 dev,
-                "rdax{minor}: {} bytes, align {}\n",
+                "rdax{minor}: device of {} bytes, align {}\n",
                 span.size(),
                 align.bytes()
             );
@@ -168,7 +171,7 @@ impl NvdimmDriver for Driver {
         if !leaf_is_safe(max_leaf()) {
             dev_warn!(
                 dev,
-                "rdax: on this kernel, mbind() on a mapping with 2 MiB pages can crash the machine: parameter max_leaf=4K prevents it\n"
+                "rdax: mbind() on a mapping with 2 MiB pages can crash this kernel: set parameter max_leaf=4K to prevent it\n"
             );
         }
         Ok(KBox::pin(bound, GFP_KERNEL)?)
@@ -181,7 +184,7 @@ impl NvdimmDriver for Driver {
                     dev_err,
                     pr_err,
                     bound.region,
-                    "{device}: what was written last may be lost: {error:?}\n"
+                    "{device}: write-back at shutdown failed ({error:?}): recent writes may be lost, check the data after the reboot\n"
                 );
             }
         });
@@ -194,7 +197,7 @@ impl NvdimmDriver for Driver {
         bound.region.set_read_only(read_only);
         let what = match read_only {
             true => "read-only now: writes are refused",
-            false => "not read-only any more",
+            false => "writable now",
         };
         log!(
             dev_notice,
@@ -224,11 +227,11 @@ fn is_listed(param: Param, identity: &Identity<'_>) -> bool {
         Listed::No => (),
         Listed::NotByUuid => dev_warn!(
             dev,
-            "rdax: parameter {param} names it, but names may change where there are labels: use its UUID {identity}\n"
+            "rdax: parameter {param} lists its name, which is ignored because names of namespaces with labels may change: list its UUID {identity}\n"
         ),
         Listed::OtherSize(size) => dev_warn!(
             dev,
-            "rdax: parameter {param} names it with {size} bytes, but it has {} bytes\n",
+            "rdax: parameter {param} lists it with {size} bytes, which is ignored because it has {} bytes: correct the size\n",
             wanted.size
         ),
     }
@@ -242,7 +245,7 @@ fn examine(namespace: &Namespace<'_>) -> Result<Geometry> {
     if namespace.size() < MIN_SIZE {
         dev_err!(
             dev,
-            "rdax: {} bytes are too few, at least {} are needed\n",
+            "rdax: refused, {} bytes are too few: at least {} are needed\n",
             namespace.size(),
             MIN_SIZE
         );
@@ -253,7 +256,7 @@ fn examine(namespace: &Namespace<'_>) -> Result<Geometry> {
         Err(Misfit::Small) => {
             dev_err!(
                 dev,
-                "rdax: {} bytes are less than align {}\n",
+                "rdax: refused, {} bytes are less than align {}: use a smaller align\n",
                 namespace.size(),
                 align.bytes()
             );
@@ -262,7 +265,7 @@ fn examine(namespace: &Namespace<'_>) -> Result<Geometry> {
         Err(Misfit::Unaligned) => {
             dev_err!(
                 dev,
-                "rdax: the media does not begin at a multiple of align {}\n",
+                "rdax: refused, the media does not begin at a multiple of align {}: use a smaller align\n",
                 align.bytes()
             );
             return Err(EINVAL);
@@ -276,7 +279,11 @@ fn examine(namespace: &Namespace<'_>) -> Result<Geometry> {
     }) {
         Ok(None) => (),
         Ok(Some(found)) if forced => {
-            dev_notice!(dev, "rdax: bound by force over: {}\n", found.name);
+            dev_notice!(
+                dev,
+                "rdax: it may hold data ({}), but parameter force allows the bind\n",
+                found.name
+            );
         }
         Ok(Some(found)) => {
             dev_err!(
@@ -290,13 +297,13 @@ fn examine(namespace: &Namespace<'_>) -> Result<Geometry> {
         Err(_) if forced => {
             dev_notice!(
                 dev,
-                "rdax: bound by force, although its head or tail can't be read\n"
+                "rdax: its head or tail can't be read, but parameter force allows the bind\n"
             );
         }
         Err(error) => {
             dev_err!(
                 dev,
-                "rdax: refused, its head or tail can't be read (parameter force={identity} overrides)\n"
+                "rdax: refused, it may hold data: its head or tail can't be read (parameter force={identity} overrides)\n"
             );
             return Err(error);
         }

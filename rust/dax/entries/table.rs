@@ -266,8 +266,9 @@ impl EntryTable {
         pgoff: PageOffset,
         prepare: impl FnOnce(&LockedEntry<'_>) -> Result,
     ) -> Result {
-        let Some(entry) = self.lock_next(pgoff, pgoff.checked_add(Pages::ONE).unwrap_or(PageOffset::MAX)) else {
-            kernel::pr_warn_once!("no entry to delete\n");
+        let end = pgoff.checked_add(Pages::ONE).unwrap_or(pgoff);
+        let Some(entry) = self.lock_next(pgoff, end) else {
+            kernel::pr_warn_once!("an entry to delete is missing: please report this bug\n");
             return Ok(());
         };
         prepare(&entry)?;

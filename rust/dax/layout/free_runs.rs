@@ -243,7 +243,7 @@ impl FreeRuns {
             }
             (None, false) => {
                 if self.free.insert_within_capacity(index, given).is_err() {
-                    kernel::pr_warn_once!("no room to note free pages\n");
+                    kernel::pr_warn_once!("the list of free pages is full: some cannot be allocated until the region is bound again, please report this bug\n");
                 }
             }
         }

@@ -171,9 +171,9 @@ impl Store<AttributeData> for Size {
         device.region().resize(device, size).inspect_err(|&error| {
             let reason = match error {
                 EINVAL => "not a multiple of align",
-                ENOSPC => "the region has not so much left",
+                ENOSPC => "the region has less free space",
                 ENXIO => "the device is gone",
-                ENOMEM => "no memory",
+                ENOMEM => "out of memory",
                 _ => return,
             };
             refused(device, "size", text, reason, error);
@@ -244,7 +244,7 @@ impl Store<AttributeData> for Extents {
                     EINVAL => "empty, beyond the region, or not a multiple of align",
                     EBUSY => "not all of it is free",
                     ENXIO => "the device is gone",
-                    ENOMEM => "no memory",
+                    ENOMEM => "out of memory",
                     _ => return,
                 };
                 refused(device, "extents", text, reason, error);
@@ -383,7 +383,7 @@ impl fmt::Display for NotMade {
             }
             (ENOSPC, None) => write!(f, "all {} numbers are taken", cdev::MINORS),
             (ENFILE, _) => write!(f, "too many files are open in the system"),
-            (ENOMEM, _) => write!(f, "no memory"),
+            (ENOMEM, _) => write!(f, "out of memory"),
             (ENXIO, _) => write!(f, "the namespace is being unbound"),
             (error, _) => write!(f, "{error:?}"),
         }
@@ -422,7 +422,7 @@ impl Store<Bound> for Delete {
                 let reason = match error {
                     ENXIO => "no device of this region",
                     EBUSY => "the device is in use",
-                    ENOMEM => "no memory",
+                    ENOMEM => "out of memory",
                     _ => return,
                 };
                 refused(bound, "delete", text, reason, error);

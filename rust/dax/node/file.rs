@@ -136,23 +136,26 @@ fn refuse(device: &Device, vma: &mut VmaDesc<'_>) -> Result<(), (&'static str, E
         return Err(("the device is gone", ENXIO));
     };
     if !vma.is_shared() {
-        return Err(("a private mapping (MAP_PRIVATE)", EINVAL));
+        return Err(("a mapping must be shared, not MAP_PRIVATE", EINVAL));
     }
     if !live.layout.read().contains(vma.pgoff(), pages) {
         return Err(("beyond the end of the device", EINVAL));
     }
     let align = device.align();
     if !vma.pgoff().is_aligned(align) || !pages.is_aligned(align) {
-        return Err(("offset or length not aligned to the device's align", EINVAL));
+        return Err((
+            "its offset or length is not a multiple of the device's align",
+            EINVAL,
+        ));
     }
     if !align.divides(start) {
-        return Err(("address not aligned to the device's align", EINVAL));
+        return Err((
+            "its address is not a multiple of the device's align",
+            EINVAL,
+        ));
     }
     if vma.is_sync() && !device.geometry().synchronous {
-        return Err((
-            "MAP_SYNC on a region that is not synchronous",
-            error::eopnotsupp(),
-        ));
+        return Err(("MAP_SYNC needs a synchronous region", error::eopnotsupp()));
     }
     if device.geometry().is_read_only() {
         if vma.is_writable() {

@@ -61,7 +61,7 @@ impl MemoryFailureOperations for Device {
                 dev_warn,
                 pr_warn,
                 this,
-                "{}: no room for another bad block: byte {:#x} of the region will be used\n",
+                "{}: the list of bad blocks is full: accesses to the bad page at byte {:#x} of the region are not refused\n",
                 &*this,
                 offset.get()
             );

@@ -53,9 +53,9 @@ impl Drop for Attached {
                 match region {
                     Some(region) => dev_err!(
                         region.device(),
-                        "{device}: what was written last may be lost: {error:?}\n"
+                        "{device}: write-back at its removal failed ({error:?}): recent writes may be lost, check the data\n"
                     ),
-                    None => pr_err!("{device}: what was written last may be lost: {error:?}\n"),
+                    None => pr_err!("{device}: write-back at its removal failed ({error:?}): recent writes may be lost, check the data\n"),
                 }
             }
             live.entries.clear();
@@ -74,7 +74,7 @@ impl Member {
                 dev_warn,
                 pr_warn,
                 this.attached.device,
-                "{}: processes that map it will not be told of memory errors: {error:?}\n",
+                "{}: registering its page frames failed ({error:?}): processes that map it get no signal for memory errors until it is resized or bound again\n",
                 this.attached.device
             ),
         }

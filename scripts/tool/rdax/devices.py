@@ -214,8 +214,8 @@ def do_sync(machine: Machine, args: argparse.Namespace) -> None:
                 raise Failure(MISSING, f"{args.device} no longer exists; its end made durable "
                                        "what was written before") from None
             why = reason(error, {}, namespace=counter.parent.parent / "device")
-            raise Failure(status_of(error), f"{args.device}: what was written last may be lost: "
-                                            f"{why}") from None
+            raise Failure(status_of(error), f"{args.device}: write-back failed, so recent writes "
+                                            f"may be lost: {why}") from None
     written = number_or(counter) - before
     report(args, {"name": args.device, "writebacks": written},
            f"{args.device}: durable, {written} entries written back")

@@ -51,7 +51,7 @@ PARAMETER_ERRORS = {
 }
 SIZE_ERRORS = {
     errno.EINVAL: "not a multiple of the device's alignment",
-    errno.ENOSPC: "the region has not so much left",
+    errno.ENOSPC: "the region has less free space",
     errno.ENXIO: GONE,
     errno.ENODEV: GONE,
     errno.EIO: "what was cut off could not be made durable; it is cut off",
