@@ -1101,7 +1101,7 @@ class CommandLine(Fake):
         self.assertIn(f"the right to write {path} (", err)
 
     def test_reader_goes(self) -> None:
-        with subprocess.Popen([sys.executable, "-B", str(SCRIPTS / "rdax"), "list", "--json"],
+        with subprocess.Popen([SCRIPTS / "rdax", "list", "--json"],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             assert process.stdout and process.stderr
             process.stdout.close()
@@ -1110,10 +1110,12 @@ class CommandLine(Fake):
     def test_in_one_file(self) -> None:
         path = self.top / "rdax"
         subprocess.run([sys.executable, "-B", SCRIPTS / "tool/pack", path], check=True)
-        done = subprocess.run([path, "list", "--help"], check=False, capture_output=True,
-                              text=True, cwd=self.top)
-        self.assertEqual((done.returncode, done.stderr), (0, ""))
-        self.assertIn("usage: rdax list", done.stdout)
+        (self.top / "link").symlink_to(path)
+        for program in (path, self.top / "link"):
+            done = subprocess.run([program, "list", "--help"], check=False, capture_output=True,
+                                  text=True, cwd=self.top)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
+            self.assertIn("usage: rdax list", done.stdout)
 
     def test_executable(self) -> None:
         self.assertTrue((SCRIPTS / "rdax").stat().st_mode & stat.S_IXUSR)

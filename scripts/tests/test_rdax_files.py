@@ -321,9 +321,36 @@ class Program(unittest.TestCase):
                 "builtins.__import__ = imported\n"
                 "runpy.run_path(sys.argv[1], run_name='__main__')\n")
         for module in ("argparse", "fcntl"):
-            done = subprocess.run([sys.executable, "-B", "-c", code, base.SCRIPTS / "rdax", module],
+            done = subprocess.run([sys.executable, "-B", "-c", code, base.SCRIPTS / "tool", module],
                                   check=False, capture_output=True, text=True)
             self.assertEqual((done.returncode, done.stderr), (-signal.SIGINT, ""), module)
+
+    def test_interrupted_while_python_starts(self) -> None:
+        """^C comes at each file that is opened: by bash, env, Python, and the program."""
+        strace = shutil.which("strace")
+        if not strace:
+            self.skipTest("there is no strace")
+        point, ends = 1, list[int]()
+        while 0 not in ends:
+            done = subprocess.run(
+                [strace, "-f", "-qq", "-e", "trace=openat", "-o", "/dev/null", "-e",
+                 f"inject=openat:signal=INT:when={point}", base.SCRIPTS / "rdax", "--version"],
+                check=False, capture_output=True, text=True)
+            self.assertNotRegex(done.stdout + done.stderr, PYTHON, point)
+            ends.append(done.returncode)
+            point += 5
+        # 130 after run() has its handlers.
+        self.assertLessEqual(set(ends), {0, 130, -signal.SIGINT})
+        self.assertGreater(ends.count(-signal.SIGINT), 10)
+
+    def test_directories(self) -> None:
+        done = subprocess.run(["bash", "-c", '"$1" --version </', "bash", base.SCRIPTS / "rdax"],
+                              check=False, capture_output=True, text=True)
+        self.assertEqual((done.returncode, done.stdout, done.stderr),
+                         (0, f"rdax {rdax.VERSION}\n", ""))
+        self.assertEqual(self.shell('"$1" --version 1</'),
+                         (1, "rdax: standard output can't be written: it is closed\n"))
+        self.assertEqual(self.shell('"$1" --version 2</'), (0, ""))
 
     def test_sighup_that_is_ignored_stays_so(self) -> None:
         code = ("import signal, os\n"
