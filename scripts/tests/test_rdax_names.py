@@ -154,6 +154,49 @@ class Uuids(Named):
         self.assertEqual(status, 1)
         self.assertIn("undone: it was given back to nd_pmem", err)
 
+    def test_another_is_bound(self) -> None:
+        """The name that was found for a UUID is another namespace's when it is bound."""
+        other = UUID0.replace("0c3f", "aaaa")
+        file = self.machine.namespaces / "namespace1.0/uuid"
+        original = self.driver.bind
+
+        def bind(path: Path, name: str) -> None:
+            original(path, name)
+            if path.parent.name == "rdax":
+                file.write_text(f"{other}\n")
+
+        said = ("rdax: refused: namespace1.0 is another namespace now: its uuid is "
+                f"{other}, not {UUID1}")
+        with mock.patch.object(self.driver, "bind", bind):
+            self.assertEqual(self.run_tool("bind", UUID1),
+                             (1, "", f"{said}; it was given back to nd_pmem\n"))
+            self.assertEqual(self.driver.log[-2:], ["rdax/unbind namespace1.0",
+                                                    "nd_pmem/bind namespace1.0"])
+            # Of no driver before.
+            file.write_text(f"{UUID1}\n")
+            (self.machine.namespaces / "namespace1.0/driver").unlink()
+            self.assertEqual(self.run_tool("bind", UUID1), (1, "", f"{said}\n"))
+            self.assertEqual(self.driver.log[-1], "rdax/unbind namespace1.0")
+            # By its name, it is what the user said.
+            self.assertEqual(self.run_tool("bind", "namespace1.0")[0], 0)
+
+    def test_another_has_the_name(self) -> None:
+        """The same of what is bound already."""
+        other = UUID0.replace("0c3f", "aaaa")
+        for argv in (("bind", UUID0), ("unbind", UUID0, "-y"), ("create", UUID0, "-s", "4K")):
+            file = self.machine.namespaces / "namespace0.0/uuid"
+            file.write_text(f"{UUID0}\n")
+
+            def named(_: object, file: Path = file) -> str:
+                file.write_text(f"{other}\n")
+                return "namespace0.0"
+
+            with mock.patch.object(self.machine, "named", named):
+                status, out, err = self.run_tool(*argv)
+            self.assertEqual((status, out), (1, ""))
+            self.assertIn(f"namespace0.0 is another namespace now: its uuid is {other}, not", err)
+            self.assertEqual(self.driver.log, [])
+
     def test_forget(self) -> None:
         self.config.write_text(NAMESPACE1 + base.DEVICES1)
         gone = NAMESPACE1.replace("1.0", "3.0").replace(UUID1, UUID1.replace("1d4e", "bbbb"))

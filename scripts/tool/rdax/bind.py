@@ -38,6 +38,8 @@ class Binding(NamedTuple):
     # What the user says to override a signature.
     override: str = "--force"
     looks: int = LOOKS
+    # What the user wrote for the namespace: its name or its UUID.
+    named: str = ""
 
 
 def claimed(name: str, holder: str, mode: str) -> Failure:
@@ -139,6 +141,7 @@ def take_over(machine: Machine, namespace: Path, how: Binding) -> None:
             if handle >= 0:
                 os.close(handle)
         take(machine, namespace, how)
+        machine.check_name(name, how.named)
     except Failure as failure:
         raise Failure(failure.status, f"{failure}{given_back(machine, namespace, old)}") from None
     except BaseException:
@@ -178,8 +181,11 @@ def do_bind(machine: Machine, args: argparse.Namespace) -> None:
     load_module(machine, args.module)
     with locked(machine):
         was = link_name(namespace / "driver") == "rdax"
-        if not was:
-            take_over(machine, namespace, Binding(args.align, known=args.force, used=args.force))
+        if was:
+            machine.check_name(name, args.namespace)
+        else:
+            take_over(machine, namespace, Binding(args.align, known=args.force, used=args.force,
+                                                  named=args.namespace))
         region = machine.region(name)
         align = number_or(region / "align")
         if args.align and align != args.align:
@@ -214,6 +220,7 @@ def do_unbind(machine: Machine, args: argparse.Namespace) -> None:
         if not os.access(file, os.W_OK):
             raise forbidden(file, "write")
     with locked(machine):
+        machine.check_name(name, args.namespace)
         used = users_of(machine, [device.name for device in machine.devices_of(name)])
         if used and not args.force:
             raise Failure(BUSY, f"refused: {'; '.join(used)} (--force: calls on open files then "

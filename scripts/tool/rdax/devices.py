@@ -82,6 +82,7 @@ def do_create(machine: Machine, args: argparse.Namespace) -> None:
         raise forbidden(region / "create", "write")
     # In a moment it is there, or it is not.
     with locked(machine), uninterrupted():
+        machine.check_name(namespace, args.namespace)
         wanted = args.size
         if wanted is None:
             wanted = free_for(machine, region, args.align or exact(region / "align"))

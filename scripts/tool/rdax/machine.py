@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .files import link_name, names_in, read, read_or
-from .say import BUSY, FAILED, MISSING, Failure, printable
+from .say import BUSY, FAILED, MISSING, Failure, printable, text_of
 from .users import Users, find_users, users_text
 from .values import is_uuid
 
@@ -46,6 +46,19 @@ class Machine:
         if not found:
             raise Failure(MISSING, f"no namespace has the uuid {text}")
         return found[0]
+
+    def check_name(self, name: str, text: str) -> None:
+        """Refuses a name that named() found for a UUID, and that is another namespace's now: names
+        change when a region is disabled and enabled."""
+        if not is_uuid(text):
+            return
+        try:
+            found = uuid_of(self.namespaces / name)
+        except OSError as error:
+            raise Failure(FAILED, f"refused: {text_of(error)}") from None
+        if found != text:
+            raise Failure(FAILED, f"refused: {name} is another namespace now: its uuid is "
+                                  f"{found or 'not known'}, not {text}")
 
     def holder_uuid(self, namespace: Path) -> str:
         """ndctl shows the UUID of a btt, pfn or dax device instead of its namespace's."""
