@@ -71,7 +71,7 @@ class ChooseTest(unittest.TestCase):
         locked = parse_lock(["# a comment", "", backport("7.9.9").lock(), backport("7.8.1").lock()])
         self.assertEqual(locked, [backport("7.9.9"), backport("7.8.1")])
         kernels = [backport("7.7.1"), backport("7.9.12"), backport("7.10.1")]
-        # The newest is first; a series that nobody has any more goes; none that was not there comes.
+        # The newest is first, a series without packages is removed, and none is added.
         self.assertEqual(relock(kernels, locked), [backport("7.10.1"), backport("7.9.12")])
 
 

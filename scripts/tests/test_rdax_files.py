@@ -231,7 +231,7 @@ class StandardFiles(Forked):
                 self.assertEqual(self.run_program(argv, broken), (int(is_report), "", ""))
                 self.assertEqual(self.tree(), done)
 
-    def test_each_region_is_restored_whoever_reads(self) -> None:
+    def test_each_region_is_restored_without_a_reader(self) -> None:
         for how in (CLOSED, FULL, UNREAD):
             status, _, _ = self.run_program(("restore",), {STDOUT: how})
             self.assertEqual(status, 0)

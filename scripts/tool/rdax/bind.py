@@ -70,7 +70,7 @@ def claim(machine: Machine, namespace: Path) -> tuple[int, list[Use]]:
 
 
 def check_free(machine: Machine, namespace: Path, how: Binding) -> int:
-    """A claim of the disk if nobody uses it; -1 where there is none, or that is overridden."""
+    """Returns a claim of the disk, or -1 if it has no disk or its use is overridden."""
     for left in range(how.looks - 1, -1, -1):
         handle, uses = claim(machine, namespace)
         # udev looks into a disk that has just appeared; that is soon over.

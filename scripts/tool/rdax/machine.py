@@ -102,7 +102,7 @@ class Machine:
                         if (part / "partition").exists()]
 
     def users(self, names: Iterable[str]) -> Users:
-        """Who has these nodes of /dev open or mapped."""
+        """The processes that have these nodes of /dev open or mapped."""
         return find_users(self.dev, self.proc, names)
 
     def block_uses(self, namespace: Path) -> list[Use]:

@@ -70,7 +70,7 @@ def mapped_nodes(process: Path, inodes: dict[tuple[str, str], str],
 
 
 def find_users(dev: Path, proc: Path, names: Iterable[str]) -> Users:
-    """Who has these nodes of /dev open or mapped."""
+    """The processes that have these nodes of /dev open or mapped."""
     numbers: dict[tuple[int, int], str] = {}
     inodes: dict[tuple[str, str], str] = {}
     paths: dict[str, str] = {}
