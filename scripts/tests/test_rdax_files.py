@@ -63,8 +63,8 @@ class Driver(base.Driver):
         path.write_text(name)
 
 
-class Forked(base.Divisions):
-    """The tool in a process of its own, with standard files as a shell would give them."""
+class Driven(base.Divisions):
+    """With a driver that answers, and devices that no process uses."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -83,6 +83,10 @@ class Forked(base.Divisions):
     def punched(self, handle: int, *_: object) -> int:
         os.write(handle, b"punched")
         return 0
+
+
+class Forked(Driven):
+    """The tool in a process of its own, with standard files as a shell would give them."""
 
     def start_over(self) -> None:
         """All files as at first."""

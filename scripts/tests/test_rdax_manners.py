@@ -2,7 +2,6 @@
 """What rdax has in common with daxctl: JSON, sizes, defaults, hints; and what it asks when."""
 
 import contextlib
-import fcntl
 import io
 import json
 import os
@@ -17,22 +16,11 @@ import test_rdax_files as files
 GIB = 1 << 30
 
 
-class Manners(base.Divisions):
-    """As in files.Forked, in this process: nobody uses a device."""
+class Manners(files.Driven):
+    """As in files.Forked, but in this process."""
 
-    def setUp(self) -> None:
-        super().setUp()
-        self.driver = files.Driver(self)
-        for patch in (mock.patch.object(rdax.files, "write", self.driver.write),
-                      mock.patch.object(fcntl, "ioctl", lambda *_: 0)):
-            patch.start()
-            self.addCleanup(patch.stop)
-        self.files({"sys/kernel/debug/rdax/rdax2/entries": base.ENTRIES,
-                    "sys/kernel/debug/rdax/rdax2/extents": "0x0 0x80000 0x80000\n",
-                    "sys/bus/nd/devices/namespace0.0/rdax_region/delete": "",
-                    "sys/bus/nd/devices/namespace0.0/rdax_region/create": "\n"})
-        for pid in ("41", "42"):
-            shutil.rmtree(self.top / "proc" / pid)
+    def punched(self, *_: object) -> int:
+        return 0
 
     def done(self, *argv: str) -> str:
         status, out, err = self.run_tool(*argv)

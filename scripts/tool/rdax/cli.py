@@ -125,6 +125,10 @@ def parser() -> Parser:
         command.add_argument("-y", "--yes", action="store_true",
                              help="don't ask; needed where there is no terminal")
 
+    def module(command: argparse.ArgumentParser) -> None:
+        command.add_argument("--module", type=parse_path, metavar="PATH",
+                             help="load this file if rdax isn't loaded")
+
     add("list", do_list, "regions, their devices and who uses them, and other namespaces")
 
     command = add("bind", do_bind, "make a namespace a region, with one device")
@@ -133,8 +137,7 @@ def parser() -> Parser:
                          help="4K, 2M or 1G (default: the module's)")
     command.add_argument("--force", action="store_true",
                          help="also when it holds something known, or is in use")
-    command.add_argument("--module", type=parse_path, metavar="PATH",
-                         help="load this file if rdax isn't loaded")
+    module(command)
 
     command = add("unbind", do_unbind, "remove a region and its devices")
     command.add_argument("namespace", type=parse_name_or_uuid, metavar="NAMESPACE")
@@ -184,8 +187,7 @@ def parser() -> Parser:
     command.add_argument("--dry-run", action="store_true", help="say what would be done")
     command.add_argument("--if-configured", action="store_true",
                          help="a NAMESPACE that the file does not have is no error")
-    command.add_argument("--module", type=parse_path, metavar="PATH",
-                         help="load this file if rdax isn't loaded")
+    module(command)
 
     command = add("map", do_map, "a picture of what is mapped, dirty, a hole, or bad")
     command.add_argument("device", type=parse_device, metavar="DEVICE")
