@@ -6,7 +6,6 @@
 #![deny(unsafe_code)]
 
 // Plain values, which do not need the kernel.
-mod counter;
 mod params;
 mod signature;
 mod stats;

@@ -8,6 +8,7 @@
 mod bindings;
 mod hash;
 
+pub(crate) mod bits;
 pub(crate) mod bug;
 pub(crate) mod error;
 pub(crate) mod fs;
@@ -16,8 +17,10 @@ pub(crate) mod log;
 pub(crate) mod mm;
 pub(crate) mod nvdimm;
 pub(crate) mod parameters;
+pub(crate) mod percpu;
 pub(crate) mod sync;
 pub(crate) mod task;
 pub(crate) mod uapi;
 pub(crate) mod units;
+mod xa_node;
 pub(crate) mod xarray;

@@ -18,7 +18,7 @@ use crate::kernel_ext::{
     log::RateLimit,
     nvdimm::live::LiveMedia,
     sync::{
-        rwsem::RwSemaphore,
+        percpu_rwsem::PercpuRwSemaphore,
         srcu::{
             SrcuGuard,
             SrcuRevocable, //
@@ -69,7 +69,7 @@ pub(crate) struct Contents {
     /// Where its pages lie. Faults hold it shared. A task that changes the extents, or several
     /// entries and their media, holds it exclusively.
     #[pin]
-    pub(crate) layout: RwSemaphore<Extents>,
+    pub(crate) layout: PercpuRwSemaphore<Extents>,
 }
 
 /// What the live guard gives access to: the media, and the device's [`Contents`].
@@ -132,15 +132,15 @@ impl Device {
                 number: SetOnce::new(),
                 align: Atomic::new(align.get()),
                 users <- new_mutex!(Users { files: 0, retired: false }, "rdax_users"),
-                faults: Faults::new(),
+                faults: Faults::new()?,
                 refused_mmaps <- RateLimit::new(),
                 refused_writes <- RateLimit::new(),
                 frames <- new_spinlock!(Extents::new(geometry.span.first()), "rdax_frames"),
                 unmap_poison <- new_work!("rdax_unmap_poison"),
                 // Last, because what it makes would outlive a failure.
                 live: live.publish(inode.clone(), try_pin_init!(Contents {
-                    entries <- EntryTable::new(),
-                    layout <- RwSemaphore::new(extents, c"rdax_layout", static_lock_class!()),
+                    entries <- EntryTable::new(geometry.span.pages()),
+                    layout <- PercpuRwSemaphore::new(extents, c"rdax_layout", static_lock_class!()),
                 }))?,
             }),
             GFP_KERNEL,

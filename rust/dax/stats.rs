@@ -1,67 +1,53 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Counters.
+//! The faults of a device, counted.
 
-use crate::dax::counter::Counter;
-use crate::kernel_ext::mm::fault::{
-    FaultResult,
-    Level, //
+use crate::kernel_ext::{
+    mm::fault::{
+        FaultResult,
+        Level, //
+    },
+    percpu::{
+        Counters,
+        Event, //
+    }, //
 };
+use kernel::prelude::*;
 
-/// Faults at one level, by result.
-pub(crate) struct LevelFaults {
-    pub(crate) mapped: Counter,
-    pub(crate) fallback: Counter,
-    pub(crate) sigbus: Counter,
-}
+/// A fault at a level, with its result.
+#[derive(Clone, Copy)]
+struct Fault(Level, FaultResult);
 
-impl LevelFaults {
-    const fn new() -> Self {
-        Self {
-            mapped: Counter::new(),
-            fallback: Counter::new(),
-            sigbus: Counter::new(),
-        }
+impl Event for Fault {
+    const NUMBER: usize = Level::NUMBER * FaultResult::NUMBER;
+
+    fn index(self) -> usize {
+        self.0 as usize * FaultResult::NUMBER + self.1 as usize
     }
 }
 
 /// The faults of a device, by level and result.
-pub(crate) struct Faults {
-    pub(crate) pte: LevelFaults,
-    pub(crate) pmd: LevelFaults,
-    pub(crate) pud: LevelFaults,
-    pub(crate) raced: Counter,
-    pub(crate) oom: Counter,
-    pub(crate) hwpoison: Counter,
-}
+pub(crate) struct Faults(Counters<Fault>);
 
 impl Faults {
-    pub(crate) const fn new() -> Self {
-        Self {
-            pte: LevelFaults::new(),
-            pmd: LevelFaults::new(),
-            pud: LevelFaults::new(),
-            raced: Counter::new(),
-            oom: Counter::new(),
-            hwpoison: Counter::new(),
-        }
+    /// Sleeps. Errors: `ENOMEM`.
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self(Counters::new()?))
     }
 
     /// Counts one fault.
     pub(crate) fn count(&self, level: Level, result: FaultResult) {
-        let faults = match level {
-            Level::Pte => &self.pte,
-            Level::Pmd => &self.pmd,
-            Level::Pud => &self.pud,
-        };
-        match result {
-            FaultResult::Mapped => &faults.mapped,
-            FaultResult::Fallback => &faults.fallback,
-            FaultResult::Sigbus => &faults.sigbus,
-            FaultResult::Raced => &self.raced,
-            FaultResult::Oom => &self.oom,
-            FaultResult::Hwpoison => &self.hwpoison,
-        }
-        .inc();
+        self.0.inc(Fault(level, result));
+    }
+
+    /// Returns the number of faults at `level` with that result.
+    pub(crate) fn get(&self, level: Level, result: FaultResult) -> u64 {
+        self.0.get(Fault(level, result))
+    }
+
+    /// Returns the number of faults at all levels with that result.
+    pub(crate) fn total(&self, result: FaultResult) -> u64 {
+        let levels = [Level::Pte, Level::Pmd, Level::Pud];
+        levels.map(|level| self.get(level, result)).iter().sum()
     }
 }

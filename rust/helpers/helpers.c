@@ -17,6 +17,8 @@
 #include "mm.c"
 #include "nd.c"
 #include "params.c"
+#include "percpu.c"
+#include "percpu_rwsem.c"
 #include "pgtable.c"
 #include "ratelimit.c"
 #include "srcu.c"

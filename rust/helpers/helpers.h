@@ -9,6 +9,7 @@
 #include <linux/memory-failure.h>
 #include <linux/mm_types.h>
 #include <linux/nd.h>
+#include <linux/percpu-rwsem.h>
 #include <linux/range.h>
 #include <linux/ratelimit_types.h>
 #include <linux/seq_file.h>
@@ -56,8 +57,6 @@ void rust_helper_rwsem_release(struct lockdep_map *map);
 #endif
 
 /* mm.c */
-bool rust_helper_vmf_pud_none(const struct vm_fault *vmf);
-bool rust_helper_vmf_pud_huge(const struct vm_fault *vmf);
 void rust_helper_vma_start_write(struct vm_area_struct *vma);
 void rust_helper_zap_special_vma_range(struct vm_area_struct *vma, unsigned long address,
 				       unsigned long size);
@@ -78,6 +77,8 @@ spinlock_t *rust_helper_vmf_lock_pmd(struct vm_fault *vmf);
 void rust_helper_vmf_set_ptes(struct vm_fault *vmf, unsigned long addr, unsigned long pfn,
 			      unsigned int nr, enum rdax_leaf leaf);
 bool rust_helper_vmf_set_pmd(struct vm_fault *vmf, unsigned long pfn, enum rdax_leaf leaf);
+spinlock_t *rust_helper_vmf_lock_pud(struct vm_fault *vmf);
+bool rust_helper_vmf_set_pud(struct vm_fault *vmf, unsigned long pfn, bool write);
 bool rust_helper_vmf_follows(const struct vm_fault *vmf);
 
 /* nd.c */
@@ -95,6 +96,17 @@ unsigned int rust_helper_param_align(void);
 unsigned int rust_helper_param_max_leaf(void);
 unsigned int rust_helper_param_fault_around(void);
 bool rust_helper_param_upgrade(void);
+
+/* percpu.c */
+u64 __percpu *rust_helper_alloc_percpu_counters(size_t number);
+void rust_helper_free_percpu_counters(u64 __percpu *counters);
+void rust_helper_inc_percpu_counter(u64 __percpu *counters, size_t index);
+void rust_helper_add_percpu_counter(u64 __percpu *counters, size_t index, u64 number);
+u64 rust_helper_sum_percpu_counter(u64 __percpu *counters, size_t index);
+
+/* percpu_rwsem.c */
+void rust_helper_percpu_down_read(struct percpu_rw_semaphore *sem);
+void rust_helper_percpu_up_read(struct percpu_rw_semaphore *sem);
 
 /* ratelimit.c */
 void rust_helper_ratelimit_default_init(struct ratelimit_state *rs);

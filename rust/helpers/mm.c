@@ -8,18 +8,6 @@
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 
-/* The present content of the fault's page-table entry, read without the page-table lock. */
-
-bool rust_helper_vmf_pud_none(const struct vm_fault *vmf)
-{
-	return pud_none(pudp_get(vmf->pud));
-}
-
-bool rust_helper_vmf_pud_huge(const struct vm_fault *vmf)
-{
-	return pud_trans_huge(pudp_get(vmf->pud));
-}
-
 void rust_helper_vma_start_write(struct vm_area_struct *vma)
 {
 	vma_start_write(vma);

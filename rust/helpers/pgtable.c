@@ -124,6 +124,36 @@ bool rust_helper_vmf_set_pmd(struct vm_fault *vmf, unsigned long pfn, enum rdax_
 	return true;
 }
 
+/* Locks the page table of the fault's PUD. */
+spinlock_t *rust_helper_vmf_lock_pud(struct vm_fault *vmf)
+{
+	return pud_lock(vmf->vma->vm_mm, vmf->pud);
+}
+
+/*
+ * Maps a PUD leaf of media in the same way. insert_pud(), unlike this, takes a page table for a leaf that is
+ * there already, and the kernel may make one for a smaller fault at any time.
+ */
+bool rust_helper_vmf_set_pud(struct vm_fault *vmf, unsigned long pfn, bool write)
+{
+	pud_t entry = pud_mkhuge(pfn_pud(pfn, vmf->vma->vm_page_prot));
+	pud_t old = pudp_get(vmf->pud);
+
+	entry = pud_mkyoung(pud_mkspecial(entry));
+	if (write)
+		entry = pud_mkwrite(pud_mkdirty(entry));
+	if (!pud_none(old)) {
+		if (!pud_trans_huge(old))
+			return false;
+		if (!write || pud_write(old))
+			return true;
+		if (WARN_ON_ONCE(pud_pfn(old) != pfn))
+			return false;
+	}
+	set_pud_at(vmf->vma->vm_mm, vmf->address & PUD_MASK, vmf->pud, entry);
+	return true;
+}
+
 /*
  * Whether the page before the faulting one allows such an access, as far as this PMD table tells. Lockless: a hint.
  */

@@ -3,6 +3,6 @@
 //! Locks, wait queues, revocation.
 
 pub(crate) mod lockdep;
-pub(crate) mod rwsem;
+pub(crate) mod percpu_rwsem;
 pub(crate) mod srcu;
 pub(crate) mod wait;

@@ -8,8 +8,17 @@
 //!
 //! C header: [`include/linux/xarray.h`](srctree/include/linux/xarray.h)
 
-use crate::kernel_ext::bindings;
-use core::marker::PhantomData;
+use crate::kernel_ext::{
+    bindings,
+    xa_node::{
+        self,
+        Look, //
+    }, //
+};
+use core::{
+    marker::PhantomData,
+    ptr, //
+};
 use kernel::{
     prelude::*,
     types::{
@@ -97,6 +106,14 @@ impl<T: Value> XArray<T> {
             }),
             _values: PhantomData,
         })
+    }
+
+    /// Whether there is no entry. Lockless: an entry that is being stored may be missed.
+    #[inline(always)]
+    pub(crate) fn is_empty(&self) -> bool {
+        // SAFETY: `inner` is initialised by the type invariants. The head is one word, which the C
+        // side also reads without the lock (`xa_empty()`).
+        unsafe { ptr::read_volatile(&raw const (*self.inner.get()).xa_head).is_null() }
     }
 
     /// Removes all entries and frees their memory. Takes the lock itself.
@@ -197,6 +214,7 @@ pub(crate) struct XaState<'a, T: Value> {
 
 impl<'a, T: Value> XaState<'a, T> {
     /// Makes a walk, which has not begun. `order` is at most 62.
+    #[inline(always)]
     pub(crate) fn new(xa: &'a XArray<T>, index: usize, order: u32) -> Self {
         let mut raw: bindings::xa_state = pin_init::zeroed();
         raw.xa = xa.inner.get();
@@ -212,6 +230,7 @@ impl<'a, T: Value> XaState<'a, T> {
     }
 
     /// `xas_set_order()`.
+    #[inline(always)]
     fn set_order(&mut self, index: usize, order: u32) {
         let order = order.min(usize::BITS - 2);
         (self.start, self.order) = ((index >> order) << order, order);
@@ -226,6 +245,7 @@ impl<'a, T: Value> XaState<'a, T> {
     }
 
     /// Takes the array's lock (a spinlock).
+    #[inline(always)]
     pub(crate) fn lock(&mut self) -> Guard<'_, 'a, T> {
         // SAFETY: The array is initialised by the invariants of `XArray`.
         unsafe { bindings::xa_lock(self.xa.inner.get()) };
@@ -235,6 +255,11 @@ impl<'a, T: Value> XaState<'a, T> {
             _not_send: NotThreadSafe,
         }
     }
+}
+
+/// `xa_mk_value()`.
+fn encode<T: Value>(value: T) -> *mut c_void {
+    ptr::without_provenance_mut(value.into_bits() << 1 | 1)
 }
 
 /// `xa_is_value()`, `xa_to_value()`. By the invariants of [`XArray`] it holds only values, or NULL
@@ -255,14 +280,32 @@ pub(crate) struct Guard<'s, 'a, T: Value> {
 
 impl<T: Value> Guard<'_, '_, T> {
     /// Returns the first entry that lies in the walk's run of indices or covers it.
+    #[inline(always)]
     pub(crate) fn find_conflict(&mut self) -> Option<T> {
+        // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held.
+        match unsafe { xa_node::look(&mut self.state.raw) } {
+            Look::Entry(entry) => decode(entry),
+            Look::Empty => None,
+            Look::Unknown => self.find_conflict_slowly(),
+        }
+    }
+
+    #[cold]
+    fn find_conflict_slowly(&mut self) -> Option<T> {
         // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held.
         decode(unsafe { bindings::xas_find_conflict(&raw mut self.state.raw) })
     }
 
-    /// Returns the first index of the walk's run, or an index of what the walk has found.
-    pub(crate) fn index(&self) -> usize {
-        self.state.raw.xa_index
+    /// Whether the array has no entry.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.state.xa.is_empty()
+    }
+
+    /// Whether an entry of the array has `mark` (`xa_marked()`).
+    pub(crate) fn has_mark(&self, mark: Mark) -> bool {
+        // SAFETY: The array is initialised by the invariants of `XArray`, and its lock is held.
+        let flags = unsafe { (*self.state.xa.inner.get()).xa_flags };
+        flags & bindings::XA_FLAGS_MARK_0 << mark as u32 != 0
     }
 
     /// Moves the walk to the run of `1 << order` indices around `index`, without unlocking.
@@ -288,20 +331,26 @@ impl<T: Value> Guard<'_, '_, T> {
     }
 
     /// Whether the entry that the walk has reached is marked.
+    #[inline(always)]
     pub(crate) fn is_marked(&self, mark: Mark) -> bool {
+        let raw = &self.state.raw;
         // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held.
-        unsafe { bindings::xas_get_mark(&raw const self.state.raw, mark as bindings::xa_mark_t) }
+        unsafe {
+            xa_node::has_mark(raw, mark as usize)
+                .unwrap_or_else(|| bindings::xas_get_mark(raw, mark as bindings::xa_mark_t))
+        }
     }
 
     /// Marks the entry that the walk has reached, or removes the mark.
+    #[inline(always)]
     pub(crate) fn mark(&mut self, mark: Mark, set: bool) {
-        let raw = &raw const self.state.raw;
+        let raw = &self.state.raw;
         // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held.
         unsafe {
-            if set {
-                bindings::xas_set_mark(raw, mark as bindings::xa_mark_t);
-            } else {
+            if !set {
                 bindings::xas_clear_mark(raw, mark as bindings::xa_mark_t);
+            } else if !xa_node::set_mark(raw, mark as usize) {
+                bindings::xas_set_mark(raw, mark as bindings::xa_mark_t);
             }
         }
     }
@@ -310,13 +359,27 @@ impl<T: Value> Guard<'_, '_, T> {
     /// memory.
     pub(crate) fn erase(&mut self) -> Option<T> {
         // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held.
-        let old = unsafe { bindings::xas_store(&raw mut self.state.raw, core::ptr::null_mut()) };
+        let old = unsafe {
+            xa_node::erase(&mut self.state.raw)
+                .unwrap_or_else(|| bindings::xas_store(&raw mut self.state.raw, ptr::null_mut()))
+        };
         decode(old)
     }
 
     /// Stores `value` in place of the entry that the walk has found, or that is exactly at its run
     /// of indices, and returns the old value. Order and marks stay. Needs no memory.
+    #[inline(always)]
     pub(crate) fn replace(&mut self, value: T) -> Option<T> {
+        // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held. A value entry
+        // made from a `T` keeps the invariants of `XArray`.
+        if let Some(old) = unsafe { xa_node::replace(&mut self.state.raw, encode(value)) } {
+            return decode(old);
+        }
+        self.replace_slowly(value)
+    }
+
+    #[cold]
+    fn replace_slowly(&mut self, value: T) -> Option<T> {
         let node = self.state.raw.xa_node;
         if node.addr() & 3 == 0 {
             // SAFETY: By the type invariants the lock is held, so this is a node of the array. Null
@@ -340,7 +403,19 @@ impl<T: Value> Guard<'_, '_, T> {
     ///
     /// Errors: `ENOMEM` if a node is needed, none can be allocated without sleeping, and `spare`
     /// has none. The caller drops all locks, calls [`Spare::fill`], and starts again.
+    #[inline(always)]
     pub(crate) fn store(&mut self, value: T, spare: &mut Spare) -> Result<Option<T>> {
+        let is_moved = self.state.raw.xa_index != self.state.start;
+        // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held. A value entry
+        // made from a `T` keeps the invariants of `XArray`.
+        if !is_moved && unsafe { xa_node::fill(&mut self.state.raw, encode(value)) } {
+            return Ok(None);
+        }
+        self.store_slowly(value, spare)
+    }
+
+    #[cold]
+    fn store_slowly(&mut self, value: T, spare: &mut Spare) -> Result<Option<T>> {
         let raw = &self.state.raw;
         if raw.xa_index != self.state.start || raw.xa_offset & raw.xa_sibs != 0 {
             // A search may have moved the walk. From there the run would end past its node.
@@ -355,7 +430,7 @@ impl<T: Value> Guard<'_, '_, T> {
     }
 
     fn put(&mut self, value: T) -> Result<Option<T>> {
-        let entry = core::ptr::without_provenance_mut(value.into_bits() << 1 | 1);
+        let entry = encode(value);
         // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held. A value
         // entry made from a `T` keeps the invariants of `XArray`.
         let old = unsafe { bindings::xas_store(&raw mut self.state.raw, entry) };
@@ -603,6 +678,91 @@ mod tests {
         }
         assert_eq!(at(&xa, 62, 0), Some(1));
         assert_eq!(at(&xa, 70, 0), Some(2));
+        Ok(())
+    }
+
+    /// Checks that what `node` says of itself is what `xas_*()` would have made of its slots, and
+    /// returns whether one of them has the mark.
+    fn check_node(node: *mut bindings::xa_node, mark: Mark) -> bool {
+        // SAFETY: The array is not used by others, so its nodes stay.
+        let (slots, shift, word) = unsafe {
+            let node = &*node;
+            (
+                node.slots,
+                node.shift,
+                node.__bindgen_anon_2.marks[mark as usize][0],
+            )
+        };
+        let (mut count, mut values, mut marks) = (0, 0, 0usize);
+        for (offset, entry) in slots.iter().enumerate() {
+            let addr = entry.addr();
+            count += u8::from(addr != 0);
+            if addr & 1 == 1 {
+                values += 1;
+                marks |= word & 1 << offset;
+            } else if addr & 3 == 2 && addr > 4096 {
+                let child = entry.wrapping_byte_sub(2).cast::<bindings::xa_node>();
+                // SAFETY: As for `node`.
+                unsafe {
+                    assert_eq!((*child).parent, node);
+                    assert_eq!(usize::from((*child).offset), offset);
+                    assert_eq!((*child).shift + CHUNK_SHIFT as u8, shift);
+                }
+                marks |= usize::from(check_node(child, mark)) << offset;
+            } else if addr != 0 {
+                // A sibling of a value, which counts as one.
+                let of = slots.get(addr >> 2).map_or(0, |of| of.addr());
+                assert!(addr & 3 == 2 && addr >> 2 < offset && of & 1 == 1);
+                values += 1;
+            }
+        }
+        // SAFETY: As above.
+        unsafe {
+            assert_eq!(((*node).count, (*node).nr_values), (count, values));
+        }
+        assert_eq!(word, marks);
+        word != 0
+    }
+
+    /// After any steps, the nodes are as `xas_*()` would have left them.
+    #[test]
+    fn nodes() -> Result {
+        let xa = array()?;
+        let mut random = 1usize;
+        for _ in 0..3000 {
+            random = random
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            let (choice, index) = (random >> 33, random >> 40 & 4095);
+            let order = [0, 0, 0, 1, 3, 6, 9].get(choice % 7).copied().unwrap_or(0);
+            // What is stored says what run it is stored at.
+            let run = index >> order << order << 4 | order as usize;
+            let mut spare = Spare::new();
+            let mut xas = XaState::new(&xa, index, order);
+            let mut guard = xas.lock();
+            match (guard.find_conflict(), choice / 7 % 4) {
+                (None, _) => {
+                    let stored = guard.store(run, &mut spare);
+                    if stored.is_ok() && choice / 7 % 2 == 0 {
+                        guard.mark(Mark::Mark1, true);
+                        assert!(guard.is_marked(Mark::Mark1));
+                    }
+                }
+                (Some(value), 0) => assert_eq!(guard.replace(value), Some(value)),
+                (Some(_), 1) => guard.mark(Mark::Mark1, true),
+                (Some(_), 2) => guard.mark(Mark::Mark1, false),
+                (Some(value), _) if value == run => assert_eq!(guard.erase(), Some(run)),
+                (Some(_), _) => (),
+            }
+            drop(guard);
+            // SAFETY: The array is initialised, and not used by others.
+            let head = unsafe { (*xa.inner.get()).xa_head };
+            if head.addr() & 3 == 2 {
+                let node = head.wrapping_byte_sub(2).cast();
+                let marked = check_node(node, Mark::Mark1);
+                assert_eq!(XaState::new(&xa, 0, 0).lock().has_mark(Mark::Mark1), marked);
+            }
+        }
         Ok(())
     }
 

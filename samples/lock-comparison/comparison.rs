@@ -4,6 +4,7 @@
 
 #![deny(unsafe_code)]
 
+mod counter;
 mod entry_bit;
 mod hashed;
 mod mapping_wide;

@@ -6,6 +6,4 @@
 #![allow(dead_code)]
 #![deny(unsafe_code)]
 
-#[path = "../../rust/dax/counter.rs"]
-pub(crate) mod counter;
 pub(crate) mod entries;

@@ -11,6 +11,7 @@
 /* Those of the driver's that its files here call. */
 #include "../../rust/helpers/bug.c"
 #include "../../rust/helpers/lockdep.c"
+#include "../../rust/helpers/percpu.c"
 #include "../../rust/helpers/wait.c"
 
 /* One more of these, which is in mm.c with much else. */

@@ -8,22 +8,30 @@
 
 #[path = "../../rust/kernel_ext/bindings.rs"]
 mod bindings;
+#[path = "../../rust/kernel_ext/bits.rs"]
+pub(crate) mod bits;
 #[path = "../../rust/kernel_ext/bug.rs"]
 pub(crate) mod bug;
 #[path = "../../rust/kernel_ext/hash.rs"]
 pub(crate) mod hash;
+#[allow(dead_code)]
+#[path = "../../rust/kernel_ext/percpu.rs"]
+pub(crate) mod percpu;
 #[allow(dead_code)]
 #[path = "../../rust/kernel_ext/task.rs"]
 pub(crate) mod task;
 #[allow(dead_code)]
 #[path = "../../rust/kernel_ext/units.rs"]
 pub(crate) mod units;
+#[path = "../../rust/kernel_ext/xa_node.rs"]
+mod xa_node;
 #[allow(dead_code)]
 #[path = "../../rust/kernel_ext/xarray.rs"]
 pub(crate) mod xarray;
 
 pub(crate) mod kthread;
 pub(crate) mod range_lock;
+pub(crate) mod rwsem;
 pub(crate) mod slab;
 pub(crate) mod sync;
 pub(crate) mod topology;

@@ -68,6 +68,14 @@ impl Entry {
         }
     }
 
+    /// Returns the page frame of the first page if the entry is MAPPED.
+    pub(crate) const fn pfn(self) -> Option<Pfn> {
+        match self.kind() {
+            Kind::Mapped { pfn } => Some(pfn),
+            Kind::Empty | Kind::Zero => None,
+        }
+    }
+
     /// Returns the order of the run.
     pub(crate) const fn order(self) -> Order {
         match Order::new((self.0 >> ORDER_SHIFT & ORDER_MASK) as u32) {

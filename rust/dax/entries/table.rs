@@ -18,17 +18,27 @@
 //! `Documentation/locking.rst` has the lock order, and the states and transitions as tables.
 
 use crate::dax::{
-    counter::Counter,
     entries::{
         entry::{
             Entry,
             Kind, //
         },
-        index::Index, //
+        index::{
+            has_smaller,
+            Index,
+            Locked,
+            NoMemory,
+            Spare,
+            Which, //
+        }, //
     }, //
 };
 use crate::kernel_ext::{
     bug::warn_on,
+    percpu::{
+        self,
+        Counters, //
+    },
     sync::{
         lockdep::LockdepMap,
         wait::{
@@ -43,12 +53,7 @@ use crate::kernel_ext::{
         Pages,
         Pfn, //
     },
-    xarray::{
-        Guard,
-        Mark,
-        Spare,
-        Value, //
-    }, //
+    xarray::Value, //
 };
 use kernel::prelude::*;
 
@@ -62,19 +67,20 @@ impl Value for Entry {
     }
 }
 
-/// Marks a dirty entry.
-const DIRTY: Mark = Mark::Mark0;
-/// Marks a hole.
-const HOLE: Mark = Mark::Mark1;
-
 /// Why an entry could not be locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum GrabError {
     /// Part of the range has an entry of a smaller order. The fault falls back to that order.
     Conflict,
-    /// The index needs a node, and `spare` is empty. The caller drops all locks, calls
+    /// The index needs memory, and `spare` has none. The caller drops all locks, calls
     /// [`Spare::fill`] and starts again.
     NoNode,
+}
+
+impl From<NoMemory> for GrabError {
+    fn from(_: NoMemory) -> Self {
+        Self::NoNode
+    }
 }
 
 /// How pages are accessed.
@@ -89,59 +95,57 @@ pub(crate) enum Access {
     Write,
 }
 
-/// Events of a device's entries since the device was made.
-pub(crate) struct Events {
-    /// Entries locked.
-    pub(crate) grabs: Counter,
-    /// Entries made.
-    pub(crate) created: Counter,
-    /// Number of times a task slept for an entry lock.
-    pub(crate) waits: Counter,
-    /// Unlocks that found a task in the wait queue.
-    pub(crate) wakes: Counter,
-    /// Entries not locked because part of the range had a smaller one.
-    pub(crate) conflicts: Counter,
-    /// Entries that gave way to a smaller one.
-    pub(crate) splits: Counter,
-    /// Ranges whose entries were replaced by one larger one.
-    pub(crate) upgrades: Counter,
-    /// Entries deleted, other than by a split.
-    pub(crate) deletes: Counter,
-    /// Dirty entries that became clean.
-    pub(crate) writebacks: Counter,
+/// What is counted of a device's entries.
+#[derive(Clone, Copy)]
+pub(crate) enum Event {
+    /// An entry was locked.
+    Grab,
+    /// An entry was made.
+    Create,
+    /// A task slept for an entry lock.
+    Wait,
+    /// An unlock found a task in the wait queue.
+    Wake,
+    /// An entry was not locked because part of the range had a smaller one.
+    Conflict,
+    /// An entry gave way to a smaller one.
+    Split,
+    /// The entries of a range were replaced by one larger one.
+    Upgrade,
+    /// An entry was deleted, other than by a split.
+    Delete,
+    /// A dirty entry became clean.
+    Writeback,
+}
+
+impl percpu::Event for Event {
+    const NUMBER: usize = Self::Writeback as usize + 1;
+
+    fn index(self) -> usize {
+        self as usize
+    }
 }
 
 /// The entries of a device, by page offset.
 #[pin_data]
 pub(crate) struct EntryTable {
-    #[pin]
     entries: Index,
     #[pin]
     waiters: WaitTable,
     /// All the entry locks, for lockdep.
     #[pin]
     dep_map: LockdepMap,
-    pub(crate) events: Events,
+    pub(crate) events: Counters<Event>,
 }
 
 impl EntryTable {
-    /// Makes an empty table. Sleeps. Errors: `ENOMEM`.
-    pub(crate) fn new() -> impl PinInit<Self, Error> {
+    /// Makes an empty table for the first `pages` pages. Sleeps. Errors: `ENOMEM`.
+    pub(crate) fn new(pages: Pages) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            entries <- Index::new(),
+            entries: Index::new(pages)?,
             waiters <- WaitTable::new(),
             dep_map <- LockdepMap::new(c"rdax_entry"),
-            events: Events {
-                grabs: Counter::new(),
-                created: Counter::new(),
-                waits: Counter::new(),
-                wakes: Counter::new(),
-                conflicts: Counter::new(),
-                splits: Counter::new(),
-                upgrades: Counter::new(),
-                deletes: Counter::new(),
-                writebacks: Counter::new(),
-            },
+            events: Counters::new()?,
         })
     }
 
@@ -165,38 +169,52 @@ impl EntryTable {
     ) -> Result<LockedEntry<'_>, GrabError> {
         let write = access == Access::Write;
         self.dep_map.might_lock();
-        let mut xas = self.entries.walk(pgoff, order);
         let mut woken = None;
+        // Where to look: first for an entry of this size, then for one of 1 GiB.
+        let mut size = order;
         loop {
-            let mut guard = xas.lock();
-            let found = guard.find_conflict();
-            let entry = match found {
-                None => Entry::new(Kind::Empty, order),
-                Some(entry) if entry.order() < order => {
-                    self.events.conflicts.inc();
-                    return Err(GrabError::Conflict);
-                }
-                Some(entry) if entry.is_locked() => {
-                    self.wait(&mut woken, pgoff.align_down(entry.order()), guard);
+            let mut place = self.entries.make_place(pgoff, size, spare)?;
+            let mut locked = place.lock();
+            let Some(entry) = locked.find_conflict() else {
+                if size != order {
+                    // The entry of 1 GiB is gone.
+                    size = order;
                     continue;
                 }
-                Some(entry) => entry,
+                if !locked.claim() {
+                    size = Order::PUD;
+                    continue;
+                }
+                let entry = Entry::new(Kind::Empty, order);
+                let entry = self.create(locked, pgoff, entry, write, spare)?;
+                settle(&mut woken, entry.start);
+                let entry = self.unless_smaller(entry)?;
+                self.events.inc(Event::Create);
+                return Ok(entry);
             };
-            if found.is_some() {
-                let dirty = write && entry.order() == order;
-                let locked = self.lock(guard, pgoff, entry, dirty);
-                settle(&mut woken, locked.start);
-                return Ok(locked);
+            if entry.order() < order {
+                self.events.inc(Event::Conflict);
+                return Err(GrabError::Conflict);
             }
-            let marks = Marks {
-                dirty: write,
-                hole: false,
-            };
-            let locked = self.create(guard, entry, marks, spare)?;
-            self.events.created.inc();
-            settle(&mut woken, locked.start);
-            return Ok(locked);
+            if entry.is_locked() {
+                self.wait(&mut woken, pgoff.align_down(entry.order()), locked);
+                continue;
+            }
+            let dirty = write && entry.order() == order;
+            let entry = self.lock(locked, pgoff, entry, dirty);
+            settle(&mut woken, entry.start);
+            return Ok(entry);
         }
+    }
+
+    /// Returns `entry`, which was just made, unless it is of 1 GiB and there is a smaller one.
+    fn unless_smaller<'a>(&'a self, entry: LockedEntry<'a>) -> Result<LockedEntry<'a>, GrabError> {
+        if entry.order() == Order::PUD && has_smaller(&self.entries, entry.start) {
+            self.events.inc(Event::Conflict);
+            entry.remove();
+            return Err(GrabError::Conflict);
+        }
+        Ok(entry)
     }
 
     /// Locks the first entry that ends after page offset `from` and begins before `end`.
@@ -207,20 +225,51 @@ impl EntryTable {
     ///
     /// Sleeps uninterruptibly while another task holds the lock.
     pub(crate) fn lock_next(&self, from: PageOffset, end: PageOffset) -> Option<LockedEntry<'_>> {
-        self.lock_next_of(from, end, |guard, last| guard.find(last))
+        self.lock_next_of(from, end, Which::All)
     }
 
-    /// Same as [`EntryTable::lock_next`], for dirty entries. The cost is proportional to their
-    /// number.
+    /// Locks the first dirty entry that ends after page offset `from` and begins before `end`, and
+    /// the dirty entries directly after it that no task has locked. See [`LockedRun`].
     ///
     /// An entry that another task cleaned meanwhile is not returned. By the time this returns a
     /// later entry, or `None`, that task has written it back.
-    pub(crate) fn lock_next_dirty(
+    ///
+    /// Sleeps uninterruptibly while another task holds the lock of the first. It waits for no other,
+    /// so it holds no lock while it waits.
+    pub(crate) fn lock_dirty_run(
         &self,
         from: PageOffset,
         end: PageOffset,
-    ) -> Option<LockedEntry<'_>> {
-        self.lock_next_of(from, end, |guard, last| guard.find_marked(last, DIRTY))
+    ) -> Option<LockedRun<'_>> {
+        let last = end.before().filter(|&last| last >= from)?;
+        self.dep_map.might_lock();
+        let mut woken = None;
+        self.entries
+            .next(from, last, Which::Dirty, |mut locked, pgoff, entry| {
+                let first = pgoff.align_down(entry.order());
+                if entry.is_locked() {
+                    self.wait(&mut woken, first, locked);
+                    return None;
+                }
+                locked.replace(entry.locked());
+                let mut run = LockedRun {
+                    table: self,
+                    first,
+                    pages: entry.order().pages(),
+                    entries: 1,
+                    pfn: entry.pfn(),
+                };
+                if let Some(pfn) = entry.pfn().filter(|_| entry.order() < Order::PMD) {
+                    run.extend(&mut locked, pfn, last);
+                }
+                self.events.add(Event::Grab, run.entries);
+                drop(locked);
+                self.dep_map.acquire();
+                // Not always the entry that was waited for: other tasks may have inserted one before
+                // it.
+                settle(&mut woken, first);
+                Some(run)
+            })
     }
 
     /// Same as [`EntryTable::lock_next`], for holes.
@@ -229,29 +278,30 @@ impl EntryTable {
         from: PageOffset,
         end: PageOffset,
     ) -> Option<LockedEntry<'_>> {
-        self.lock_next_of(from, end, |guard, last| guard.find_marked(last, HOLE))
+        self.lock_next_of(from, end, Which::Hole)
     }
 
     fn lock_next_of(
         &self,
         from: PageOffset,
         end: PageOffset,
-        find: impl Fn(&mut Guard<'_, '_, Entry>, usize) -> Option<(usize, Entry)>,
+        which: Which,
     ) -> Option<LockedEntry<'_>> {
         let last = end.before().filter(|&last| last >= from)?;
         self.dep_map.might_lock();
         let mut woken = None;
-        self.entries.next(from, last, find, |guard, index, entry| {
-            if entry.is_locked() {
-                self.wait(&mut woken, index.align_down(entry.order()), guard);
-                return None;
-            }
-            let locked = self.lock(guard, index, entry, false);
-            // Not always the entry that was waited for: other tasks may have inserted one before
-            // it.
-            settle(&mut woken, locked.start);
-            Some(locked)
-        })
+        self.entries
+            .next(from, last, which, |locked, pgoff, entry| {
+                if entry.is_locked() {
+                    self.wait(&mut woken, pgoff.align_down(entry.order()), locked);
+                    return None;
+                }
+                let locked = self.lock(locked, pgoff, entry, false);
+                // Not always the entry that was waited for: other tasks may have inserted one before
+                // it.
+                settle(&mut woken, locked.start);
+                Some(locked)
+            })
     }
 
     /// Deletes the entry at `pgoff`: waits for its lock, calls `prepare` with the entry locked, and
@@ -294,40 +344,40 @@ impl EntryTable {
     ) -> Result<LockedEntry<'_>, GrabError> {
         let start = pgoff.align_down(order);
         let last = start + (order.pages() - Pages::ONE);
-        let mut xas = self.entries.walk(start, order);
-        let mut guard = xas.lock();
-        match guard.find_conflict() {
+        let mut place = self.entries.make_place(start, order, spare)?;
+        let mut locked = place.lock();
+        match locked.find_conflict() {
             Some(entry) if entry.order() < order => (),
             _ => {
-                drop(guard);
+                drop(locked);
                 return self.grab(pgoff, order, Access::Read, spare);
             }
         }
 
-        let mut marks = Marks::default();
-        guard.set_order(start.get(), 0);
-        while let Some((index, entry)) = guard.find(last.get()) {
+        let (mut dirty, mut hole) = (false, false);
+        locked.set_order(start, Order::PTE);
+        while let Some((pgoff, entry)) = locked.find(last, Which::All) {
             if entry.is_locked() {
-                self.events.conflicts.inc();
+                self.events.inc(Event::Conflict);
                 return Err(GrabError::Conflict);
             }
-            marks.dirty |= guard.is_marked(DIRTY);
-            marks.hole |= entry.kind() == Kind::Zero;
-            let behind = entry.behind(PageOffset::new(index));
-            let Some(behind) = behind.filter(|&behind| behind <= last) else {
+            dirty |= locked.is_dirty();
+            hole |= entry.kind() == Kind::Zero;
+            let Some(behind) = entry.behind(pgoff).filter(|&behind| behind <= last) else {
                 break;
             };
-            guard.set_order(behind.get(), 0);
+            locked.set_order(behind, Order::PTE);
         }
 
-        guard.set_order(start.get(), order.get());
-        let locked = self.create(guard, Entry::new(kind, order), marks, spare)?;
-        self.events.upgrades.inc();
+        locked.set_order(start, order);
+        let mut entry = self.create(locked, start, Entry::new(kind, order), dirty, spare)?;
+        entry.marks.hole = hole;
+        self.events.inc(Event::Upgrade);
         // The old locks have no holder any more that would wake their waiters.
         for key in start.get()..=last.get() {
             self.waiters.wake(key, Wake::All);
         }
-        Ok(locked)
+        Ok(entry)
     }
 
     /// Records holes in the `pages` pages from `pgoff`, where no entry is.
@@ -352,83 +402,93 @@ impl EntryTable {
         self.entries.clear();
     }
 
-    /// Returns the first entry that ends after page offset `from`, without locking it: its start,
-    /// the entry, and whether it is dirty. A snapshot: it may change at once.
-    pub(crate) fn peek(&self, from: PageOffset) -> Option<(PageOffset, Entry, bool)> {
-        let find = |guard: &mut Guard<'_, '_, Entry>, last| guard.find(last);
+    /// Returns the first entry that ends after page offset `from` and begins at or before `last`,
+    /// without locking it: its start, the entry, and whether it is dirty. A snapshot: it may change
+    /// at once.
+    pub(crate) fn peek(
+        &self,
+        from: PageOffset,
+        last: PageOffset,
+    ) -> Option<(PageOffset, Entry, bool)> {
         self.entries
-            .next(from, PageOffset::MAX, find, |guard, index, entry| {
-                let start = index.align_down(entry.order());
-                Some((start, entry, guard.is_marked(DIRTY)))
+            .next(from, last, Which::All, |locked, pgoff, entry| {
+                let start = pgoff.align_down(entry.order());
+                Some((start, entry, locked.is_dirty()))
             })
     }
 
-    /// Waits for the entry that begins at `start` and was found locked under `guard`.
+    /// Makes what all entries in the aligned 1 GiB around `pgoff` share, so that it need not be
+    /// allocated under locks. Errors: [`GrabError::NoNode`].
+    pub(crate) fn prepare(&self, pgoff: PageOffset, spare: &mut Spare) -> Result<(), GrabError> {
+        self.entries.make_place(pgoff, Order::PTE, spare)?;
+        Ok(())
+    }
+
+    /// Waits for the entry that begins at `start` and was found locked in `locked`.
     fn wait<'a>(
         &'a self,
         woken: &mut Option<Woken<'a>>,
         start: PageOffset,
-        guard: Guard<'_, '_, Entry>,
+        locked: Locked<'_, '_>,
     ) {
         // The task that now holds the lock will wake the next waiter.
         settle(woken, start);
-        self.events.waits.inc();
-        *woken = Some(self.waiters.wait_exclusive(start.get(), guard));
+        self.events.inc(Event::Wait);
+        *woken = Some(self.waiters.wait_exclusive(start.get(), locked));
     }
 
-    /// Sets the lock bit of `entry`, which the walk of `guard` has found at page offset `index`,
-    /// and marks it DIRTY if `dirty`.
+    /// Sets the lock bit of `entry`, which the walk of `locked` has found at `pgoff`, and marks it
+    /// DIRTY if `dirty`.
     fn lock<'a>(
         &'a self,
-        mut guard: Guard<'_, '_, Entry>,
-        index: PageOffset,
+        mut locked: Locked<'_, '_>,
+        pgoff: PageOffset,
         entry: Entry,
         dirty: bool,
     ) -> LockedEntry<'a> {
-        guard.replace(entry.locked());
+        locked.replace(entry.locked());
         if dirty {
-            guard.mark(DIRTY, true);
+            locked.set_dirty();
         }
         let marks = Marks {
-            dirty: dirty || guard.is_marked(DIRTY),
+            dirty: dirty || locked.is_dirty(),
             hole: entry.kind() == Kind::Zero,
         };
-        self.locked(guard, index.align_down(entry.order()), entry, marks)
+        self.locked(locked, pgoff, entry, marks)
     }
 
-    /// Stores `entry`, locked, in place of everything in the run of the walk of `guard`. `marks`
-    /// are the marks of the old entries together; DIRTY may be missing from the index so far.
+    /// Stores `entry`, locked, in place of everything in its run around `pgoff`, which is that of the
+    /// walk of `locked`. Marks it DIRTY if `dirty`, which is so if an old entry was dirty.
     fn create<'a>(
         &'a self,
-        mut guard: Guard<'_, '_, Entry>,
+        mut locked: Locked<'_, '_>,
+        pgoff: PageOffset,
         entry: Entry,
-        marks: Marks,
+        dirty: bool,
         spare: &mut Spare,
     ) -> Result<LockedEntry<'a>, GrabError> {
-        guard
-            .store(entry.locked(), spare)
-            .map_err(|_| GrabError::NoNode)?;
-        if marks.dirty {
-            guard.mark(DIRTY, true);
+        locked.store(entry.locked(), spare)?;
+        if dirty {
+            locked.set_dirty();
         }
-        let start = PageOffset::new(guard.index());
-        Ok(self.locked(guard, start, entry, marks))
+        let marks = Marks { dirty, hole: false };
+        Ok(self.locked(locked, pgoff, entry, marks))
     }
 
     fn locked<'a>(
         &'a self,
-        guard: Guard<'_, '_, Entry>,
-        start: PageOffset,
+        locked: Locked<'_, '_>,
+        pgoff: PageOffset,
         entry: Entry,
         marks: Marks,
     ) -> LockedEntry<'a> {
-        self.events.grabs.inc();
-        drop(guard);
+        self.events.inc(Event::Grab);
+        drop(locked);
         self.dep_map.acquire();
         // INVARIANT: The callers have set the lock bit under the `xa_lock`, and have seen it clear
         // in the same critical section.
         LockedEntry {
-            start,
+            start: pgoff.align_down(entry.order()),
             marks,
             dirty: marks.dirty,
             stored: entry,
@@ -457,37 +517,75 @@ impl EntryTable {
         spare: &mut Spare,
         map: impl FnOnce() -> R,
     ) -> Option<R> {
-        let mut xas = self.entries.walk(pgoff, order);
-        let mut guard = xas.lock();
-        let found = guard.find_conflict();
-        if access != Access::Write {
-            // No entry is needed: a task that removes the media unmaps the whole range.
-            let may_map = match found {
-                None => true,
-                Some(entry) if entry.order() >= order => entry.is_settled(),
-                Some(_) => all_in(&mut guard, pgoff.align_down(order), order, |entry| {
-                    match access {
-                        // The media of a hole is zero, too.
-                        Access::Read => !entry.is_locked(),
-                        _ => entry.is_settled(),
-                    }
-                }),
-            };
-            return may_map.then(map);
+        if access != Access::Write && order != Order::PUD {
+            return self.touch_untracked(pgoff, order, access, map);
         }
-        match found {
-            None => {
-                guard.store(Entry::new(kind, order), spare).ok()?;
-                self.events.created.inc();
+        let mut place = self.entries.make_place(pgoff, order, spare).ok()?;
+        let mut locked = place.lock();
+        let Some(entry) = locked.find_conflict() else {
+            if !locked.claim() {
+                drop(locked);
+                return self.touch_whole(pgoff, order, map);
             }
-            Some(entry) if !entry.is_settled() || entry.order() < order => return None,
-            // A reader's entry, which gives way. Otherwise a store of one byte would dirty all of
-            // it.
-            Some(entry) if entry.order() > order && !guard.is_marked(DIRTY) => return None,
-            Some(_) => (),
+            locked.store(Entry::new(kind, order), spare).ok()?;
+            if order == Order::PUD && locked.may_have_smaller() {
+                locked.erase();
+                return None;
+            }
+            self.events.inc(Event::Create);
+            if access == Access::Write {
+                locked.set_dirty();
+            }
+            return Some(map());
+        };
+        if !may_be_written(entry, locked.is_dirty(), order) {
+            return None;
         }
-        guard.mark(DIRTY, true);
+        if access == Access::Write {
+            locked.set_dirty();
+        }
         Some(map())
+    }
+
+    /// Same as [`EntryTable::touch`], for an access that needs no entry: a task that removes the
+    /// media unmaps the whole range.
+    fn touch_untracked<R>(
+        &self,
+        pgoff: PageOffset,
+        order: Order,
+        access: Access,
+        map: impl FnOnce() -> R,
+    ) -> Option<R> {
+        let Some(mut place) = self.entries.place(pgoff, order) else {
+            return Some(map());
+        };
+        let mut locked = place.lock();
+        let may_map = match locked.find_conflict() {
+            // If there is an entry of 1 GiB, it is media.
+            None => true,
+            Some(entry) if entry.order() >= order => entry.is_settled(),
+            Some(_) => all_in(&mut locked, pgoff.align_down(order), order, |entry| {
+                match access {
+                    // The media of a hole is zero, too.
+                    Access::Read => !entry.is_locked(),
+                    _ => entry.is_settled(),
+                }
+            }),
+        };
+        may_map.then(map)
+    }
+
+    /// Same as [`EntryTable::touch`], for a tracked write in an entry of 1 GiB.
+    fn touch_whole<R>(
+        &self,
+        pgoff: PageOffset,
+        order: Order,
+        map: impl FnOnce() -> R,
+    ) -> Option<R> {
+        let mut place = self.entries.place(pgoff, Order::PUD)?;
+        let mut locked = place.lock();
+        let entry = locked.find_conflict()?;
+        may_be_written(entry, locked.is_dirty(), order).then(map)
     }
 
     /// Same as [`EntryTable::touch`], for 4 KiB leaves and existing entries. Of the `pages` pages
@@ -500,55 +598,65 @@ impl EntryTable {
         map: impl FnOnce(Pages) -> R,
     ) -> Option<R> {
         let end = pgoff + pages;
-        let last = end.before()?.get();
-        let mut xas = self.entries.walk(pgoff, Order::PTE);
-        let mut guard = xas.lock();
-        let mut next = pgoff;
+        let last = end.before()?;
         let write = access == Access::Write;
+        let Some(mut place) = self.entries.place(pgoff, Order::PTE) else {
+            return (!write).then(|| map(pages));
+        };
+        let mut locked = place.lock();
+        let mut next = pgoff;
         loop {
-            let found = guard.find(last);
+            let found = locked.find(last, Which::All);
             if !write {
-                next = found.map_or(end, |(index, _)| PageOffset::new(index));
+                next = found.map_or(end, |(pgoff, _)| pgoff);
             }
-            let Some((index, entry)) = found.filter(|(_, entry)| entry.is_settled()) else {
+            let Some((pgoff, entry)) = found.filter(|(_, entry)| entry.is_settled()) else {
                 break;
             };
-            if PageOffset::new(index) != next {
+            if pgoff != next {
                 break;
             }
             if write {
-                if entry.order() != Order::PTE && !guard.is_marked(DIRTY) {
+                if entry.order() != Order::PTE && !locked.is_dirty() {
                     break;
                 }
-                guard.mark(DIRTY, true);
+                locked.set_dirty();
             }
             next = entry.behind(next)?;
             if next >= end {
                 next = end;
                 break;
             }
-            guard.set_order(next.get(), 0);
+            locked.set_order(next, Order::PTE);
         }
         let first = next - pgoff;
         (!first.is_zero()).then(|| map(first))
     }
 }
 
+/// Whether a tracked write at `order` may use `entry`.
+///
+/// A larger entry that is clean is a reader's, and gives way. Otherwise a store of one byte would
+/// make all of it dirty.
+fn may_be_written(entry: Entry, dirty: bool, order: Order) -> bool {
+    entry.is_settled() && (entry.order() == order || entry.order() > order && dirty)
+}
+
 /// Whether `holds` is true for all entries in the run of `order` from `start`.
 fn all_in(
-    guard: &mut Guard<'_, '_, Entry>,
+    locked: &mut Locked<'_, '_>,
     start: PageOffset,
     order: Order,
     holds: impl Fn(Entry) -> bool,
 ) -> bool {
     let last = start + (order.pages() - Pages::ONE);
-    guard.set_order(start.get(), 0);
-    while let Some((index, entry)) = guard.find(last.get()) {
+    locked.set_order(start, Order::PTE);
+    while let Some((pgoff, entry)) = locked.find(last, Which::All) {
         if !holds(entry) {
             return false;
         }
-        match entry.behind(PageOffset::new(index)) {
-            Some(behind) if behind <= last => guard.set_order(behind.get(), 0),
+        match entry.behind(pgoff) {
+            Some(behind) if behind <= last => locked.set_order(behind, Order::PTE),
             _ => break,
         }
     }
@@ -594,10 +702,7 @@ impl<'a> LockedEntry<'a> {
 
     /// Returns the first page frame of the entry if it is MAPPED.
     pub(crate) fn pfn(&self) -> Option<Pfn> {
-        match self.kind() {
-            Kind::Mapped { pfn } => Some(pfn),
-            Kind::Empty | Kind::Zero => None,
-        }
+        self.entry.pfn()
     }
 
     /// Whether the entry is a hole.
@@ -638,19 +743,12 @@ impl<'a> LockedEntry<'a> {
         self.dirty = true;
         if !self.marks.dirty {
             self.marks.dirty = true;
-            let mut xas = self.mapping.entries.walk(self.start, self.order());
-            let mut guard = xas.lock();
-            // The walk only reaches the entry; it stores nothing.
-            warn_on(!guard.find_conflict().is_some_and(Entry::is_locked));
-            guard.mark(DIRTY, true);
+            self.with_place(|locked| {
+                // The walk only reaches the entry; it stores nothing.
+                warn_on(!locked.find_conflict().is_some_and(Entry::is_locked));
+                locked.set_dirty();
+            });
         }
-    }
-
-    /// Removes the entry after its write-back, when no mapping of it is writable. Reads of the
-    /// media need no entry. Wakes all waiters.
-    pub(crate) fn clean(self) {
-        self.mapping.events.writebacks.inc();
-        self.remove();
     }
 
     /// Releases an entry that was only needed for its lock. It stays if it is dirty, a hole, or of
@@ -664,7 +762,7 @@ impl<'a> LockedEntry<'a> {
 
     /// Deletes the entry. Wakes all waiters.
     pub(crate) fn delete(self) {
-        self.mapping.events.deletes.inc();
+        self.mapping.events.inc(Event::Delete);
         self.remove();
     }
 
@@ -684,9 +782,16 @@ impl<'a> LockedEntry<'a> {
         let mapping = self.mapping;
         // If the index has no node, the DIRTY mark would be lost.
         warn_on(self.dirty);
-        mapping.events.splits.inc();
+        mapping.events.inc(Event::Split);
         self.remove();
         mapping.grab(pgoff, order, access, spare)
+    }
+
+    /// Calls `change` with the lock of the place that has this entry.
+    fn with_place<R>(&self, change: impl FnOnce(&mut Locked<'_, '_>) -> R) -> Option<R> {
+        let mut place = self.mapping.entries.place(self.start, self.order())?;
+        let mut locked = place.lock();
+        Some(change(&mut locked))
     }
 
     fn remove(self) {
@@ -694,7 +799,11 @@ impl<'a> LockedEntry<'a> {
         // The lock is removed together with the entry.
         core::mem::forget(self);
         mapping.dep_map.release();
-        let old = mapping.entries.walk(start, order).lock().erase();
+        let old = mapping.entries.place(start, order).and_then(|mut place| {
+            let mut locked = place.lock();
+            locked.find_conflict();
+            locked.erase()
+        });
         warn_on(!old.is_some_and(Entry::is_locked));
         mapping.waiters.wake(start.get(), Wake::All);
     }
@@ -703,19 +812,18 @@ impl<'a> LockedEntry<'a> {
 impl Drop for LockedEntry<'_> {
     fn drop(&mut self) {
         self.mapping.dep_map.release();
-        let mut xas = self.mapping.entries.walk(self.start, self.order());
-        let mut guard = xas.lock();
         let marks = Marks {
             dirty: self.dirty,
             hole: self.is_hole(),
         };
-        if marks != self.marks {
-            warn_on(guard.find_conflict().is_none());
-            guard.mark(DIRTY, marks.dirty);
-            guard.mark(HOLE, marks.hole);
-        }
-        let old = guard.replace(self.entry.unlocked());
-        drop(guard);
+        let old = self.with_place(|locked| {
+            warn_on(locked.find_conflict().is_none());
+            if marks != self.marks {
+                locked.set_marks(marks.dirty, marks.hole);
+            }
+            locked.replace(self.entry.unlocked())
+        });
+        let old = old.flatten();
         warn_on(!old.is_some_and(Entry::is_locked));
         let wake = if self.entry.kind() == self.stored.kind() {
             Wake::Next
@@ -723,7 +831,125 @@ impl Drop for LockedEntry<'_> {
             Wake::All
         };
         if self.mapping.waiters.wake(self.start.get(), wake) {
-            self.mapping.events.wakes.inc();
+            self.mapping.events.inc(Event::Wake);
         }
+    }
+}
+
+/// Dirty entries that this task has locked, each directly after the one before it, in the device and
+/// in the media. Dropping it unlocks them.
+///
+/// Either one entry of any order; or entries smaller than 2 MiB, in one aligned 2 MiB, so that it
+/// takes no longer to write them back than one of 2 MiB.
+///
+/// A task that holds one never waits for another entry lock. So it is one lock to lockdep, and no
+/// order among the entries is needed.
+///
+/// # Invariants
+///
+/// The `pages` pages from `first` are in `entries` entries of `table`. This task has set the lock
+/// bit of each, and each is DIRTY. `pfn` is the page frame of `first`, if they are MAPPED.
+#[must_use = "the entries unlock immediately when the guard is unused"]
+pub(crate) struct LockedRun<'a> {
+    table: &'a EntryTable,
+    first: PageOffset,
+    pages: Pages,
+    entries: u64,
+    pfn: Option<Pfn>,
+}
+
+impl LockedRun<'_> {
+    /// Locks the entries after the first, whose page frame is `pfn`, up to one that cannot be added.
+    fn extend(&mut self, locked: &mut Locked<'_, '_>, pfn: Pfn, last: PageOffset) {
+        let end = self.first.align_down(Order::PMD) + Order::PMD.pages();
+        while self.behind() < end && self.behind() <= last {
+            locked.set_order(self.behind(), Order::PTE);
+            let next = Kind::Mapped {
+                pfn: pfn + self.pages,
+            };
+            match locked.find_conflict() {
+                Some(entry) if entry.kind() == next && entry.is_settled() && locked.is_dirty() => {
+                    // INVARIANT: It begins where the last one ends, and is DIRTY. It is locked here,
+                    // and was not locked before.
+                    locked.replace(entry.locked());
+                    self.pages += entry.order().pages();
+                    self.entries += 1;
+                }
+                _ => break,
+            }
+        }
+    }
+
+    /// Returns the first page.
+    pub(crate) fn first(&self) -> PageOffset {
+        self.first
+    }
+
+    /// Returns the number of pages.
+    pub(crate) fn pages(&self) -> Pages {
+        self.pages
+    }
+
+    /// Returns the page offset after the last page.
+    pub(crate) fn behind(&self) -> PageOffset {
+        self.first + self.pages
+    }
+
+    /// Returns the page frame of the first page, if the entries are MAPPED.
+    pub(crate) fn pfn(&self) -> Option<Pfn> {
+        self.pfn
+    }
+
+    /// Removes the entries after their write-back, when no mapping of them is writable. Reads of the
+    /// media need no entry. Wakes all waiters.
+    pub(crate) fn clean(self) {
+        self.table.events.add(Event::Writeback, self.entries);
+        self.end(|locked| locked.erase(), Wake::All);
+        core::mem::forget(self);
+    }
+
+    /// Unlocks each entry by `change`, and wakes its waiters.
+    fn end(&self, change: impl Fn(&mut Locked<'_, '_>) -> Option<Entry>, wake: Wake) {
+        self.table.dep_map.release();
+        // The search for the first entry's place: an entry of 1 GiB is alone.
+        let order = match self.pages == Order::PUD.pages() {
+            true => Order::PUD,
+            false => Order::PTE,
+        };
+        let mut ended = 0;
+        if let Some(mut place) = self.table.entries.place(self.first, order) {
+            let mut locked = place.lock();
+            let mut at = self.first;
+            while at < self.behind() {
+                locked.set_order(at, Order::PTE);
+                let Some(entry) = locked.find_conflict() else {
+                    break;
+                };
+                if entry.order() != Order::PTE {
+                    locked.set_order(at, entry.order());
+                    locked.find_conflict();
+                }
+                ended += u64::from(change(&mut locked).is_some_and(Entry::is_locked));
+                at += entry.order().pages();
+            }
+        }
+        warn_on(ended != self.entries);
+        let mut at = self.first;
+        while at < self.behind() {
+            if self.table.waiters.wake(at.get(), wake) && wake == Wake::Next {
+                self.table.events.inc(Event::Wake);
+            }
+            at += Pages::ONE;
+        }
+    }
+}
+
+impl Drop for LockedRun<'_> {
+    fn drop(&mut self) {
+        let unlock = |locked: &mut Locked<'_, '_>| {
+            let entry = locked.find_conflict()?;
+            locked.replace(entry.unlocked())
+        };
+        self.end(unlock, Wake::Next);
     }
 }

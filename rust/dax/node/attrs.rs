@@ -3,13 +3,12 @@
 //! Attributes in sysfs. `Documentation/ABI/testing/sysfs-class-rdax` describes them.
 
 use crate::dax::{
-    counter::Counter,
     device::{
         log,
         Device,
         Live, //
     },
-    entries::table::Events,
+    entries::table::Event,
     ops::poison,
     params,
     region::{
@@ -28,6 +27,23 @@ use crate::kernel_ext::{
             Groups,
             Show,
             Store, //
+        }, //
+    },
+    mm::fault::{
+        FaultResult::{
+            self,
+            Fallback,
+            Hwpoison,
+            Mapped,
+            Oom,
+            Raced,
+            Sigbus, //
+        },
+        Level::{
+            self,
+            Pmd,
+            Pte,
+            Pud, //
         }, //
     },
     nvdimm::badblocks,
@@ -83,9 +99,14 @@ fn live<T>(device: &Device, value: impl FnOnce(&Live) -> T) -> Result<T, fmt::Er
     device.live().map(|live| value(&live)).ok_or(fmt::Error)
 }
 
-/// Returns a counter of the entry table.
-fn event(device: &Device, counter: impl FnOnce(&Events) -> &Counter) -> Result<u64, fmt::Error> {
-    live(device, |live| counter(&live.entries.events).get())
+/// Returns how often an event of the entry table was counted.
+fn event(device: &Device, event: Event) -> Result<u64, fmt::Error> {
+    live(device, |live| live.entries.events.get(event))
+}
+
+/// Returns the number of faults at `level` with that result.
+fn faults(device: &Device, level: Level, result: FaultResult) -> u64 {
+    device.faults.get(level, result)
 }
 
 /// The owner of an attribute, for the log.
@@ -305,25 +326,21 @@ static DEVICE_ATTRS: Attributes<AttributeData, 8> = Attributes::new([
     None,
 ]);
 
-attribute!(PTE_MAPPED, c"pte_mapped", |dev| dev.faults.pte.mapped.get());
-attribute!(PTE_SIGBUS, c"pte_sigbus", |dev| dev.faults.pte.sigbus.get());
-attribute!(PMD_MAPPED, c"pmd_mapped", |dev| dev.faults.pmd.mapped.get());
-attribute!(PMD_FALLBACK, c"pmd_fallback", |dev| dev
-    .faults
-    .pmd
-    .fallback
-    .get());
-attribute!(PMD_SIGBUS, c"pmd_sigbus", |dev| dev.faults.pmd.sigbus.get());
-attribute!(PUD_MAPPED, c"pud_mapped", |dev| dev.faults.pud.mapped.get());
-attribute!(PUD_FALLBACK, c"pud_fallback", |dev| dev
-    .faults
-    .pud
-    .fallback
-    .get());
-attribute!(PUD_SIGBUS, c"pud_sigbus", |dev| dev.faults.pud.sigbus.get());
-attribute!(RACED, c"raced", |dev| dev.faults.raced.get());
-attribute!(OOM, c"oom", |dev| dev.faults.oom.get());
-attribute!(HWPOISON, c"hwpoison", |dev| dev.faults.hwpoison.get());
+attribute!(PTE_MAPPED, c"pte_mapped", |dev| faults(dev, Pte, Mapped));
+attribute!(PTE_SIGBUS, c"pte_sigbus", |dev| faults(dev, Pte, Sigbus));
+attribute!(PMD_MAPPED, c"pmd_mapped", |dev| faults(dev, Pmd, Mapped));
+attribute!(PMD_FALLBACK, c"pmd_fallback", |dev| faults(
+    dev, Pmd, Fallback
+));
+attribute!(PMD_SIGBUS, c"pmd_sigbus", |dev| faults(dev, Pmd, Sigbus));
+attribute!(PUD_MAPPED, c"pud_mapped", |dev| faults(dev, Pud, Mapped));
+attribute!(PUD_FALLBACK, c"pud_fallback", |dev| faults(
+    dev, Pud, Fallback
+));
+attribute!(PUD_SIGBUS, c"pud_sigbus", |dev| faults(dev, Pud, Sigbus));
+attribute!(RACED, c"raced", |dev| dev.faults.total(Raced));
+attribute!(OOM, c"oom", |dev| dev.faults.total(Oom));
+attribute!(HWPOISON, c"hwpoison", |dev| dev.faults.total(Hwpoison));
 
 static FAULT_ATTRS: Attributes<AttributeData, 12> = Attributes::new([
     Some(&PTE_MAPPED),
@@ -340,13 +357,13 @@ static FAULT_ATTRS: Attributes<AttributeData, 12> = Attributes::new([
     None,
 ]);
 
-attribute!(CREATED, c"created", |dev| event(dev, |events| &events
-    .created)?);
-attribute!(WAITS, c"waits", |dev| event(dev, |events| &events.waits)?);
-attribute!(WAKES, c"wakes", |dev| event(dev, |events| &events.wakes)?);
-attribute!(WRITEBACKS, c"writebacks", |dev| event(dev, |events| {
-    &events.writebacks
-})?);
+attribute!(CREATED, c"created", |dev| event(dev, Event::Create)?);
+attribute!(WAITS, c"waits", |dev| event(dev, Event::Wait)?);
+attribute!(WAKES, c"wakes", |dev| event(dev, Event::Wake)?);
+attribute!(WRITEBACKS, c"writebacks", |dev| event(
+    dev,
+    Event::Writeback
+)?);
 
 static ENTRY_ATTRS: Attributes<AttributeData, 5> = Attributes::new([
     Some(&CREATED),

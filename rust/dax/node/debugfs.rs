@@ -3,9 +3,12 @@
 //! Files in debugfs that show the entry table and its locks.
 
 use crate::dax::{
-    entries::entry::{
-        Entry,
-        Kind, //
+    entries::{
+        entry::{
+            Entry,
+            Kind, //
+        },
+        table::Event, //
     },
     region::AttributeData, //
 };
@@ -35,11 +38,11 @@ impl SeqShow<AttributeData> for Entries {
             return Ok(());
         };
         let mut from = PageOffset::new(0);
-        while let Some((start, entry, dirty)) = live.entries.peek(from) {
+        while let Some((start, entry, dirty)) = live.entries.peek(from, PageOffset::MAX) {
             let mut count = 1usize;
             let mut behind = entry.behind(start);
             while let Some(next) = behind {
-                match live.entries.peek(next) {
+                match live.entries.peek(next, next) {
                     Some((begin, other, mark))
                         if begin == next && mark == dirty && alike(entry, other) =>
                     {
@@ -109,18 +112,18 @@ impl SeqShow<AttributeData> for Events {
             return Ok(());
         };
         let events = &live.entries.events;
-        for (name, counter) in [
-            ("grabs", &events.grabs),
-            ("created", &events.created),
-            ("waits", &events.waits),
-            ("wakes", &events.wakes),
-            ("conflicts", &events.conflicts),
-            ("splits", &events.splits),
-            ("upgrades", &events.upgrades),
-            ("deletes", &events.deletes),
-            ("writebacks", &events.writebacks),
+        for (name, event) in [
+            ("grabs", Event::Grab),
+            ("created", Event::Create),
+            ("waits", Event::Wait),
+            ("wakes", Event::Wake),
+            ("conflicts", Event::Conflict),
+            ("splits", Event::Split),
+            ("upgrades", Event::Upgrade),
+            ("deletes", Event::Delete),
+            ("writebacks", Event::Writeback),
         ] {
-            writeln!(f, "{name} {}", counter.get())?;
+            writeln!(f, "{name} {}", events.get(event))?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use crate::dax::{
     },
     entries::{
         entry::Kind,
+        index::Spare,
         table::{
             Access,
             GrabError,
@@ -42,8 +43,7 @@ use crate::kernel_ext::{
         PageOffset,
         Pages,
         Pfn, //
-    },
-    xarray::Spare, //
+    }, //
 };
 use core::mem::MaybeUninit;
 use kernel::prelude::*;
@@ -103,7 +103,7 @@ fn serve(device: &Device, vmf: &mut VmFault<'_>) -> FaultResult {
 enum Stop {
     /// The fault ends with this result.
     Result(FaultResult),
-    /// The index needs a node.
+    /// The index needs memory.
     NoNode,
     /// No huge page of zeroes exists yet.
     NoZeroes,

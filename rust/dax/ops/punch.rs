@@ -10,6 +10,7 @@ use crate::dax::{
         Device,
         Live, //
     },
+    entries::index::Spare,
     layout::extents::Extents,
     ops::{
         sync,
@@ -28,8 +29,7 @@ use crate::kernel_ext::{
         Order,
         PageOffset,
         RegionOffset, //
-    },
-    xarray::Spare, //
+    }, //
 };
 use kernel::prelude::*;
 
@@ -47,10 +47,11 @@ const CUT_STEP: usize = 16 * Order::PMD.bytes();
 pub(crate) fn punch(device: &Device, range: &RdaxRange) -> Result {
     let before = |offset, len| {
         let (first, last) = whole_pages(offset, len);
-        match first < last {
-            true => sync::sync_larger(device, first.byte(), Order::PMD),
-            false => Ok(()),
+        if first >= last {
+            return Ok(());
         }
+        prepare(device, first)?;
+        sync::sync_larger(device, first.byte(), Order::PMD)
     };
     steps(device, range, before, |live, layout, offset, len| {
         let (first, last) = whole_pages(offset, len);
@@ -74,6 +75,20 @@ pub(crate) fn punch(device: &Device, range: &RdaxRange) -> Result {
         }
         Ok(())
     })
+}
+
+/// Allocates what the first hole around `pgoff` needs, while no lock is held. Sleeps. Errors: `ENXIO`
+/// if the device is gone. Without memory, the holes are not recorded.
+fn prepare(device: &Device, pgoff: PageOffset) -> Result {
+    let mut spare = Spare::new();
+    loop {
+        let live = device.live().ok_or(ENXIO)?;
+        let prepared = live.entries.prepare(pgoff, &mut spare);
+        drop(live);
+        if prepared.is_ok() || spare.fill().is_err() {
+            return Ok(());
+        }
+    }
 }
 
 /// Returns the first whole page in `len` bytes at byte `offset`, and the page after the last. There
@@ -212,7 +227,7 @@ fn one_step(device: &Device, step: impl FnOnce(&Live, &Extents) -> Result) -> Re
     let live = device.live_to_write()?;
     // Exclusive, and taken before the entry locks: "higher up the stack", as thread 001 says of
     // truncate.
-    let layout = live.layout.write_killable()?;
+    let layout = live.layout.write();
     step(&live, &layout)
 }
 
@@ -227,10 +242,10 @@ fn delete(
     behind: PageOffset,
 ) -> Result {
     unmap(live, inode, pgoff, behind);
-    while let Some((start, found, _)) = live.entries.peek(pgoff) {
-        if start >= behind {
-            break;
-        }
+    let Some(last) = behind.before() else {
+        return Ok(());
+    };
+    while let Some((start, found, _)) = live.entries.peek(pgoff, last) {
         let next = found.behind(start);
         let inside = start >= pgoff && next.is_some_and(|next| next <= behind);
         live.entries.delete(start, |entry| {

@@ -11,9 +11,11 @@ use crate::dax::{
         Device,
         Live, //
     },
-    entries::table::LockedEntry,
+    entries::table::{
+        LockedEntry,
+        LockedRun, //
+    },
     layout::extents::Extents,
-    ops::unmap::unmap_entry, //
 };
 use crate::kernel_ext::{
     fs::anon_inode::AnonInode,
@@ -55,7 +57,8 @@ pub(crate) fn sync(device: &Device, first: DeviceOffset, last: DeviceOffset) -> 
 /// dirties the entry again in between causes that delay.
 pub(crate) fn sync_larger(device: &Device, offset: DeviceOffset, order: Order) -> Result {
     let live = device.live().ok_or(ENXIO)?;
-    let found = live.entries.peek(offset.page());
+    let page = offset.page();
+    let found = live.entries.peek(page, page);
     drop(live);
     match found {
         Some((_, entry, true)) if entry.order() > order => sync(device, offset, offset),
@@ -73,10 +76,10 @@ pub(crate) fn sync_all(device: &Device) -> Result {
     Ok(())
 }
 
-/// Syncs the first dirty entry that reaches into the pages `from..end`, and returns the page offset
-/// after it. If there is none, flushes the region and returns `None`.
+/// Syncs the first dirty entries that reach into the pages `from..end`, and returns the page offset
+/// after them. If there is none, flushes the region and returns `None`.
 fn step(device: &Device, from: PageOffset, end: PageOffset) -> Result<Option<PageOffset>> {
-    // Held for one entry, so that an unbind does not wait for the rest. The unbind writes that
+    // Held for at most 2 MiB of small entries, or for one entry, so that an unbind does not wait for the rest. The unbind writes that
     // back.
     let live = device.live().ok_or(ENXIO)?;
     // Where the platform writes the caches back, a flush of the region is enough.
@@ -84,10 +87,10 @@ fn step(device: &Device, from: PageOffset, end: PageOffset) -> Result<Option<Pag
         // Shared: excludes a punch, which deletes a dirty entry before it zeroes the media and
         // writes that back.
         let layout = live.layout.read();
-        if let Some(entry) = live.entries.lock_next_dirty(from, end) {
-            let behind = entry.behind();
-            write_protect(device.inode(), &entry);
-            write_back(&live, &layout, entry)?;
+        if let Some(run) = live.entries.lock_dirty_run(from, end) {
+            let behind = run.behind();
+            write_protect(device.inode(), &run);
+            write_back(&live, &layout, run)?;
             return Ok(Some(behind));
         }
     }
@@ -103,9 +106,9 @@ pub(crate) fn sync_unmapped(live: &Live) -> Result {
     let mut result = Ok(());
     let mut from = PageOffset::new(0);
     let layout = live.layout.read();
-    while let Some(entry) = live.entries.lock_next_dirty(from, PageOffset::MAX) {
-        from = entry.behind();
-        result = result.and(write_back(live, &layout, entry));
+    while let Some(run) = live.entries.lock_dirty_run(from, PageOffset::MAX) {
+        from = run.behind();
+        result = result.and(write_back(live, &layout, run));
     }
     result.and(live.media().flush())
 }
@@ -142,19 +145,22 @@ pub(crate) fn write_back_part(
     }
 }
 
-fn write_back(live: &Live, layout: &Extents, entry: LockedEntry<'_>) -> Result {
-    write_back_dirty(live, layout, &entry)?;
-    entry.clean();
+fn write_back(live: &Live, layout: &Extents, run: LockedRun<'_>) -> Result {
+    if let Some(pfn) = run.pfn() {
+        let len = usize::try_from(run.pages().bytes())?;
+        live.media().write_back(layout.offset_of(pfn), len)?;
+    }
+    run.clean();
     Ok(())
 }
 
-/// Makes the next write through any mapping of the entry fault.
-fn write_protect(inode: &AnonInode, entry: &LockedEntry<'_>) {
-    match entry.pfn() {
-        Some(pfn) if entry.order() <= Order::PMD => {
-            inode.write_protect_pages(entry.start(), pfn, entry.order().pages());
+/// Makes the next write through any mapping of the entries fault.
+fn write_protect(inode: &AnonInode, run: &LockedRun<'_>) {
+    match run.pfn() {
+        Some(pfn) if run.pages() <= Order::PMD.pages() => {
+            inode.write_protect_pages(run.first(), pfn, run.pages());
         }
         // The walk that write-protects cannot handle a PUD leaf.
-        _ => unmap_entry(inode, entry),
+        _ => inode.unmap_pages(run.first(), run.pages()),
     }
 }

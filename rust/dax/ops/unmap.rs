@@ -23,11 +23,11 @@ pub(crate) fn unmap_entry(inode: &AnonInode, entry: &LockedEntry<'_>) {
 /// no other entry appears. Sleeps.
 pub(crate) fn unmap(live: &Live, inode: &AnonInode, pgoff: PageOffset, behind: PageOffset) {
     let (mut first, mut end) = (pgoff, behind);
-    if let Some((start, _, _)) = live.entries.peek(pgoff) {
+    if let Some((start, _, _)) = live.entries.peek(pgoff, pgoff) {
         first = first.min(start);
     }
-    let last = behind.before().and_then(|last| live.entries.peek(last));
-    if let Some((start, entry, _)) = last.filter(|&(start, ..)| start < behind) {
+    let last = behind.before();
+    if let Some((start, entry, _)) = last.and_then(|last| live.entries.peek(last, last)) {
         end = entry.behind(start).unwrap_or(behind);
     }
     inode.unmap_pages(first, end - first);

@@ -2,8 +2,6 @@
 
 //! The files of `rust/dax` that need no kernel, in the same tree.
 
-#[path = "../../dax/counter.rs"]
-pub(crate) mod counter;
 #[path = "../../dax/params.rs"]
 pub(crate) mod params;
 #[path = "../../dax/signature.rs"]

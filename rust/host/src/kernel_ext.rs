@@ -4,9 +4,11 @@
 //!
 //! The same names and the same promises, on threads of the standard library, of loom, or of shuttle.
 
+pub(crate) mod bits;
 pub(crate) mod bug;
 #[path = "../../kernel_ext/hash.rs"]
 pub(crate) mod hash;
+pub(crate) mod percpu;
 pub(crate) mod sync;
 #[path = "../../kernel_ext/units.rs"]
 pub(crate) mod units;

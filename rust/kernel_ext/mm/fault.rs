@@ -45,6 +45,9 @@ pub(crate) enum Level {
 }
 
 impl Level {
+    /// The number of levels.
+    pub(crate) const NUMBER: usize = Self::Pud as usize + 1;
+
     pub(in crate::kernel_ext) fn from_order(order: c_uint) -> Option<Self> {
         match order {
             0 => Some(Self::Pte),
@@ -83,6 +86,9 @@ pub(crate) enum FaultResult {
 }
 
 impl FaultResult {
+    /// The number of results.
+    pub(crate) const NUMBER: usize = Self::Hwpoison as usize + 1;
+
     pub(in crate::kernel_ext) fn into_raw(self) -> bindings::vm_fault_t {
         match self {
             Self::Mapped | Self::Raced => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
@@ -90,16 +96,6 @@ impl FaultResult {
             Self::Oom => bindings::vm_fault_reason_VM_FAULT_OOM,
             Self::Sigbus => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
             Self::Hwpoison => bindings::vm_fault_reason_VM_FAULT_HWPOISON,
-        }
-    }
-
-    fn from_raw(raw: bindings::vm_fault_t) -> Self {
-        if raw & bindings::vm_fault_reason_VM_FAULT_NOPAGE != 0 {
-            Self::Mapped
-        } else if raw & bindings::vm_fault_reason_VM_FAULT_OOM != 0 {
-            Self::Oom
-        } else {
-            Self::Sigbus
         }
     }
 }
@@ -191,8 +187,7 @@ impl VmFault<'_> {
     /// Locks the page table where the leaf goes. For a PTE, installs the table that the kernel
     /// preallocated for this fault if there is none. Does not sleep.
     ///
-    /// Errors: `Raced` if a larger leaf is there, or there is no table after all; `Fallback` for a
-    /// PUD.
+    /// Errors: `Raced` if a larger leaf is there, or there is no table after all.
     pub(crate) fn lock(&mut self) -> Result<PageTable<'_>, FaultResult> {
         // SAFETY: By the type invariants the C functions may access the fault's page tables, and
         // install the preallocated one.
@@ -200,7 +195,7 @@ impl VmFault<'_> {
             match self.level {
                 Level::Pte => bindings::vmf_lock_ptes(self.raw),
                 Level::Pmd => bindings::vmf_lock_pmd(self.raw),
-                Level::Pud => return Err(FaultResult::Fallback),
+                Level::Pud => bindings::vmf_lock_pud(self.raw),
             }
         };
         // INVARIANT: Locked just above.
@@ -225,44 +220,9 @@ impl VmFault<'_> {
     /// If `writable`, the leaf is writable as far as the VMA allows, and an existing leaf becomes
     /// writable. A read fault should not pass true, because the first write would not fault then.
     pub(crate) fn insert(&mut self, frames: Frames<'_>, writable: bool) -> FaultResult {
-        if self.level == Level::Pud {
-            return self.insert_pud(frames, writable);
-        }
         match self.lock() {
             Ok(mut table) => table.set(frames, writable),
             Err(result) => result,
-        }
-    }
-
-    fn insert_pud(&mut self, frames: Frames<'_>, writable: bool) -> FaultResult {
-        if !fits(self, &frames.leaves(writable)) {
-            return FaultResult::Fallback;
-        }
-        // Recording the leaf excludes walks that cannot handle it.
-        let Some(_inserting) = frames.inode.insert_pud(self.pgoff()) else {
-            return FaultResult::Raced;
-        };
-        // SAFETY: By the type invariants this may access the fault's page tables, and the VMA is as
-        // `vmf_insert_pfn_pud()` requires: VM_PFNMAP, not copy-on-write. `fits()` has checked that
-        // the leaf lies in the VMA.
-        unsafe {
-            if !bindings::vmf_pud_none(self.raw) && !bindings::vmf_pud_huge(self.raw) {
-                return FaultResult::Raced;
-            }
-            if !writable && bindings::vmf_pud_huge(self.raw) {
-                return FaultResult::Raced;
-            }
-            // The kernel may just now allocate a PMD table for a smaller fault, without asking the
-            // driver. `insert_pud()` warns of one only if the leaf is to be writable.
-            let raw = bindings::vmf_insert_pfn_pud(self.raw, frames.pfn.get(), false);
-            if !writable || !bindings::vmf_pud_huge(self.raw) {
-                return FaultResult::from_raw(raw);
-            }
-            FaultResult::from_raw(bindings::vmf_insert_pfn_pud(
-                self.raw,
-                frames.pfn.get(),
-                true,
-            ))
         }
     }
 
@@ -309,8 +269,7 @@ fn fits(vmf: &VmFault<'_>, leaves: &Leaves<'_>) -> bool {
 ///
 /// # Invariants
 ///
-/// `vmf` is not a fault at PUD level. `ptl` is the lock of the page table where its leaf goes, and
-/// this task holds it.
+/// `ptl` is the lock of the page table where the leaf of `vmf` goes, and this task holds it.
 pub(crate) struct PageTable<'a> {
     vmf: VmFault<'a>,
     ptl: NonNull<bindings::spinlock_t>,
@@ -320,8 +279,30 @@ pub(crate) struct PageTable<'a> {
 impl PageTable<'_> {
     /// Maps `frames` from the faulting page, or around it in a larger leaf, as [`VmFault::insert`]
     /// does.
+    #[inline]
     pub(crate) fn set(&mut self, frames: Frames<'_>, writable: bool) -> FaultResult {
-        self.set_leaves(&frames.leaves(writable))
+        let leaves = frames.leaves(writable);
+        if self.vmf.level == Level::Pud {
+            return self.set_pud(frames, &leaves, writable);
+        }
+        self.set_leaves(&leaves)
+    }
+
+    fn set_pud(&mut self, frames: Frames<'_>, leaves: &Leaves<'_>, writable: bool) -> FaultResult {
+        if !fits(&self.vmf, leaves) {
+            return FaultResult::Fallback;
+        }
+        // Recording the leaf excludes walks that cannot handle it.
+        let Some(_inserting) = frames.inode.insert_pud(self.vmf.pgoff()) else {
+            return FaultResult::Raced;
+        };
+        // SAFETY: The page table is locked by the type invariants. `fits()` has checked that the
+        // leaf lies in the VMA, and that the VMA is a mapping of the frames' inode.
+        match unsafe { bindings::vmf_set_pud(self.vmf.raw, frames.pfn.get(), writable) } {
+            true => FaultResult::Mapped,
+            // The kernel has set a page table for a smaller fault.
+            false => FaultResult::Raced,
+        }
     }
 
     fn set_leaves(&mut self, leaves: &Leaves<'_>) -> FaultResult {
@@ -329,23 +310,31 @@ impl PageTable<'_> {
             return FaultResult::Fallback;
         }
         let raw = self.vmf.raw;
-        if self.vmf.level == Level::Pte {
-            let address = self.vmf.address();
-            // At most the entries of one page table.
-            let pages = leaves.pages.get() as c_uint;
-            // SAFETY: The page table is locked by the type invariants. `fits()` has checked that
-            // all leaves lie in it and in the VMA, and that the VMA is a mapping of the frames'
-            // inode.
-            unsafe { bindings::vmf_set_ptes(raw, address, leaves.pfn.get(), pages, leaves.kind) };
-            return FaultResult::Mapped;
-        }
-        // SAFETY: The page table is locked by the type invariants. `fits()` has checked that the
-        // leaf lies in the VMA, and that the VMA is a mapping of the frames' inode.
-        if unsafe { bindings::vmf_set_pmd(raw, leaves.pfn.get(), leaves.kind) } {
-            FaultResult::Mapped
-        } else {
-            // Another task has set a page table of smaller leaves.
-            FaultResult::Raced
+        match self.vmf.level {
+            Level::Pte => {
+                let address = self.vmf.address();
+                // At most the entries of one page table.
+                let pages = leaves.pages.get() as c_uint;
+                // SAFETY: The page table is locked by the type invariants. `fits()` has checked
+                // that all leaves lie in it and in the VMA, and that the VMA is a mapping of the
+                // frames' inode.
+                unsafe {
+                    bindings::vmf_set_ptes(raw, address, leaves.pfn.get(), pages, leaves.kind);
+                }
+                FaultResult::Mapped
+            }
+            Level::Pmd => {
+                // SAFETY: The page table is locked by the type invariants. `fits()` has checked
+                // that the leaf lies in the VMA, and that the VMA is a mapping of the frames'
+                // inode.
+                match unsafe { bindings::vmf_set_pmd(raw, leaves.pfn.get(), leaves.kind) } {
+                    true => FaultResult::Mapped,
+                    // Another task has set a page table of smaller leaves.
+                    false => FaultResult::Raced,
+                }
+            }
+            // Only media is mapped by such a leaf.
+            Level::Pud => FaultResult::Fallback,
         }
     }
 }

@@ -9,19 +9,18 @@ use super::scheme::{
 };
 use crate::dax::entries::{
     entry::Kind,
+    index::Spare,
     table::{
         Access,
         EntryTable,
         GrabError, //
     }, //
 };
-use crate::kernel_ext::{
-    units::{
-        Order,
-        PageOffset,
-        Pfn, //
-    },
-    xarray::Spare, //
+use crate::kernel_ext::units::{
+    Order,
+    PageOffset,
+    Pages,
+    Pfn, //
 };
 use core::mem::size_of;
 use kernel::prelude::*;
@@ -39,7 +38,8 @@ impl Scheme for EntryBit {
 
     fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            mapping <- EntryTable::new(),
+            // 1 TiB: more than is ever locked.
+            mapping <- EntryTable::new(Pages::new(1 << 28)),
         })
     }
 

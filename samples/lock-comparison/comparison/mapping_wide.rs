@@ -8,7 +8,7 @@ use super::scheme::{
     Scheme, //
 };
 use crate::{
-    kernel_ext::sync::rwsem::RwSemaphore,
+    kernel_ext::rwsem::RwSemaphore,
     kernel_ext::units::{
         Order,
         PageOffset, //

@@ -6,6 +6,7 @@
 //! finds another there has found a violation: the scheme doesn't exclude.
 
 use super::{
+    counter::Counter,
     measure::work_for,
     request::{
         Contention,
@@ -13,18 +14,15 @@ use super::{
     },
     scheme::Scheme, //
 };
-use crate::{
-    dax::counter::Counter,
-    kernel_ext::{
-        kthread,
-        task,
-        topology,
-        units::{
-            Order,
-            PageOffset,
-            Pages, //
-        }, //
-    },
+use crate::kernel_ext::{
+    kthread,
+    task,
+    topology,
+    units::{
+        Order,
+        PageOffset,
+        Pages, //
+    }, //
 };
 use kernel::{
     prelude::*,

@@ -5,8 +5,5 @@
 #[path = "../../../rust/kernel_ext/sync/lockdep.rs"]
 pub(crate) mod lockdep;
 #[allow(dead_code)]
-#[path = "../../../rust/kernel_ext/sync/rwsem.rs"]
-pub(crate) mod rwsem;
-#[allow(dead_code)]
 #[path = "../../../rust/kernel_ext/sync/wait.rs"]
 pub(crate) mod wait;

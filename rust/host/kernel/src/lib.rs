@@ -23,17 +23,38 @@ pub mod prelude {
     pub const EBUSY: Error = Error(-16);
     pub const ENOSPC: Error = Error(-28);
 
-    pub use crate::alloc::{KVec, GFP_KERNEL};
+    pub use crate::alloc::{KBox, KVVec, KVec, PinInitBox, GFP_KERNEL, GFP_KERNEL_ACCOUNT};
 }
 
 pub mod alloc {
     //! Memory that may run out, when a test says so.
 
     use crate::error::Error;
-    use std::ops::{Deref, DerefMut};
+    use std::{
+        ops::{
+            Deref,
+            DerefMut, //
+        },
+        pin::Pin, //
+    };
 
     pub struct Flags;
     pub const GFP_KERNEL: Flags = Flags;
+    pub const GFP_KERNEL_ACCOUNT: Flags = Flags;
+
+    pub type KBox<T> = Box<T>;
+    pub type KVVec<T> = KVec<T>;
+
+    /// `KBox::pin_init()`, of what does not fail.
+    pub trait PinInitBox<T> {
+        fn pin_init(init: impl pinned_init::PinInit<T>, _: Flags) -> Result<Pin<Box<T>>, Error>;
+    }
+
+    impl<T> PinInitBox<T> for Box<T> {
+        fn pin_init(init: impl pinned_init::PinInit<T>, _: Flags) -> Result<Pin<Box<T>>, Error> {
+            <Self as pinned_init::InPlaceInit<T>>::pin_init(init).map_err(|_| Error(-12))
+        }
+    }
 
     /// A vector that grows only by [`KVec::reserve`] and [`KVec::push`].
     #[derive(Debug)]
@@ -43,6 +64,12 @@ pub mod alloc {
     }
 
     impl<T> KVec<T> {
+        pub fn with_capacity(room: usize, flags: Flags) -> Result<Self, Error> {
+            let mut this = Self::new();
+            this.reserve(room, flags)?;
+            Ok(this)
+        }
+
         pub const fn new() -> Self {
             Self {
                 items: Vec::new(),
@@ -107,27 +134,23 @@ pub mod alloc {
 }
 
 pub mod sync {
-    pub mod atomic {
-        //! Counters only: the model checker need not interleave at them.
+    //! The model checker need not interleave at these.
 
-        use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::OnceLock;
 
-        pub struct Relaxed;
+    pub struct SetOnce<T>(OnceLock<T>);
 
-        pub struct Atomic<T>(AtomicU64, core::marker::PhantomData<T>);
+    impl<T> SetOnce<T> {
+        pub const fn new() -> Self {
+            Self(OnceLock::new())
+        }
 
-        impl Atomic<u64> {
-            pub const fn new(value: u64) -> Self {
-                Self(AtomicU64::new(value), core::marker::PhantomData)
-            }
+        pub fn as_ref(&self) -> Option<&T> {
+            self.0.get()
+        }
 
-            pub fn fetch_add(&self, value: u64, _: Relaxed) -> u64 {
-                self.0.fetch_add(value, Ordering::Relaxed)
-            }
-
-            pub fn load(&self, _: Relaxed) -> u64 {
-                self.0.load(Ordering::Relaxed)
-            }
+        pub fn populate(&self, value: T) -> bool {
+            self.0.set(value).is_ok()
         }
     }
 }

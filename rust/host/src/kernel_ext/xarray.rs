@@ -5,7 +5,14 @@
 //! It insists on what the XArray does not check: nothing is stored into a part of an entry, and what
 //! is erased is there.
 
-use super::sync::{Mutex, MutexGuard};
+use super::sync::{
+    atomic::{
+        AtomicUsize,
+        Ordering::Relaxed, //
+    },
+    Mutex,
+    MutexGuard, //
+};
 use kernel::prelude::*;
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -40,6 +47,8 @@ type Slots = BTreeMap<usize, Slot>;
 
 pub(crate) struct XArray<T> {
     slots: Mutex<Slots>,
+    /// The number of entries, for those who look without the lock.
+    len: AtomicUsize,
     /// Nodes are at hand: no store lacks memory.
     has_nodes: bool,
     _values: PhantomData<fn(T)>,
@@ -61,13 +70,19 @@ impl<T: Value> XArray<T> {
     pub(crate) fn new() -> impl PinInit<Self> {
         Ok::<_, core::convert::Infallible>(Self {
             slots: Mutex::new(Slots::new()),
+            len: AtomicUsize::new(0),
             has_nodes: HAS_NODES.get(),
             _values: PhantomData,
         })
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len.load(Relaxed) == 0
+    }
+
     pub(crate) fn clear(&self) {
         self.slots.lock().unwrap().clear();
+        self.len.store(0, Relaxed);
     }
 }
 
@@ -184,8 +199,12 @@ impl<T: Value> Guard<'_, '_, T> {
         }
     }
 
-    pub(crate) fn index(&self) -> usize {
-        self.state.index
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    pub(crate) fn has_mark(&self, mark: Mark) -> bool {
+        self.slots.values().any(|slot| slot.marks[mark as usize])
     }
 
     pub(crate) fn set_order(&mut self, index: usize, order: u32) {
@@ -238,6 +257,7 @@ impl<T: Value> Guard<'_, '_, T> {
             marks,
         };
         self.slots.insert(index, slot);
+        self.state.xa.len.store(self.slots.len(), Relaxed);
         Ok(first.map(|(_, slot)| T::from_bits(slot.bits)))
     }
 
@@ -257,6 +277,7 @@ impl<T: Value> Guard<'_, '_, T> {
     pub(crate) fn erase(&mut self) -> Option<T> {
         self.step();
         let slot = self.slots.remove(&self.state.index)?;
+        self.state.xa.len.store(self.slots.len(), Relaxed);
         assert_eq!(slot.order, self.state.order, "erase of a part of an entry");
         Some(T::from_bits(slot.bits))
     }

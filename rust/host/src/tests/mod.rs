@@ -15,6 +15,7 @@ mod units;
 use crate::{
     dax::entries::{
         entry::Kind,
+        index::Spare,
         table::{
             Access,
             EntryTable,
@@ -31,9 +32,10 @@ use crate::{
             RegionOffset,
             RegionPage, //
         },
-        xarray::Spare, //
+        xarray, //
     }, //
 };
+use std::pin::Pin;
 
 /// The orders of page-table leaves, smallest first.
 const LEAVES: [Order; 3] = [Order::PTE, Order::PMD, Order::PUD];
@@ -84,8 +86,27 @@ fn upgrade(mapping: &EntryTable, pgoff: usize, kind: Kind) -> Result<LockedEntry
     with_spare(|spare| mapping.upgrade(at(pgoff), Order::PMD, kind, spare))
 }
 
+/// As a punch does it.
 fn fill_zero(mapping: &EntryTable, first: usize, number: usize) {
-    mapping.fill_zero(at(first), pages(number), &mut Spare::endless());
+    prepare(mapping, first);
+    mapping.fill_zero(at(first), pages(number), &mut endless());
+}
+
+/// A spare node that never runs out.
+fn endless() -> Spare {
+    Spare::with(xarray::Spare::endless())
+}
+
+/// Makes what the entries near `pgoff` share.
+fn prepare(mapping: &EntryTable, pgoff: usize) {
+    let prepared = with_spare(|spare| mapping.prepare(at(pgoff), spare));
+    prepared.unwrap();
+}
+
+/// A table for a device of 8 GiB.
+fn table() -> Pin<Box<EntryTable>> {
+    let table = EntryTable::new(pages(8 << Order::PUD.get()));
+    pinned_init::InPlaceInit::try_pin_init(table).unwrap()
 }
 
 fn access(write: bool) -> Access {

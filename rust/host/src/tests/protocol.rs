@@ -6,21 +6,22 @@
 //! Each scenario ends only when every thread has finished: a lost wake-up is a deadlock, which loom
 //! and shuttle report. At least three waiters, since some wake-ups are lost only then.
 
-use super::{access, at, fill_zero, grab, pages, pfn, upgrade, with_spare};
+use super::{access, at, fill_zero, grab, pages, pfn, prepare, table, upgrade, with_spare};
 use crate::dax::entries::entry::Kind;
-use crate::dax::entries::table::{Access, EntryTable, GrabError, LockedEntry};
+use crate::dax::entries::index::Spare;
+use crate::dax::entries::table::{Access, EntryTable, Event, GrabError, LockedEntry};
 use crate::kernel_ext::sync::{
     self,
     Arc, //
 };
 use crate::kernel_ext::thread;
 use crate::kernel_ext::units::{Order, PageOffset, Pages};
-use crate::kernel_ext::xarray::{
-    self,
-    Spare, //
-};
-use std::pin::Pin;
+use crate::kernel_ext::xarray;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::{
+    ops::Range,
+    pin::Pin, //
+};
 
 const PFN: usize = 1 << 20;
 /// Pages that the scenarios use; the last two lie in another 2 MiB.
@@ -75,7 +76,11 @@ impl Model {
     /// Each new entry lacks memory at first.
     fn new() -> Arc<Self> {
         Arc::new(Self {
-            mapping: pinned_init::InPlaceInit::try_pin_init(EntryTable::new()).unwrap(),
+            mapping: {
+                let mapping = table();
+                prepare(&mapping, 0);
+                mapping
+            },
             holders: Default::default(),
             pages: core::array::from_fn(|_| sync::atomic::AtomicUsize::new(0)),
         })
@@ -92,9 +97,15 @@ impl Model {
         start: PageOffset,
         order: Order,
     ) -> impl Iterator<Item = &sync::atomic::AtomicUsize> {
-        let run = start..start + order.pages();
+        self.pages_in(start..start + order.pages())
+    }
+
+    fn pages_in(
+        &self,
+        range: Range<PageOffset>,
+    ) -> impl Iterator<Item = &sync::atomic::AtomicUsize> {
         let pages = PAGES.iter().zip(&self.pages);
-        pages.filter_map(move |(&page, state)| run.contains(&at(page)).then_some(state))
+        pages.filter_map(move |(&page, state)| range.contains(&at(page)).then_some(state))
     }
 
     /// What a program writes through its mapping, if that is writable: no lock is known there.
@@ -107,15 +118,18 @@ impl Model {
     /// As `sync.rs` does it.
     fn sync(&self, from: usize, end: usize) {
         let mut from = at(from);
-        while let Some(entry) = self.mapping.lock_next_dirty(from, at(end)) {
-            self.write_protect(entry.start(), entry.order());
+        while let Some(run) = self.mapping.lock_dirty_run(from, at(end)) {
+            from = run.behind();
+            let range = run.first()..run.behind();
+            for page in self.pages_in(range.clone()) {
+                page.fetch_and(!WRITABLE, SeqCst);
+            }
             thread::yield_now();
-            for page in self.pages(entry.start(), entry.order()) {
+            for page in self.pages_in(range.clone()) {
                 page.fetch_and(!UNSYNCED, SeqCst);
             }
-            self.hold(&entry);
-            from = entry.start() + entry.order().pages();
-            entry.clean();
+            self.hold_pages(range);
+            run.clean();
         }
     }
 
@@ -150,7 +164,10 @@ impl Model {
 
     /// Holds `entry` for a moment: nobody else may hold any byte of it.
     fn hold(&self, entry: &LockedEntry<'_>) {
-        let run = entry.start()..entry.start() + entry.order().pages();
+        self.hold_pages(entry.start()..entry.behind());
+    }
+
+    fn hold_pages(&self, run: Range<PageOffset>) {
         let held = || {
             PAGES
                 .iter()
@@ -242,7 +259,7 @@ impl Model {
     fn check(&self) -> Vec<(usize, Kind, Order, bool)> {
         let mut entries = Vec::new();
         let mut from = at(0);
-        while let Some((start, entry, dirty)) = self.mapping.peek(from) {
+        while let Some((start, entry, dirty)) = self.mapping.peek(from, PageOffset::MAX) {
             assert!(!entry.is_locked(), "{start:?} is still locked");
             assert!(start >= from, "{start:?} is in two entries");
             from = start + entry.order().pages();
@@ -283,7 +300,7 @@ fn faults_on_one_page() {
             .map(|write| spawn(&model, move |m| assert!(m.fault(1, Order::PTE, write))));
         join(threads);
         // The reader needs one for the lock alone.
-        assert!(model.mapping.events.created.get() <= 2);
+        assert!(model.mapping.events.get(Event::Create) <= 2);
         assert_eq!(model.check(), [(1, mapped(1), Order::PTE, true)]);
     });
 }
@@ -610,7 +627,7 @@ fn syncs_under_a_first_touch() {
             ];
             join(threads);
             // A sync in between takes the first.
-            assert!(model.mapping.events.created.get() <= 2);
+            assert!(model.mapping.events.get(Event::Create) <= 2);
             model.check();
         });
     }
@@ -661,7 +678,7 @@ fn settled_pages() {
         drop(clean);
         assert_eq!((settled(1, true), settled(2, true)), (1, 2));
         assert_eq!((settled(3, false), settled(512, false)), (3, 512));
-        let dirty = |page| model.mapping.peek(at(page)).unwrap().2;
+        let dirty = |page| model.mapping.peek(at(page), at(page)).unwrap().2;
         assert!(!dirty(2));
         assert_eq!(settled(4, true), 3);
         assert!(dirty(2));
@@ -774,6 +791,152 @@ fn sync_of_several_arrays() {
             }
         })]);
         model.sync(2, usize::MAX);
+        assert_eq!(model.check(), []);
+    });
+}
+
+/// The first entry of a stripe, while another makes one of 1 GiB over it: at most one of them is
+/// there in the end, and nothing that was written is lost.
+#[test]
+fn whole_and_first_small() {
+    type Fault = fn(&Model, usize, Order) -> bool;
+    let locked: Fault = |m, page, order| m.fault(page, order, true);
+    for (small, whole) in [
+        (locked, locked),
+        (Model::touch, locked),
+        (locked, Model::touch as Fault),
+        (Model::touch, Model::touch),
+    ] {
+        explore(move || {
+            let model = Model::with_nodes();
+            let threads = [
+                spawn(&model, move |m| {
+                    assert!(small(m, 1, Order::PTE));
+                    while !m.store(1) {
+                        assert!(small(m, 1, Order::PTE));
+                    }
+                }),
+                spawn(&model, move |m| {
+                    whole(m, 0, Order::PUD);
+                }),
+            ];
+            join(threads);
+            assert!(matches!(*model.check(), [_]), "both or neither");
+            model.sync(0, usize::MAX);
+            assert!(!model.is_unsynced(1), "1 was missed");
+        });
+    }
+}
+
+/// An entry of 1 GiB that gives way to smaller ones, while others fault in it and a sync goes by.
+#[test]
+fn whole_under_small_writes() {
+    explore(|| {
+        let model = Model::with_nodes();
+        assert!(model.fault(0, Order::PUD, false));
+        let threads = [
+            spawn(&model, |m| assert!(m.fault(1, Order::PTE, true))),
+            spawn(&model, |m| assert!(m.touch(100, Order::PTE))),
+            spawn(&model, |m| {
+                m.fault(0, Order::PUD, false);
+            }),
+        ];
+        model.sync(0, usize::MAX);
+        join(threads);
+        model.check();
+    });
+}
+
+/// A search clears the bit of a stripe that has nothing, while the first entry comes.
+#[test]
+fn forgotten_stripe() {
+    explore_to(3, || {
+        let model = Model::with_nodes();
+        assert!(model.fault(1, Order::PTE, true));
+        // The stripe is empty now, and its bits are set.
+        model.sync(0, 512);
+        let threads = [
+            spawn(&model, |m| {
+                assert!(m.touch(1, Order::PTE));
+                while !m.store(1) {
+                    assert!(m.touch(1, Order::PTE));
+                }
+                m.sync(0, usize::MAX);
+                assert!(!m.is_unsynced(1), "1 was missed");
+            }),
+            spawn(&model, |m| m.sync(0, usize::MAX)),
+            spawn(&model, |m| {
+                drop(m.mapping.lock_next(at(0), PageOffset::MAX));
+            }),
+        ];
+        join(threads);
+        model.check();
+    });
+}
+
+/// Syncs that lock several entries at once, under faults and a punch in these.
+#[test]
+fn runs_under_writes() {
+    explore(|| {
+        let model = Model::with_nodes();
+        for page in [0, 1] {
+            assert!(model.fault(page, Order::PTE, true) && model.store(page));
+        }
+        let threads = [
+            spawn(&model, |m| {
+                assert!(m.fault(1, Order::PTE, true));
+                while !m.store(1) {
+                    assert!(m.fault(1, Order::PTE, true));
+                }
+                m.sync(1, 2);
+                assert!(!m.is_unsynced(1), "1 was missed");
+            }),
+            spawn(&model, |m| m.punch(0, 1)),
+        ];
+        model.sync(0, 512);
+        assert!(!model.is_unsynced(0), "0 was missed");
+        join(threads);
+        model.check();
+    });
+}
+
+/// A run goes up to an entry that is locked, clean, in another 2 MiB, or elsewhere in the media.
+#[test]
+fn runs() {
+    explore(|| {
+        let model = Model::with_nodes();
+        join([spawn(&model, |m| m.punch(0, 1))]);
+        // By another thread: one holds one lock at a time.
+        let run = || {
+            let model = model.clone();
+            let first = move || {
+                let run = model.mapping.lock_dirty_run(at(0), PageOffset::MAX);
+                let run = run.unwrap();
+                (run.first().get(), run.pages().get(), run.pfn())
+            };
+            thread::spawn(first).join().unwrap()
+        };
+        for page in [1, 2, 3, 510, 511, 512] {
+            assert!(model.fault(page, Order::PTE, true));
+        }
+        assert_eq!(run(), (1, 3, Some(pfn(PFN + 1))));
+        let held = grab(&model.mapping, 2, Order::PTE).unwrap();
+        assert_eq!(run(), (1, 1, Some(pfn(PFN + 1))));
+        drop(held);
+        model.sync(1, 4);
+        assert_eq!(run(), (510, 2, Some(pfn(PFN + 510))));
+        let mut elsewhere = grab(&model.mapping, 511, Order::PTE).unwrap();
+        elsewhere.set_kind(Kind::Mapped { pfn: pfn(7) });
+        drop(elsewhere);
+        assert_eq!(run(), (510, 1, Some(pfn(PFN + 510))));
+        // Dropping a run has cleaned nothing.
+        assert_eq!(model.mapping.events.get(Event::Writeback), 3);
+        model
+            .mapping
+            .lock_dirty_run(at(511), at(512))
+            .unwrap()
+            .clean();
+        model.sync(0, usize::MAX);
         assert_eq!(model.check(), []);
     });
 }

@@ -2,14 +2,11 @@
 
 //! Random sequences of operations, against a model that has one state for each page.
 
-use super::{access, at, fill_zero, grab, pfn, upgrade};
+use super::{access, at, endless, fill_zero, grab, pfn, prepare, table, upgrade};
 use crate::dax::entries::entry::{Entry, Kind};
-use crate::dax::entries::table::{EntryTable, GrabError, LockedEntry};
-use crate::kernel_ext::units::Order;
-use crate::kernel_ext::xarray::{
-    walks,
-    Spare, //
-};
+use crate::dax::entries::table::{EntryTable, Event, GrabError, LockedEntry};
+use crate::kernel_ext::units::{Order, PageOffset};
+use crate::kernel_ext::xarray::walks;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -40,7 +37,7 @@ fn op() -> impl Strategy<Value = Op> {
 
 /// As [`EntryTable::peek`], in numbers of pages.
 fn peek(mapping: &EntryTable, from: usize) -> Option<(usize, Entry, bool)> {
-    let (start, entry, dirty) = mapping.peek(at(from))?;
+    let (start, entry, dirty) = mapping.peek(at(from), PageOffset::MAX)?;
     Some((start.get(), entry, dirty))
 }
 
@@ -88,7 +85,8 @@ fn mapped(start: usize) -> Kind {
 }
 
 fn map(mapping: &EntryTable, page: usize, order: Order, write: bool) -> bool {
-    let mut spare = Spare::endless();
+    prepare(mapping, page);
+    let mut spare = endless();
     let mut entry = match mapping.grab(at(page), order, access(write), &mut spare) {
         Ok(entry) => entry,
         Err(error) => {
@@ -116,22 +114,20 @@ fn map(mapping: &EntryTable, page: usize, order: Order, write: bool) -> bool {
 /// also when the entry is larger than what is asked for.
 #[test]
 fn a_grab_and_an_unlock_walk_twice() {
-    let mapping = pinned_init::InPlaceInit::try_pin_init(EntryTable::new());
-    let mapping: std::pin::Pin<Box<EntryTable>> = mapping.unwrap();
+    let mapping = table();
     assert!(map(&mapping, 0, Order::PTE, false) && map(&mapping, 512, Order::PMD, false));
     for (page, order) in [(0, Order::PTE), (512, Order::PMD), (600, Order::PTE)] {
         let before = walks();
         drop(grab(&mapping, page, order).unwrap());
         assert_eq!(walks() - before, 2, "{page} {order:?}");
     }
-    assert_eq!(mapping.events.wakes.get(), 0);
+    assert_eq!(mapping.events.get(Event::Wake), 0);
 }
 
 proptest! {
     #[test]
     fn of_operations(ops in prop::collection::vec(op(), 1..60)) {
-        let mapping = pinned_init::InPlaceInit::try_pin_init(EntryTable::new());
-        let mapping: std::pin::Pin<Box<EntryTable>> = mapping.unwrap();
+        let mapping = table();
         // Pages that were written since they were last punched, and pages known to be holes.
         let mut written = BTreeSet::new();
         let mut holes = BTreeSet::new();
@@ -185,19 +181,19 @@ proptest! {
                 Op::Sync(first, pages) => {
                     let range = first..first + pages;
                     let dirty = runs_in(&mapping, range.clone(), |_, dirty| dirty);
-                    let before = mapping.events.writebacks.get();
+                    let before = mapping.events.get(Event::Writeback);
                     let mut cleaned = Vec::new();
-                    let mut from = first;
-                    while let Some(entry) = mapping.lock_next_dirty(at(from), at(range.end)) {
-                        prop_assert!(entry.is_dirty());
-                        let run = bounds(&entry);
-                        from = run.end;
-                        cleaned.push((run.start, entry.order()));
-                        written.retain(|page| !run.contains(page));
-                        entry.clean();
+                    let mut from = at(first);
+                    while let Some(run) = mapping.lock_dirty_run(from, at(range.end)) {
+                        from = run.behind();
+                        let pages = run.first().get()..from.get();
+                        cleaned.extend(pages.clone());
+                        written.retain(|page| !pages.contains(page));
+                        run.clean();
                     }
-                    prop_assert_eq!(mapping.events.writebacks.get() - before, dirty.len() as u64);
-                    prop_assert_eq!(cleaned, dirty);
+                    prop_assert_eq!(mapping.events.get(Event::Writeback) - before, dirty.len() as u64);
+                    let dirty = dirty.iter().flat_map(|&(first, order)| first..first + order.pages().get());
+                    prop_assert_eq!(cleaned, dirty.collect::<Vec<_>>());
                     prop_assert_eq!(runs_in(&mapping, range, |_, dirty| dirty), []);
                 }
             }
@@ -244,8 +240,7 @@ proptest! {
         (from, end) in (far_page(), far_page()),
         has_end in any::<bool>(),
     ) {
-        let mapping = pinned_init::InPlaceInit::try_pin_init(EntryTable::new());
-        let mapping: std::pin::Pin<Box<EntryTable>> = mapping.unwrap();
+        let mapping = table();
         for (&page, &far) in &pages {
             match far {
                 Far::Hole => fill_zero(&mapping, page, 1),
@@ -263,7 +258,7 @@ proptest! {
         let start = |entry: LockedEntry<'_>| entry.start().get();
         prop_assert_eq!(found(&|from| mapping.lock_next(at(from), at(end)).map(start)), expected(&|_| true));
         prop_assert_eq!(
-            found(&|from| mapping.lock_next_dirty(at(from), at(end)).map(start)),
+            found(&|from| mapping.lock_dirty_run(at(from), at(end)).map(|run| run.first().get())),
             expected(&|far| far == Far::Dirty)
         );
         prop_assert_eq!(

@@ -13,7 +13,6 @@ use core::{
     },
 };
 use kernel::{
-    error::to_result,
     prelude::*,
     sync::LockClassKey,
     types::{
@@ -23,19 +22,6 @@ use kernel::{
 };
 
 /// A value behind a `struct rw_semaphore`.
-///
-/// # Examples
-///
-/// ```ignore
-/// let name = c"numbers";
-/// let numbers = KBox::pin_init(
-///     RwSemaphore::new(KVec::<u64>::new(), name, static_lock_class!()),
-///     GFP_KERNEL,
-/// )?;
-/// numbers.write_killable()?.push(7, GFP_KERNEL)?;
-/// // Any number of tasks at once.
-/// assert_eq!(numbers.read().len(), 1);
-/// ```
 ///
 /// # Invariants
 ///
@@ -90,19 +76,6 @@ impl<T> RwSemaphore<T> {
             semaphore: self,
             _not_send: NotThreadSafe,
         }
-    }
-
-    /// Takes the semaphore exclusively. Sleeps.
-    ///
-    /// Errors: `EINTR` if the task is being killed.
-    pub(crate) fn write_killable(&self) -> Result<WriteGuard<'_, T>> {
-        // SAFETY: `inner` is initialised by the type invariants.
-        to_result(unsafe { bindings::down_write_killable(self.inner.get()) })?;
-        // INVARIANT: Taken just above.
-        Ok(WriteGuard {
-            semaphore: self,
-            _not_send: NotThreadSafe,
-        })
     }
 }
 
