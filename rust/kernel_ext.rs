@@ -7,6 +7,7 @@
 
 mod bindings;
 mod hash;
+mod jump_label;
 
 pub(crate) mod bits;
 pub(crate) mod bug;
@@ -20,6 +21,7 @@ pub(crate) mod parameters;
 pub(crate) mod percpu;
 pub(crate) mod sync;
 pub(crate) mod task;
+pub(crate) mod trace;
 pub(crate) mod uapi;
 pub(crate) mod units;
 mod xa_node;

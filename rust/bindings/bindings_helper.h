@@ -19,6 +19,7 @@
 #include <linux/xarray.h>
 
 #include "../helpers/helpers.h"
+#include "../helpers/trace.h"
 #include "../uapi/rdax.h"
 
 /* Macros that bindgen can't evaluate. */

@@ -225,6 +225,9 @@ impl Device {
     /// Sets its minor number, once.
     pub(crate) fn set_number(&self, number: usize) {
         self.number.populate(number);
+        if let Some(live) = self.live() {
+            live.entries.set_minor(number);
+        }
     }
 
     /// Returns the alignment of offsets, addresses and lengths of mappings.

@@ -41,7 +41,8 @@ use crate::kernel_ext::{
     sync::srcu::{
         SrcuGuard,
         SrcuRevocable, //
-    }, //
+    },
+    trace, //
 };
 use core::ops::Deref;
 use kernel::{
@@ -90,6 +91,9 @@ pub(crate) struct Bound {
 impl Drop for Bound {
     fn drop(&mut self) {
         self.region.clear();
+        if let Some(live) = self.region.live() {
+            trace::unbind(live.device());
+        }
     }
 }
 

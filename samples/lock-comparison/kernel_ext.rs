@@ -20,6 +20,8 @@ pub(crate) mod percpu;
 #[allow(dead_code)]
 #[path = "../../rust/kernel_ext/task.rs"]
 pub(crate) mod task;
+#[path = "../../rust/host/src/kernel_ext/trace.rs"]
+pub(crate) mod trace;
 #[allow(dead_code)]
 #[path = "../../rust/kernel_ext/units.rs"]
 pub(crate) mod units;

@@ -60,6 +60,7 @@ use crate::kernel_ext::{
         List,
         Param, //
     },
+    trace,
     units::{
         Order,
         RegionOffset, //
@@ -174,7 +175,9 @@ impl NvdimmDriver for Driver {
                 "rdax: mbind() on a mapping with 2 MiB pages can crash this kernel: set parameter max_leaf=4K to prevent it\n"
             );
         }
-        Ok(KBox::pin(bound, GFP_KERNEL)?)
+        let bound = KBox::pin(bound, GFP_KERNEL)?;
+        trace::bind(dev, span.size(), align.bytes() as u64);
+        Ok(bound)
     }
 
     fn shutdown(bound: &Bound) {

@@ -47,6 +47,7 @@ use crate::kernel_ext::{
             Woken, //
         }, //
     },
+    trace,
     units::{
         Order,
         PageOffset,
@@ -55,7 +56,10 @@ use crate::kernel_ext::{
     },
     xarray::Value, //
 };
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::SetOnce, //
+};
 
 impl Value for Entry {
     fn into_bits(self) -> usize {
@@ -136,6 +140,8 @@ pub(crate) struct EntryTable {
     #[pin]
     dep_map: LockdepMap,
     pub(crate) events: Counters<Event>,
+    /// The minor number of the device, for trace events.
+    minor: SetOnce<usize>,
 }
 
 impl EntryTable {
@@ -146,7 +152,17 @@ impl EntryTable {
             waiters <- WaitTable::new(),
             dep_map <- LockdepMap::new(c"rdax_entry"),
             events: Counters::new()?,
+            minor: SetOnce::new(),
         })
+    }
+
+    /// Sets the minor number of the device, once, for trace events.
+    pub(crate) fn set_minor(&self, minor: usize) {
+        self.minor.populate(minor);
+    }
+
+    fn minor(&self) -> usize {
+        self.minor.as_ref().copied().unwrap_or_default()
     }
 
     /// Finds the entry at `pgoff`, or makes an EMPTY one of `order`, and locks it. For a tracked
@@ -190,14 +206,15 @@ impl EntryTable {
                 settle(&mut woken, entry.start);
                 let entry = self.unless_smaller(entry)?;
                 self.events.inc(Event::Create);
+                trace::entry_create(|| self.minor(), entry.start.get(), order.get());
                 return Ok(entry);
             };
             if entry.order() < order {
-                self.events.inc(Event::Conflict);
+                self.conflict(pgoff, order);
                 return Err(GrabError::Conflict);
             }
             if entry.is_locked() {
-                self.wait(&mut woken, pgoff.align_down(entry.order()), locked);
+                self.wait(&mut woken, pgoff, entry.order(), locked);
                 continue;
             }
             let dirty = write && entry.order() == order;
@@ -210,7 +227,7 @@ impl EntryTable {
     /// Returns `entry`, which was just made, unless it is of 1 GiB and there is a smaller one.
     fn unless_smaller<'a>(&'a self, entry: LockedEntry<'a>) -> Result<LockedEntry<'a>, GrabError> {
         if entry.order() == Order::PUD && has_smaller(&self.entries, entry.start) {
-            self.events.inc(Event::Conflict);
+            self.conflict(entry.start, Order::PUD);
             entry.remove();
             return Err(GrabError::Conflict);
         }
@@ -248,7 +265,7 @@ impl EntryTable {
             .next(from, last, Which::Dirty, |mut locked, pgoff, entry| {
                 let first = pgoff.align_down(entry.order());
                 if entry.is_locked() {
-                    self.wait(&mut woken, first, locked);
+                    self.wait(&mut woken, pgoff, entry.order(), locked);
                     return None;
                 }
                 locked.replace(entry.locked());
@@ -293,7 +310,7 @@ impl EntryTable {
         self.entries
             .next(from, last, which, |locked, pgoff, entry| {
                 if entry.is_locked() {
-                    self.wait(&mut woken, pgoff.align_down(entry.order()), locked);
+                    self.wait(&mut woken, pgoff, entry.order(), locked);
                     return None;
                 }
                 let locked = self.lock(locked, pgoff, entry, false);
@@ -358,7 +375,7 @@ impl EntryTable {
         locked.set_order(start, Order::PTE);
         while let Some((pgoff, entry)) = locked.find(last, Which::All) {
             if entry.is_locked() {
-                self.events.inc(Event::Conflict);
+                self.conflict(start, order);
                 return Err(GrabError::Conflict);
             }
             dirty |= locked.is_dirty();
@@ -373,6 +390,7 @@ impl EntryTable {
         let mut entry = self.create(locked, start, Entry::new(kind, order), dirty, spare)?;
         entry.marks.hole = hole;
         self.events.inc(Event::Upgrade);
+        trace::entry_upgrade(|| self.minor(), start.get(), order.get());
         // The old locks have no holder any more that would wake their waiters.
         for key in start.get()..=last.get() {
             self.waiters.wake(key, Wake::All);
@@ -424,17 +442,27 @@ impl EntryTable {
         Ok(())
     }
 
-    /// Waits for the entry that begins at `start` and was found locked in `locked`.
+    /// Counts that no entry of `order` around `pgoff` was locked because of a smaller one.
+    fn conflict(&self, pgoff: PageOffset, order: Order) {
+        self.events.inc(Event::Conflict);
+        trace::entry_conflict(|| self.minor(), pgoff.get(), order.get());
+    }
+
+    /// Waits for the entry of `order` around `pgoff`, which was found locked in `locked`.
     fn wait<'a>(
         &'a self,
         woken: &mut Option<Woken<'a>>,
-        start: PageOffset,
+        pgoff: PageOffset,
+        order: Order,
         locked: Locked<'_, '_>,
     ) {
+        let start = pgoff.align_down(order);
         // The task that now holds the lock will wake the next waiter.
         settle(woken, start);
         self.events.inc(Event::Wait);
+        let wait = trace::Wait::begin();
         *woken = Some(self.waiters.wait_exclusive(start.get(), locked));
+        wait.end(|| self.minor(), start.get(), order.get());
     }
 
     /// Sets the lock bit of `entry`, which the walk of `locked` has found at `pgoff`, and marks it
@@ -533,6 +561,8 @@ impl EntryTable {
                 return None;
             }
             self.events.inc(Event::Create);
+            let start = pgoff.align_down(order);
+            trace::entry_create(|| self.minor(), start.get(), order.get());
             if access == Access::Write {
                 locked.set_dirty();
             }
@@ -762,7 +792,9 @@ impl<'a> LockedEntry<'a> {
 
     /// Deletes the entry. Wakes all waiters.
     pub(crate) fn delete(self) {
-        self.mapping.events.inc(Event::Delete);
+        let (mapping, start, order) = (self.mapping, self.start.get(), self.order().get());
+        mapping.events.inc(Event::Delete);
+        trace::entry_delete(|| mapping.minor(), start, order);
         self.remove();
     }
 
@@ -783,6 +815,13 @@ impl<'a> LockedEntry<'a> {
         // If the index has no node, the DIRTY mark would be lost.
         warn_on(self.dirty);
         mapping.events.inc(Event::Split);
+        trace::entry_split(
+            || mapping.minor(),
+            self.start.get(),
+            self.order().get(),
+            pgoff.align_down(order).get(),
+            order.get(),
+        );
         self.remove();
         mapping.grab(pgoff, order, access, spare)
     }
@@ -904,12 +943,20 @@ impl LockedRun<'_> {
     /// media need no entry. Wakes all waiters.
     pub(crate) fn clean(self) {
         self.table.events.add(Event::Writeback, self.entries);
-        self.end(|locked| locked.erase(), Wake::All);
+        let clean = |locked: &mut Locked<'_, '_>, start: PageOffset, order: Order| {
+            trace::entry_writeback(|| self.table.minor(), start.get(), order.get());
+            locked.erase()
+        };
+        self.end(clean, Wake::All);
         core::mem::forget(self);
     }
 
-    /// Unlocks each entry by `change`, and wakes its waiters.
-    fn end(&self, change: impl Fn(&mut Locked<'_, '_>) -> Option<Entry>, wake: Wake) {
+    /// Unlocks each entry by `change`, which gets its start and its order, and wakes its waiters.
+    fn end(
+        &self,
+        change: impl Fn(&mut Locked<'_, '_>, PageOffset, Order) -> Option<Entry>,
+        wake: Wake,
+    ) {
         self.table.dep_map.release();
         // The search for the first entry's place: an entry of 1 GiB is alone.
         let order = match self.pages == Order::PUD.pages() {
@@ -929,7 +976,8 @@ impl LockedRun<'_> {
                     locked.set_order(at, entry.order());
                     locked.find_conflict();
                 }
-                ended += u64::from(change(&mut locked).is_some_and(Entry::is_locked));
+                let changed = change(&mut locked, at, entry.order());
+                ended += u64::from(changed.is_some_and(Entry::is_locked));
                 at += entry.order().pages();
             }
         }
@@ -946,7 +994,7 @@ impl LockedRun<'_> {
 
 impl Drop for LockedRun<'_> {
     fn drop(&mut self) {
-        let unlock = |locked: &mut Locked<'_, '_>| {
+        let unlock = |locked: &mut Locked<'_, '_>, _, _| {
             let entry = locked.find_conflict()?;
             locked.replace(entry.unlocked())
         };

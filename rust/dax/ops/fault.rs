@@ -37,6 +37,7 @@ use crate::kernel_ext::{
         vm_operations::VmOperations, //
     },
     parameters,
+    trace,
     units::{
         DeviceOffset,
         Order,
@@ -52,6 +53,7 @@ impl VmOperations for Device {
     fn fault(&self, vmf: &mut VmFault<'_>) -> FaultResult {
         let result = serve(self, vmf);
         self.faults.count(vmf.level(), result);
+        trace::fault(|| self.number(), vmf, result);
         result
     }
 

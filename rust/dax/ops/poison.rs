@@ -17,6 +17,7 @@ use crate::dax::{
 };
 use crate::kernel_ext::{
     mm::memory_failure::MemoryFailureOperations,
+    trace,
     units::{
         DeviceOffset,
         PageOffset,
@@ -103,6 +104,7 @@ pub(crate) fn unmap_poison(device: &Device) {
     let mut from = DeviceOffset::new(0);
     while let Some(bad) = first_bad(&live, &layout, from) {
         unmap(&live, device.inode(), bad.start.page(), bad.end.page_up());
+        trace::bad_block(|| device.number(), bad.start.get(), bad.end - bad.start);
         from = bad.end;
     }
 }

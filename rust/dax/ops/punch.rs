@@ -23,6 +23,7 @@ use crate::dax::{
 use crate::kernel_ext::{
     fs::anon_inode::AnonInode,
     task,
+    trace,
     uapi::RdaxRange,
     units::{
         DeviceOffset,
@@ -53,7 +54,7 @@ pub(crate) fn punch(device: &Device, range: &RdaxRange) -> Result {
         prepare(device, first)?;
         sync::sync_larger(device, first.byte(), Order::PMD)
     };
-    steps(device, range, before, |live, layout, offset, len| {
+    let result = steps(device, range, before, |live, layout, offset, len| {
         let (first, last) = whole_pages(offset, len);
         let mut zeroed = Ok(());
         if first < last {
@@ -74,7 +75,14 @@ pub(crate) fn punch(device: &Device, range: &RdaxRange) -> Result {
                 .fill_zero(first, last - first, &mut Spare::new());
         }
         Ok(())
-    })
+    });
+    trace::punch(
+        || device.number(),
+        range.offset().get(),
+        range.length(),
+        &result,
+    );
+    result
 }
 
 /// Allocates what the first hole around `pgoff` needs, while no lock is held. Sleeps. Errors: `ENXIO`
@@ -101,7 +109,14 @@ fn whole_pages(offset: DeviceOffset, len: u64) -> (PageOffset, PageOffset) {
 ///
 /// Process context; sleeps. Errors: those in `rust/uapi/rdax.h`.
 pub(crate) fn zero(device: &Device, range: &RdaxRange) -> Result {
-    steps(device, range, |_, _| Ok(()), zero_media)
+    let result = steps(device, range, |_, _| Ok(()), zero_media);
+    trace::zero(
+        || device.number(),
+        range.offset().get(),
+        range.length(),
+        &result,
+    );
+    result
 }
 
 fn zero_media(live: &Live, layout: &Extents, offset: DeviceOffset, len: u64) -> Result {

@@ -20,6 +20,7 @@ use crate::dax::{
 use crate::kernel_ext::{
     fs::anon_inode::AnonInode,
     task,
+    trace::Written,
     units::{
         DeviceOffset,
         Order,
@@ -38,9 +39,21 @@ use kernel::prelude::*;
 /// Process context; sleeps. Errors: `ENXIO` if the device is gone (which made everything durable),
 /// `EINTR` if the task is being killed, `EIO` and others of the region.
 pub(crate) fn sync(device: &Device, first: DeviceOffset, last: DeviceOffset) -> Result {
+    let mut written = Written::new();
+    let result = sync_bytes(device, first, last, &mut written);
+    written.end(|| device.number(), first.get()..=last.get(), &result);
+    result
+}
+
+fn sync_bytes(
+    device: &Device,
+    first: DeviceOffset,
+    last: DeviceOffset,
+    written: &mut Written,
+) -> Result {
     let mut from = first.page();
     let end = last.page() + Pages::ONE;
-    while let Some(behind) = step(device, from, end)? {
+    while let Some(behind) = step(device, from, end, written)? {
         if task::fatal_signal_pending() {
             return Err(EINTR);
         }
@@ -70,7 +83,7 @@ pub(crate) fn sync_larger(device: &Device, offset: DeviceOffset, order: Order) -
 /// [`sync`], without `EINTR`.
 pub(crate) fn sync_all(device: &Device) -> Result {
     let mut from = PageOffset::new(0);
-    while let Some(behind) = step(device, from, PageOffset::MAX)? {
+    while let Some(behind) = step(device, from, PageOffset::MAX, &mut Written::new())? {
         from = behind;
     }
     Ok(())
@@ -78,7 +91,12 @@ pub(crate) fn sync_all(device: &Device) -> Result {
 
 /// Syncs the first dirty entries that reach into the pages `from..end`, and returns the page offset
 /// after them. If there is none, flushes the region and returns `None`.
-fn step(device: &Device, from: PageOffset, end: PageOffset) -> Result<Option<PageOffset>> {
+fn step(
+    device: &Device,
+    from: PageOffset,
+    end: PageOffset,
+    written: &mut Written,
+) -> Result<Option<PageOffset>> {
     // Held for at most 2 MiB of small entries, or for one entry, so that an unbind does not wait for the rest. The unbind writes that
     // back.
     let live = device.live().ok_or(ENXIO)?;
@@ -88,9 +106,10 @@ fn step(device: &Device, from: PageOffset, end: PageOffset) -> Result<Option<Pag
         // writes that back.
         let layout = live.layout.read();
         if let Some(run) = live.entries.lock_dirty_run(from, end) {
-            let behind = run.behind();
+            let (first, behind) = (run.first(), run.behind());
             write_protect(device.inode(), &run);
             write_back(&live, &layout, run)?;
+            written.add(first.get()..behind.get());
             return Ok(Some(behind));
         }
     }

@@ -14,13 +14,16 @@ use crate::dax::{
     },
     region::Region, //
 };
-use crate::kernel_ext::units::{
-    DeviceOffset,
-    Order,
-    PageOffset,
-    Pages,
-    RegionOffset,
-    RegionPage, //
+use crate::kernel_ext::{
+    trace,
+    units::{
+        DeviceOffset,
+        Order,
+        PageOffset,
+        Pages,
+        RegionOffset,
+        RegionPage, //
+    }, //
 };
 use kernel::prelude::*;
 
@@ -52,6 +55,7 @@ impl Region {
             _ if new < old => shrink(&mut state.free, device, new),
             _ => return Ok(()),
         };
+        trace::resize(|| device.number(), old.byte().get(), size, &result);
         if device.size().is_ok_and(|now| now == size) {
             state.changed(device);
         }
@@ -72,8 +76,11 @@ impl Region {
         // The device's size is a multiple already, because `set_align()` requires that.
         let range = self.geometry.span;
         let run = range.run(offset, len, device.align()).ok_or(EINVAL)?;
+        let old = device.size()?;
         state.free.take_run(run)?;
-        extend(device, &[run]).inspect_err(|_| state.free.give_back(&[run]))?;
+        let result = extend(device, &[run]).inspect_err(|_| state.free.give_back(&[run]));
+        trace::resize(|| device.number(), old, old.saturating_add(len), &result);
+        result?;
         state.changed(device);
         Ok(())
     }

@@ -10,6 +10,7 @@ pub(crate) mod bug;
 pub(crate) mod hash;
 pub(crate) mod percpu;
 pub(crate) mod sync;
+pub(crate) mod trace;
 #[path = "../../kernel_ext/units.rs"]
 pub(crate) mod units;
 pub(crate) mod xarray;

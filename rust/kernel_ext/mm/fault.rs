@@ -130,6 +130,11 @@ impl VmFault<'_> {
         }
     }
 
+    /// Returns the `struct vm_fault`, which is valid for reads while `self` exists.
+    pub(in crate::kernel_ext) fn as_raw(&self) -> *const bindings::vm_fault {
+        self.raw
+    }
+
     /// Returns the size of the leaf that the kernel asks for.
     pub(crate) fn level(&self) -> Level {
         self.level
