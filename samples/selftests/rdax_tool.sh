@@ -13,7 +13,7 @@ TOOL=${RDAX_TOOL:-${KO%/*}/scripts/rdax}
 command -v python3 >/dev/null || skip_all "python3 isn't there"
 [ -e "$DEVICES/$NS2" ] || skip_all "there is no $NS2"
 modprobe -q nd_pmem || skip_all "no nd_pmem to take namespaces from"
-ktap_set_plan 106
+ktap_set_plan 115
 
 work=$(mktemp -d) || exit 1
 mkdir "$work/mnt"
@@ -235,6 +235,59 @@ broken "list, >&-" 1 '>&-' "^rdax: standard output can't be written: it is close
 broken "list, >/dev/full" 1 '>/dev/full' "^rdax: $full" list
 broken "map, >/dev/full" 1 '>/dev/full' "^rdax: $full" map rdax1
 broken "refused, all closed" 4 '<&- >&- 2>&-' '' sync rdax77
+
+# What is counted, in all and in an interval.
+cat >"$work/stat.py" <<'END'
+import json, mmap, os, subprocess, sys
+
+tool, name, how = sys.argv[1:]
+
+def stat(line):
+    return json.loads(line)["devices"][0]
+
+def touch():
+    """Five faults of 4 KiB, none of which is ahead of another, and a sync."""
+    fd = os.open(f"/dev/{name}", os.O_RDWR)
+    with mmap.mmap(fd, 2 << 20) as memory:
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+        for page in range(5):
+            memory[page * 8192] = 1
+    os.fsync(fd)
+
+if how == "twice":
+    def stats():
+        return stat(subprocess.check_output([tool, "stat", "--json", name]))
+    before = stats()
+    touch()
+    now = stats()
+    faults = now["faults"]["pte_mapped"] - before["faults"]["pte_mapped"]
+    written = now["entries"]["writebacks"] - before["entries"]["writebacks"]
+else:
+    with subprocess.Popen([tool, "stat", "--json", "--interval", "0.2", name],
+                          stdout=subprocess.PIPE) as process:
+        assert json.loads(process.stdout.readline())["seconds"] is None
+        touch()
+        faults = written = 0
+        while written < 5:
+            line = process.stdout.readline()
+            assert json.loads(line)["seconds"] >= 0.2
+            faults += stat(line)["faults"]["pte_mapped"]
+            written += stat(line)["entries"]["writebacks"]
+        process.terminate()
+print(faults, written)
+sys.exit((faults, written) != (5, 5))
+END
+ends "stat of one" 0 "^rdax1( +[0-9.]+k?){9}$" stat rdax1
+ends "stat of all" 0 "^rdax0 " stat
+RUN=("${AS_NOBODY[@]}")
+ends "stat, for nobody" 0 "^TOTAL " stat rdax1
+RUN=()
+ends "stat of what isn't there" 4 "there is no rdax77$" stat rdax77
+ends "stat, --count alone" 2 "argument --count: needs --interval" stat --count 2
+check "stat counts" python3 "$work/stat.py" "$TOOL" rdax1 twice
+check "stat counts in intervals" python3 "$work/stat.py" "$TOOL" rdax1 interval
+broken "stat, nobody reads on" 0 '| head -n 1' '' stat --interval 0.1
+broken "stat, >/dev/full" 1 '>/dev/full' "^rdax: $full" stat --interval 0.1
 
 # A UUID in place of a name.
 uuid=$(cat "$DEVICES/$NS2/uuid" 2>/dev/null)

@@ -97,8 +97,8 @@ fn step(
     end: PageOffset,
     written: &mut Written,
 ) -> Result<Option<PageOffset>> {
-    // Held for at most 2 MiB of small entries, or for one entry, so that an unbind does not wait for the rest. The unbind writes that
-    // back.
+    // Held for one run of entries, so that an unbind does not wait for the rest. The unbind writes
+    // that back.
     let live = device.live().ok_or(ENXIO)?;
     // Where the platform writes the caches back, a flush of the region is enough.
     if live.media().has_cache() {

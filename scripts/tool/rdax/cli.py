@@ -33,12 +33,15 @@ from .say import (
     say,
     text_of,
 )
+from .stat import do_stat
 from .values import (
     parse_align,
+    parse_count,
     parse_device,
     parse_name_or_uuid,
     parse_new_size,
     parse_path,
+    parse_seconds,
     parse_size,
     parse_width,
 )
@@ -64,11 +67,13 @@ EXAMPLES = {
     "restore": "rdax restore --dry-run\nrdax restore namespace0.0",
     "map": "rdax map rdax0\nrdax map rdax0 --offset 1G --length 64M\n"
            "rdax map rdax0 --svg rdax0.svg",
+    "stat": "rdax stat\nrdax stat --interval 1\nrdax stat rdax0 --interval 5 --count 13 --json",
 }
 # Words that others use for these commands.
 OTHER_WORDS = {"add": "create", "delete": "destroy", "remove": "destroy", "rm": "destroy",
                "ls": "list", "show": "list", "flush": "sync", "zero": "punch", "enable": "bind",
-               "disable": "unbind", "reconfigure": "resize", "load": "restore"}
+               "disable": "unbind", "reconfigure": "resize", "load": "restore", "iostat": "stat",
+               "top": "stat", "stats": "stat"}
 
 
 def epilog(name: str) -> str:
@@ -197,12 +202,20 @@ def parser() -> Parser:
     command.add_argument("--width", type=parse_width, help="columns (default: the terminal's)")
     command.add_argument("--offset", type=parse_size, default=0, help="only from here on")
     command.add_argument("--length", type=parse_size, default=0, help="only so much")
+
+    command = add("stat", do_stat, "how many faults, waits and write-backs there are, and how often")
+    command.add_argument("devices", type=parse_device, metavar="DEVICE", nargs="*",
+                         help="only these (default: all)")
+    command.add_argument("--interval", type=parse_seconds, metavar="SECONDS",
+                         help="again and again, with what was counted in between, per second")
+    command.add_argument("--count", type=parse_count, metavar="N",
+                         help="end after so many reports")
     return top
 
 
 def is_report(args: argparse.Namespace) -> bool:
     """Whether what it prints is what the command is for."""
-    return (args.function is do_list or args.function is do_map and args.svg in (None, "-")
+    return (args.function in (do_list, do_stat) or args.function is do_map and args.svg in (None, "-")
             or args.function is do_save and args.output == "-"
             or args.function is do_restore and args.dry_run)
 
@@ -225,6 +238,8 @@ def main(argv: Sequence[str] | None = None, machine: Machine | None = None) -> i
         args = top.parse_args(argv)
         if args.function is do_punch and not args.length:
             top.error("argument --length: must not be 0")
+        if args.function is do_stat and args.count and not args.interval:
+            top.error("argument --count: needs --interval")
         if args.json and (args.function is do_map and args.svg
                           or args.function is do_save and args.output == "-"):
             top.error("argument --json: standard output or the file has something else then")

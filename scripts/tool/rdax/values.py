@@ -12,6 +12,7 @@ SUFFIXES = "KMGT"
 LONGEST_NUMBER = 40
 ALIGNS = {4096: "4K", 2 << 20: "2M", 1 << 30: "1G"}
 MIN_WIDTH, MAX_WIDTH = 20, 9999
+MIN_SECONDS = 0.1
 
 
 def parse_size(text: str) -> int:
@@ -92,6 +93,19 @@ def parse_path(text: str) -> str:
 def parse_width(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,4}", text, re.ASCII) or int(text) < MIN_WIDTH:
         raise argparse.ArgumentTypeError(f"'{text}' is not a width ({MIN_WIDTH} to {MAX_WIDTH})")
+    return int(text)
+
+
+def parse_seconds(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", text, re.ASCII) or float(text) < MIN_SECONDS:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds ({MIN_SECONDS} or "
+                                         "more)")
+    return float(text)
+
+
+def parse_count(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text, re.ASCII) or not int(text):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of reports (1 or more)")
     return int(text)
 
 
