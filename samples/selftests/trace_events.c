@@ -337,6 +337,62 @@ static void note_signal(int sig)
 {
 }
 
+static uint64_t vm_event(const char *name)
+{
+	static char text[1 << 16];
+	FILE *f = fopen("/proc/vmstat", "r");
+	const char *at;
+
+	text[f ? fread(text, 1, sizeof(text) - 1, f) : 0] = '\0';
+	if (f)
+		fclose(f);
+	at = strstr(text, name);
+	return at ? strtoull(at + strlen(name), NULL, 10) : 0;
+}
+
+static void read_file(const char *path)
+{
+	static char text[1 << 16];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	/* All of pagemap would be too much. */
+	for (int i = 0; i < 64 && read(fd, text, sizeof(text)) > 0; i++)
+		;
+	close(fd);
+}
+
+/* What readers do to leaves of 1 GiB is seen in /proc/vmstat, and by the faults that follow. */
+TEST_F(events, readers)
+{
+	static const struct {
+		const char *path;
+		bool may_unmap;
+	} files[] = {
+		{ "/proc/self/maps", false }, { "/proc/self/pagemap", false },
+		{ "/proc/self/smaps", true }, { "/proc/self/smaps_rollup", true },
+		{ "/proc/self/numa_maps", true },
+	};
+	uint64_t splits;
+	char *map;
+
+	if (!rdax_fits(SZ_1G))
+		SKIP(return, "namespace too small or not aligned");
+	map = rdax_map(self->fd, 0, SZ_1G);
+	ASSERT_NE(MAP_FAILED, map);
+	ASSERT_EQ(0, rdax_store(map));
+	ASSERT_EQ(1, count_of(recorded(), "order 18 mapped\n"));
+	for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+		splits = vm_event("\nthp_split_pud ");
+		ASSERT_EQ(0, record("rdax_fault"));
+		read_file(files[i].path);
+		splits = vm_event("\nthp_split_pud ") - splits;
+		EXPECT_LE(splits, files[i].may_unmap);
+		ASSERT_EQ(0, rdax_store(map + 123 * SZ_4K));
+		EXPECT_EQ(splits, count_of(recorded(), "order 18 mapped\n"));
+		EXPECT_EQ(splits, count_of(recorded(), "\n")) TH_LOG("%s", files[i].path);
+	}
+}
+
 /* In a child that maps the page, because it gets the signal. */
 static int report_bad(void *arg)
 {
