@@ -27,6 +27,7 @@ struct target {
 	int fd;
 	bool regular;
 	unsigned int threads;	/* for the operations that have some */
+	const char *operation;	/* what is to be done */
 };
 
 struct operation {
@@ -42,6 +43,7 @@ extern const struct operation punch_operations[];
 extern const struct operation rw_operations[];
 extern const struct operation memory_operations[];
 extern const struct operation parallel_operations[];
+extern const struct operation coherence_operations[];
 
 #define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
 

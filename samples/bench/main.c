@@ -29,7 +29,7 @@
 static const struct operation *const groups[] = {
 	fault_operations, huge_operations, map_operations, sync_operations,
 	punch_operations, rw_operations, memory_operations,
-	parallel_operations,
+	parallel_operations, coherence_operations,
 };
 
 static const struct operation *find(const char *name)
@@ -100,6 +100,7 @@ int main(int argc, char **argv)
 	operation = find(argv[1]);
 	if (!operation)
 		return help();
+	target.operation = operation->name;
 	target.path = argv[2];
 	open_target(&target);
 	settle();

@@ -4,6 +4,8 @@
 
     bench.py [PART | OPERATION]...      measure: instructions, bind, parallel; or single
                                         operations of `instructions`
+    bench.py coherence [--only CONTENDER[:OPERATION[:MODE]]]... [--cpus NUMBER,...]
+                                        cache lines that move between CPUs; a part of it
     bench.py --check [OPERATION]...     measure `instructions`, compare with the baseline
     bench.py --publish                  what was measured, to Documentation/performance/bench
     bench.py --baseline                 the same for the ratios to compare with
@@ -20,6 +22,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import coherence
 import guest
 import report
 from figures import CONTENDERS, DEVICE_DAX, RDAX, Figures, FiguresError, compare
@@ -178,6 +181,7 @@ def check(figures: Figures, runs: Sequence[Run], baseline_file: Path = report.BA
     return 1 if worse else 0
 
 
+COHERENCE = "coherence"
 PARTS: dict[str, Callable[[], Figures]] = {
     "instructions": lambda: instructions(RUNS), "bind": bind, "parallel": parallel}
 
@@ -197,6 +201,10 @@ def chosen_runs(names: Sequence[str]) -> list[Run]:
     return [run for run in RUNS if run.name in names]
 
 
+def numbers(text: str) -> list[int]:
+    return [int(word) for word in text.split(",")]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -204,10 +212,14 @@ def main() -> int:
     parser.add_argument("--publish", action="store_true")
     parser.add_argument("--baseline", action="store_true")
     parser.add_argument("--only-parse", action="store_true", help="the arguments, and do nothing")
+    parser.add_argument("--only", action="append", default=[],
+                        metavar="CONTENDER[:OPERATION[:MODE]]")
+    parser.add_argument("--cpus", type=numbers, default=[])
     parser.add_argument("what", nargs="*", metavar="PART|OPERATION")
     args = parser.parse_args()
     if args.only_parse:
-        chosen_runs([name for name in args.what if name not in PARTS])
+        chosen_runs([name for name in args.what if name not in (*PARTS, COHERENCE)])
+        coherence.cases(args.only)
         return 0
     if args.publish or args.baseline:
         if args.publish:
@@ -220,7 +232,7 @@ def main() -> int:
         figures = timed("instructions", lambda: instructions(runs))
         must_be_expected(figures)
         return check(figures, runs)
-    single = chosen_runs([name for name in args.what if name not in PARTS])
+    single = chosen_runs([name for name in args.what if name not in (*PARTS, COHERENCE)])
     if single:
         figures = timed("operations", lambda: instructions(single))
         print(report.show({"instructions": report.measured("instructions", figures)}))
@@ -234,6 +246,8 @@ def main() -> int:
             print(report.show({name: part}))
             must_be_expected(figures)
             report.keep(name, part)
+    if COHERENCE in args.what:
+        coherence.show(args.cpus or coherence.CPUS, args.only)
     return 0
 
 

@@ -42,6 +42,8 @@ VIRTIOFSD = "/usr/libexec/virtiofsd"
 SIZES = {"M": 1 << 20, "G": 1 << 30}
 # How much more time a kernel with its checks is given than Debian's own.
 SLOWER = {"debug": 10, "kasan": 15}
+# As many work with all that a PC has, however busy the host is.
+MANY_CPUS = 8
 LAST_LINES = 40
 FEW_LINES = 8
 
@@ -87,6 +89,8 @@ class Machine:
     monitor: bool = False
     # QEMU's usual vendor is AMD, of whose CPUs its machine checks would not mean memory.
     intel: bool = False
+    # A plugin of QEMU's TCG, with its options.
+    plugin: str = ""
 
     @property
     def slots(self) -> list[str]:
@@ -114,10 +118,13 @@ class Machine:
                         "-device", f"virtio-pmem-pci,id=virtio-{name},memdev={name}"]
         return options
 
+    def plugins(self) -> list[str]:
+        return ["-plugin", f"file={self.plugin}"] if self.plugin else []
+
     def accelerator(self) -> list[str]:
         if self.count_instructions:
             return ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"]
-        if kvm_is_real() and not self.intel:
+        if kvm_is_real() and not self.intel and not self.plugin:
             return ["-accel", "kvm"]
         return ["-accel", "tcg,thread=multi"]
 
@@ -235,6 +242,9 @@ def qemu(name: str, interactive: bool, parameters: str, machine: Machine) -> lis
               f"init=/rdax/scripts/guest/init RDAX_KO={MODULE} {parameters}")
     if machine.caches_survive:
         board += ",nvdimm-persistence=cpu"
+    if machine.cpus > MANY_CPUS:
+        # its timers, of which QEMU then has too many, leave it no time for the guest
+        board += ",hpet=off"
     if machine.intel:
         cpu += ",vendor=GenuineIntel"
     if machine.legacy_pmem:
@@ -249,7 +259,7 @@ def qemu(name: str, interactive: bool, parameters: str, machine: Machine) -> lis
         cpu += ",erms=off,fsrm=off,fsrs=off"
     return [
         "qemu-system-x86_64", "-nodefaults", "-no-reboot", "-display", "none",
-        "-machine", board, *accelerator, "-cpu", cpu,
+        "-machine", board, *accelerator, *machine.plugins(), "-cpu", cpu,
         "-smp", f"{machine.cpus},sockets={machine.nodes}", *machine.slots,
         "-chardev", f"socket,id=root,path={socket_of(name)}",
         "-device", "vhost-user-fs-pci,chardev=root,tag=root",

@@ -98,6 +98,30 @@ PARALLEL = {
     "threads-one-page": "4 KiB faults of one page, threads",
 }
 
+@dataclass(frozen=True)
+class Line:
+    """An operation whose moved cache lines are counted: see samples/bench/coherence.c."""
+
+    name: str
+    title: str
+    align: str = "4k"
+    cannot: frozenset[str] = field(default_factory=frozenset)
+
+
+LINES = (
+    Line("write-4k", "4 KiB write fault"),
+    Line("write-2m", "2 MiB write fault", align="2m"),
+    Line("read-4k", "4 KiB read fault"),
+    Line("write-after-read-4k", "4 KiB first write after a read fault",
+         cannot=frozenset({DEVICE_DAX})),
+    Line("write-existing-4k", "4 KiB write fault on an entry of another process",
+         cannot=frozenset({ANONYMOUS})),
+    Line("sync-4k", "fsync of 4 KiB, one page dirty", cannot=FILES_ONLY),
+    Line("pread-4k", "pread of 4 KiB", cannot=FILES_ONLY),
+    Line("pwrite-4k", "pwrite of 4 KiB", cannot=FILES_ONLY),
+)
+MODES = ("processes", "threads")
+
 
 def speedup(contender: str, threads: int = 2) -> tuple[tuple[str, str], tuple[str, str]]:
     """What divided by what it is."""
