@@ -148,6 +148,9 @@ COSTS = {
     "calls.svg": Costs("Calls", 1e5, {
         "mmap": "mmap|of 1 GiB", "read-4k": "read|4 KiB", "write-4k": "write|4 KiB",
         "punch-4k-absent": "punch 4 KiB|no entry"}),
+    "punch.svg": Costs("Punch and first write again", 1e7, {
+        "punch-write-4k": "4 KiB", "punch-write-4k-all": "2 MiB|per 4 KiB"}),
+    "punch-2m.svg": Costs("Punch and first write again", 1e7, {"punch-write-2m": "2 MiB"}),
     "fsync.svg": Costs("fsync", 1e7, {
         "fsync-1-of-16m": "1 page|of 16 MiB", "fsync-1-of-1g": "1 page|of 1 GiB",
         "fsync-100-of-1g": "100 pages|of 1 GiB"}),
