@@ -37,7 +37,7 @@ intree:
 test:
 	@$(LAB) test $(SUITES)
 
-# make bench BENCH="instructions fault-2m-write"
+# make bench BENCH="instructions fault-2m-write"; make bench BENCH=coherence
 bench:
 	@$(LAB) bench $(BENCH)
 
@@ -89,7 +89,7 @@ help:
 	@echo 'LINUX=VERSION      use another kernel of scripts/kernel.lock'
 	@echo 'KERNEL=NAME        use the kernel debug or kasan, built from its source'
 	@echo 'SUITES="NAME..."   host guest torture persist (default: all)'
-	@echo 'BENCH="NAME..."    instructions bind parallel, or operations'
+	@echo 'BENCH="NAME..."    instructions bind parallel, or operations; or coherence'
 	@echo 'MUTANTS="NAME..."  areas or names of scripts/mutants/README.md'
 	@echo 'TORTURE="ARG..."   --short --time SECONDS --seed N ... PHASE...'
 	@echo 'PARTS="NAME..."    instructions memory throughput mixed fairness exclusion'

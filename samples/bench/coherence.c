@@ -48,12 +48,14 @@ struct kind {
 	const char *name;
 	enum pages pages;
 	enum action action;
+	bool dense;
 	bool read_before, written_before, written_by_another;
 	bool only_files, only_shared;
 };
 
 static const struct kind kinds[] = {
 	{ .name = "write-4k", .pages = SMALL, .action = TOUCH_TO_WRITE },
+	{ .name = "write-4k-dense", .pages = SMALL, .action = TOUCH_TO_WRITE, .dense = true },
 	{ .name = "write-2m", .pages = HUGE, .action = TOUCH_TO_WRITE },
 	{ .name = "read-4k", .pages = SMALL, .action = TOUCH_TO_READ },
 	{ .name = "write-after-read-4k", .pages = SMALL, .action = TOUCH_TO_WRITE,
@@ -143,8 +145,8 @@ static void pass_on(const struct crew *crew, unsigned int number, unsigned int s
 }
 
 /*
- * For a worker: pages in different 256 KiB, or the leaves. The first leaf is for its page
- * tables.
+ * For a worker: pages in different 256 KiB, or dense, every other one; or the leaves. The
+ * first leaf is for its page tables.
  */
 static struct pages_list pages_of(const struct crew *crew, unsigned int number)
 {
@@ -152,6 +154,8 @@ static struct pages_list pages_of(const struct crew *crew, unsigned int number)
 
 	if (crew->kind->pages == HUGE)
 		return sequential(from + LEAF, LEAF, SHARE / LEAF - 1);
+	if (crew->kind->dense)
+		return every_other(from + LEAF, WARM_UPS + COUNTED);
 	return scattered(from, SHARE);
 }
 
@@ -227,6 +231,9 @@ static void take_turns(const struct crew *crew, unsigned int number, char *map, 
 			crew->turns->faults += faults() - before;
 		pass_on(crew, number, FIRST_ROUND + round);
 	}
+	/* no worker ends before all are done: another one would get its memory */
+	await(&crew->turns->step[number], FIRST_ROUND + crew->rounds, NULL);
+	pass_on(crew, number, FIRST_ROUND + crew->rounds);
 }
 
 static void *work(void *data)
@@ -401,6 +408,8 @@ static void run(const struct target *target)
 const struct operation coherence_operations[] = {
 	{ "coherence-write-4k-processes", run },
 	{ "coherence-write-4k-threads", run },
+	{ "coherence-write-4k-dense-processes", run },
+	{ "coherence-write-4k-dense-threads", run },
 	{ "coherence-write-2m-processes", run },
 	{ "coherence-write-2m-threads", run },
 	{ "coherence-read-4k-processes", run },

@@ -4,13 +4,18 @@
 
     bench.py [PART | OPERATION]...      measure: instructions, bind, parallel; or single
                                         operations of `instructions`
-    bench.py coherence [--only CONTENDER[:OPERATION[:MODE]]]... [--cpus NUMBER,...]
-                                        cache lines that move between CPUs; a part of it
+    bench.py coherence [--cpus NUMBER,...]
+                                        cache lines that move between CPUs
+    bench.py coherence --only CONTENDER[:OPERATION[:MODE]]... [--cpus NUMBER,...]
+                                        some of these, in detail; nothing is kept
     bench.py --check [OPERATION]...     measure `instructions`, compare with the baseline
-    bench.py --publish                  what was measured, to Documentation/performance/bench
+    bench.py --check coherence          the same for the lines that rdax moves
+    bench.py --check --baseline coherence
+                                        measures them, and makes them the limits
+    bench.py --publish [coherence]      what was measured, to Documentation/performance
     bench.py --baseline                 the same for the ratios to compare with
 
-Results are in /build/bench. A part that was measured as a whole is kept there until it is
+Results are in /build/bench, those of coherence in /build/coherence. A part that was measured as a whole is kept there until it is
 measured again.
 """
 
@@ -23,6 +28,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import coherence
+import coherence_report
 import guest
 import report
 from figures import CONTENDERS, DEVICE_DAX, RDAX, Figures, FiguresError, compare
@@ -205,6 +211,32 @@ def numbers(text: str) -> list[int]:
     return [int(word) for word in text.split(",")]
 
 
+def write(publish: bool, baseline: bool, what: Sequence[str]) -> None:
+    """What was measured, to the documentation."""
+    if set(what) - {COHERENCE} or what and baseline:
+        raise FiguresError(f"--publish can be followed by {COHERENCE}, --baseline by nothing")
+    if publish:
+        (coherence_report.publish if what else report.publish)()
+    if baseline:
+        report.write_baseline()
+
+
+def checked(what: Sequence[str], reset: bool) -> int:
+    names = [name for name in what if name != COHERENCE]
+    if reset and (names or not what):
+        raise FiguresError(f"--check --baseline can only be followed by {COHERENCE}")
+    status = 0
+    if names or not what:
+        runs = chosen_runs(names) if names else RUNS
+        figures = timed("instructions", lambda: instructions(runs))
+        must_be_expected(figures)
+        status = check(figures, runs)
+    if COHERENCE in what:
+        print(f"== {COHERENCE}", flush=True)
+        status = coherence.check(reset=reset) or status
+    return status
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -221,17 +253,11 @@ def main() -> int:
         chosen_runs([name for name in args.what if name not in (*PARTS, COHERENCE)])
         coherence.cases(args.only)
         return 0
-    if args.publish or args.baseline:
-        if args.publish:
-            report.publish()
-        if args.baseline:
-            report.write_baseline()
-        return 0
     if args.check:
-        runs = chosen_runs(args.what) if args.what else RUNS
-        figures = timed("instructions", lambda: instructions(runs))
-        must_be_expected(figures)
-        return check(figures, runs)
+        return checked(args.what, args.baseline)
+    if args.publish or args.baseline:
+        write(args.publish, args.baseline, args.what)
+        return 0
     single = chosen_runs([name for name in args.what if name not in (*PARTS, COHERENCE)])
     if single:
         figures = timed("operations", lambda: instructions(single))
@@ -247,7 +273,13 @@ def main() -> int:
             must_be_expected(figures)
             report.keep(name, part)
     if COHERENCE in args.what:
-        coherence.show(args.cpus or coherence.CPUS, args.only)
+        print(f"== {COHERENCE}", flush=True)
+        begun = time.monotonic()
+        if args.only:
+            coherence.show(args.cpus or coherence.CPUS, args.only)
+        else:
+            coherence.whole(args.cpus or coherence.CPUS)
+        print(f"-- {COHERENCE} took {time.monotonic() - begun:.0f} s", flush=True)
     return 0
 
 

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """make bench BENCH=coherence: cache lines that move between CPUs, for each operation.
 
-A guest for each number of CPUs; each contender does each operation there, in processes and in
-threads. The plugin records, coherence_replay counts.
+Each contender does each operation in a guest with as many CPUs as wanted, in processes and in
+threads. The plugin records, coherence_replay counts. What fewer CPUs would do is a replay of what
+so many of them have done.
 """
 
 import json
@@ -10,17 +11,27 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import coherence_model
+import coherence_report
 import coherence_trace
 import guest
 from coherence_replay import Move, Result, replay
-from figures import CONTENDERS, DEVICE_DAX, FiguresError
+from figures import CONTENDERS, DEVICE_DAX, RDAX, FiguresError
 from operations import LINES, MODES, VARIANTS
 from tap import by_lines
 
 GUEST = "/rdax/scripts/guest/bench"
 PLUGIN = "/build/samples/coherence.so"
 CPUS = (2, 4, 16, 64)
-TIMEOUT = 3600
+# Where bench-check looks, and for what the limits are.
+CHECKED_CPUS = (4, 16)
+# For which there is a prediction, from the traces of the most CPUs.
+MODELLED = (("write-4k-dense", "processes"), ("write-4k-dense", "threads"),
+            ("write-4k", "processes"), ("read-4k", "processes"), ("write-2m", "processes"),
+            ("sync-4k", "processes"))
+TIMEOUT = 7200
+# Otherwise each CPU measures how fast it is, which takes long where the host has fewer CPUs.
+PARAMETERS = "lpj=8000000"
 # Moves that are rarer are not shown.
 RARE = 0.02
 
@@ -73,19 +84,21 @@ def arguments_of(chosen: Sequence[Case]) -> list[str]:
 
 @dataclass
 class Found:
-    """Of a number of CPUs."""
+    """By case, and number of CPUs."""
 
-    results: dict[Case, Result] = field(default_factory=dict)
+    results: dict[tuple[Case, int], Result] = field(default_factory=dict)
     unavailable: dict[Case, str] = field(default_factory=dict)
     traces: dict[Case, Path] = field(default_factory=dict)
+    trouble: list[str] = field(default_factory=list)  # that the console tells of
     names: coherence_trace.Names | None = None
 
 
 class Listener:
     """Takes the guest's lines, and replays a trace as soon as it is there."""
 
-    def __init__(self, keep: Collection[Case]) -> None:
+    def __init__(self, cpus: Sequence[int], keep: Collection[Case]) -> None:
         self.found = Found()
+        self.cpus = cpus
         self.keep = keep
         self.contender = ""
         self.traces = 0
@@ -113,36 +126,41 @@ class Listener:
         if found.names is None:
             found.names = coherence_trace.Names.of(guest.WORK, guest.MODULE)
         found.names.more((guest.WORK / "chains").read_bytes())
-        result = replay(coherence_trace.sections(path.read_bytes()), found.names)
-        if result.operations + result.interrupted != expected:
-            raise FiguresError(f"{case}: {result.operations} and {result.interrupted} operations "
-                               f"were recorded, not {expected}")
-        found.results[case] = result
+        trace = list(coherence_trace.sections(path.read_bytes()))
+        for cpus in self.cpus:
+            result = found.results[case, cpus] = replay(trace, found.names, cpus)
+            if result.operations * max(self.cpus) != expected * cpus:
+                raise FiguresError(f"{case}: {result.operations} operations of {cpus} CPUs were "
+                                   f"recorded, and {expected} of {max(self.cpus)} done")
         if case in self.keep:
             found.traces[case] = path
         else:
             path.unlink()
-        print(f"  {case}: {result.moved:.2f} lines moved", flush=True)
+        lines = ", ".join(f"{found.results[case, cpus].moved:.2f}" for cpus in self.cpus)
+        print(f"  {case}: {lines} lines moved", flush=True)
 
 
-def measure(cpus: int, chosen: Sequence[Case], keep: Collection[Case] = ()) -> Found:
+def measure(cpus: Sequence[int], chosen: Sequence[Case], keep: Collection[Case] = ()) -> Found:
     """One boot, with a CPU more for the kernel's threads."""
-    machine = guest.Machine(cpus=cpus + 1, memory=6 << 10, nvdimms={"nv0": guest.Nvdimm("4G")},
+    machine = guest.Machine(cpus=max(cpus) + 1, memory=6 << 10, nvdimms={"nv0": guest.Nvdimm("4G")},
                             virtio_pmems={}, keep=False, plugin=f"{PLUGIN},out={guest.WORK}")
-    listener = Listener(keep)
-    result = guest.boot([GUEST, "coherence", str(cpus), *arguments_of(chosen)], timeout=TIMEOUT,
-                        machine=machine, sink=by_lines(listener.line))
-    if result.exit_status:
+    listener = Listener(cpus, keep)
+    result = guest.boot([GUEST, "coherence", str(max(cpus)), *arguments_of(chosen)],
+                        timeout=TIMEOUT, machine=machine, parameters=PARAMETERS,
+                        sink=by_lines(listener.line))
+    if result.status:
         raise FiguresError("\n".join(result.explain()))
     must_be_expected(chosen, listener.found)
+    listener.found.trouble = result.trouble
     return listener.found
 
 
 def must_be_expected(chosen: Sequence[Case], found: Found) -> None:
     cannot = {line.name: line.cannot for line in LINES}
+    measured = {case for case, _ in found.results}
     lines = []
     for case in chosen:
-        done = case in found.results
+        done = case in measured
         if done == (case.contender in cannot[case.operation]):
             why = found.unavailable.get(case, "no result")
             lines.append(f"{case}: {'unexpectedly done' if done else why}")
@@ -157,11 +175,10 @@ def moves_of(result: Result) -> Iterator[tuple[float, Move]]:
 
 def explain(case: Case, result: Result) -> list[str]:
     """The lines that moved, and who moved them."""
-    lines = [f"{case}, {result.cpus} CPUs: {result.moved:.2f} lines moved per operation, of "
-             f"{result.lines / result.operations:.0f} used; "
-             f"{result.instructions / result.operations:,.0f} instructions "
-             f"({result.operations} operations; {result.interrupted} were interrupted, and left "
-             "out)"]
+    lines = [(f"{case}, {result.cpus} CPUs: {result.moved:.2f} lines moved per operation, of "
+              f"{result.lines / result.operations:.0f} used; "
+              f"{result.instructions / result.operations:,.0f} instructions "
+              f"({result.operations} operations)")]
     for rate, move in moves_of(result):
         if rate < RARE:
             break
@@ -175,12 +192,68 @@ def explain(case: Case, result: Result) -> list[str]:
 
 def show(cpus: Sequence[int], only: Collection[str]) -> None:
     """What was asked for, in detail; nothing is kept."""
-    for count in cpus:
-        print(f"== coherence: {count} CPUs", flush=True)
-        chosen = cases(only)
-        found = measure(count, chosen)
-        for case in chosen:
-            if case in found.results:
-                print("\n".join(explain(case, found.results[case])))
-            else:
-                print(f"{case}: {found.unavailable[case]}")
+    chosen = cases(only)
+    found = measure(cpus, chosen)
+    for case in chosen:
+        for count in cpus:
+            if (case, count) in found.results:
+                print("\n".join(explain(case, found.results[case, count])))
+        if case in found.unavailable:
+            print(f"{case}: {found.unavailable[case]}")
+    must_be_quiet(found)
+
+
+def cases_of(found: Found) -> coherence_report.Cases:
+    by_operation: coherence_report.Cases = {}
+    for (case, cpus), result in found.results.items():
+        by_contender = by_operation.setdefault(case.operation, {}).setdefault(case.mode, {})
+        by_contender.setdefault(case.contender, {})[str(cpus)] = coherence_report.figure_of(result)
+    return by_operation
+
+
+def predict(found: Found) -> coherence_report.Rates:
+    rates: coherence_report.Rates = {}
+    for case, path in found.traces.items():
+        rates.setdefault(f"{case.operation}-{case.mode}", {})[case.contender] = (
+            coherence_model.rates(coherence_trace.sections(path.read_bytes())))
+        path.unlink()
+    return rates
+
+
+def must_be_quiet(found: Found) -> None:
+    """After the figures have been shown or kept: with so many CPUs it takes long to get them."""
+    if found.trouble:
+        raise FiguresError("\n".join(["the kernel's console tells of trouble:", *found.trouble]))
+
+
+def whole(cpus: Sequence[int]) -> None:
+    """Everything, and the prediction; both are kept."""
+    chosen = cases()
+    found = measure(cpus, chosen, [case for case in chosen
+                                   if (case.operation, case.mode) in MODELLED])
+    measured: coherence_report.Measured = {
+        "module": guest.module(), "kernel": guest.kernel()["release"],
+        "cases": cases_of(found), "rates": predict(found)}
+    coherence_report.keep(measured)
+    print(coherence_report.show(measured))
+    must_be_quiet(found)
+
+
+def check(limits_file: Path = coherence_report.LIMITS, *, reset: bool = False) -> int:
+    """0 if rdax moves no more lines than it may, or if that becomes the limits."""
+    found = measure(CHECKED_CPUS, cases([RDAX]))
+    must_be_quiet(found)
+    now = coherence_report.limits_of(cases_of(found), CHECKED_CPUS)
+    if reset:
+        coherence_report.write_limits(now, limits_file)
+        return 0
+    limits = json.loads(limits_file.read_text())
+    worse = coherence_report.above(limits, now)
+    by_name = {f"{case.operation}-{case.mode}-{cpus}": (case, result)
+               for (case, cpus), result in found.results.items()}
+    for name, line in worse.items():
+        print(line)
+        if name in by_name:
+            print("\n".join(explain(*by_name[name])))
+    print(f"{len(limits)} limits of moved lines, {len(worse)} not kept")
+    return 1 if worse else 0

@@ -8,7 +8,7 @@ since no other CPU does anything meanwhile.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from coherence_trace import Names, Section
@@ -34,7 +34,7 @@ class Result:
 
     cpus: int = 0
     operations: int = 0
-    interrupted: int = 0  # left out
+    interrupts: int = 0
     instructions: int = 0
     lines: int = 0
     moves: Counter[Move] = field(default_factory=Counter)
@@ -57,17 +57,18 @@ class Line:
 class Replay:
     """Of one trace."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Names, shared: Collection[int]) -> None:
         self.names = names
+        self.shared = shared
         self.lines: dict[int, Line] = {}
         self.result = Result()
-        self.cpus: set[int] = set()
 
     def section(self, section: Section) -> None:
         cpu = section.cpu
-        self.cpus.add(cpu)
         moved = []
         for number, address, used_by, written_by, _, _ in section.records:
+            if number not in self.shared:
+                continue
             line = self.lines.get(number)
             if line is None:
                 line = self.lines[number] = Line()
@@ -85,10 +86,8 @@ class Replay:
 
     def count(self, section: Section, moved: Iterable[tuple[int, int, int, int]]) -> None:
         names, result = self.names, self.result
-        if any(names.interrupt(record[2]) for record in section.records):
-            result.interrupted += 1
-            return
         result.operations += 1
+        result.interrupts += section.interrupts
         result.instructions += section.instructions
         result.lines += len(section.records)
         for address, used_by, written_by, before in moved:
@@ -96,10 +95,23 @@ class Replay:
                               bool(written_by), names.variable(address))] += 1
 
 
-def replay(trace: Iterable[Section], names: Names) -> Result:
-    """All that a trace tells."""
-    machine = Replay(names)
+def shared_lines(trace: Iterable[Section]) -> set[int]:
+    """Those that more than one CPU uses; of the others there may be many, and none moves."""
+    users: dict[int, int] = {}
+    shared = set()
     for section in trace:
-        machine.section(section)
-    machine.result.cpus = len(machine.cpus)
+        for line, *_ in section.records:
+            if users.setdefault(line, section.cpu) != section.cpu:
+                shared.add(line)
+    return shared
+
+
+def replay(trace: Sequence[Section], names: Names, cpus: int | None = None) -> Result:
+    """What a trace tells; of the first CPUS of those that are in it."""
+    chosen = sorted({section.cpu for section in trace})[:cpus]
+    machine = Replay(names, shared_lines(trace))
+    machine.result.cpus = len(chosen)
+    for section in trace:
+        if section.cpu in chosen:
+            machine.section(section)
     return machine.result

@@ -4,21 +4,19 @@
 import bisect
 import re
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
 
 # As the plugin writes them: struct section, struct record, struct chain.
-SECTION = Struct("<IIII")
+SECTION = Struct("<IIIIII")
 RECORD = Struct("<QQIIII")
 CHAIN = Struct("<QQQQ")
 
 WARM_UP = 3
 OPERATION = 4
 
-# Where an interrupt of the CPU begins.
-INTERRUPTS = ("asm_sysvec_", "asm_common_interrupt", "asm_exc_nmi")
 KERNEL_IMAGE = 0xffffffff80000000
 # Names of the kernel's data.
 DATA = frozenset("bBdDrRgGsSvV")
@@ -34,6 +32,22 @@ class TraceError(Exception):
 Record = tuple[int, int, int, int, int, int]
 
 
+class Records(Collection[Record]):
+    """Those of a section, as they are in the trace: a page that is zeroed has many."""
+
+    def __init__(self, data: memoryview) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data) // RECORD.size
+
+    def __iter__(self) -> Iterator[Record]:
+        return RECORD.iter_unpack(self.data)
+
+    def __contains__(self, record: object) -> bool:
+        return any(record == found for found in self)
+
+
 @dataclass(frozen=True)
 class Section:
     """What a CPU did for an operation."""
@@ -41,7 +55,8 @@ class Section:
     cpu: int
     counted: bool
     instructions: int
-    records: Sequence[Record]
+    interrupts: int  # that came meanwhile; what they did is left out
+    records: Collection[Record]
 
 
 def sections(data: bytes) -> Iterator[Section]:
@@ -50,13 +65,13 @@ def sections(data: bytes) -> Iterator[Section]:
     while at < len(data):
         if at + SECTION.size > len(data):
             raise TraceError("the trace ends within a section")
-        cpu, mark, instructions, count = SECTION.unpack_from(data, at)
+        cpu, mark, instructions, count, interrupts, _ = SECTION.unpack_from(data, at)
         at += SECTION.size
         end = at + count * RECORD.size
         if mark not in (WARM_UP, OPERATION) or end > len(data):
             raise TraceError(f"no section at {at - SECTION.size}")
-        yield Section(cpu, mark == OPERATION, instructions,
-                      list(RECORD.iter_unpack(memoryview(data)[at:end])))
+        yield Section(cpu, mark == OPERATION, instructions, interrupts,
+                      Records(memoryview(data)[at:end]))
         at = end
 
 
@@ -151,7 +166,6 @@ class Names:
         self.module = module
         self.known: dict[int, tuple[str, ...]] = {}
         self.frames: dict[int, tuple[str, ...]] = {}
-        self.interrupts: dict[int, bool] = {}
         self.more(chains)
 
     @classmethod
@@ -186,14 +200,6 @@ class Names:
         if found is None:
             found = self.known[number] = tuple(
                 name for address in self.addresses(number) for name in self.at(address))
-        return found
-
-    def interrupt(self, number: int) -> bool:
-        found = self.interrupts.get(number)
-        if found is None:
-            found = self.interrupts[number] = any(
-                self.code.find(address).startswith(INTERRUPTS)
-                for address in self.addresses(number))
         return found
 
     def variable(self, address: int) -> str:

@@ -13,6 +13,7 @@ trouble in the kernel.
 """
 
 import argparse
+import hashlib
 import os
 import selectors
 import shlex
@@ -179,6 +180,11 @@ class Result:
 def kernel() -> dict[str, str]:
     """What is known of /kernel: `name` is there if it is not Debian's own."""
     return dict(line.split("=", 1) for line in INFO.read_text().splitlines())
+
+
+def module() -> str:
+    """Which build of the module it is."""
+    return hashlib.sha256(MODULE.read_bytes()).hexdigest()[:12]
 
 
 def slower() -> int:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """The benchmark's figures as plots, in SVG."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -120,6 +121,72 @@ def lines_with_spread(title: str, unit: str, xs: Sequence[int],
                       line(x - 3, high, x + 3, high, colour, 2),
                       f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>']
     return svg(LEFT + area.width + RIGHT, TOP + area.height + BOTTOM + 8, title, parts)
+
+
+# A small plot among others, with what is around it.
+PANEL, PANEL_HEIGHT = 190, 150
+PANEL_LEFT, PANEL_TOP, PANEL_BOTTOM = 56, 28, 40
+
+# Values at each place of the axis, or None.
+Row = Sequence[float | None]
+
+
+def decades(low: float, high: float) -> list[float]:
+    """Powers of ten around these."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    return [10.0 ** power for power in range(first, max(last, first + 1) + 1)]
+
+
+def panel(left: float, top: float, title: str, xs: Sequence[int], series: Mapping[str, Row],
+          logarithmic: bool) -> list[str]:
+    """A line for each contender, from 0 up or in decades."""
+    values = [value for row in series.values() for value in row if value is not None]
+    if logarithmic:
+        marks = decades(min(values), max(values))
+        low, high, scale = math.log10(marks[0]), math.log10(marks[-1]), math.log10
+    else:
+        high = 1.08 * max(*values, 1.0)
+        low, scale = 0.0, float
+        step = step_for(high)
+        marks = [step * i for i in range(int(high / step) + 1)]
+
+    def y_of(value: float) -> float:
+        return top + PANEL_HEIGHT * (1 - (scale(value) - low) / (high - low))
+
+    bottom = top + PANEL_HEIGHT
+    parts = [text(left, top - 10, title, "start", 12)]
+    for mark in marks:
+        parts += [line(left, y_of(mark), left + PANEL, y_of(mark), GRID),
+                  text(left - 6, y_of(mark) + 4, f"{mark:g}", "end", 10)]
+    places = [left + PANEL * (i + 0.5) / len(xs) for i in range(len(xs))]
+    parts += [text(x, bottom + 14, str(count), size=10)
+              for x, count in zip(places, xs, strict=True)]
+    for contender, row in series.items():
+        points = [(x, y_of(value), value) for x, value in zip(places, row, strict=True)
+                  if value is not None]
+        parts += [line(a[0], a[1], b[0], b[1], COLOURS[contender], 1.5)
+                  for a, b in pairwise(points)]
+        parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{COLOURS[contender]}">'
+                  f'<title>{escape(contender)}: {value:.3g}</title></circle>'
+                  for x, y, value in points]
+    return parts
+
+
+def panels(title: str, axis_title: str, xs: Sequence[int],
+           plots: Mapping[str, Mapping[str, Row]], *, columns: int = 4,
+           logarithmic: bool = False) -> str:
+    """A small plot for each operation, over the number of CPUs."""
+    width, height = PANEL_LEFT + PANEL + 8, PANEL_TOP + PANEL_HEIGHT + PANEL_BOTTOM
+    parts = legend(contender for contender in CONTENDERS
+                   if any(contender in series for series in plots.values()))
+    for i, (name, series) in enumerate(plots.items()):
+        row, column = divmod(i, columns)
+        parts += panel(PANEL_LEFT + column * width, TOP + PANEL_TOP + row * height, name, xs,
+                       series, logarithmic)
+    rows = -(-len(plots) // columns)
+    bottom = TOP + rows * height
+    parts.append(text(PANEL_LEFT, bottom - 8, axis_title, "start", 11))
+    return svg(min(len(plots), columns) * width + RIGHT, bottom, title, parts)
 
 
 @dataclass(frozen=True)

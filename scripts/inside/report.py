@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """What make bench measured, as it is shown, kept and published."""
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -31,7 +30,7 @@ Parts = dict[str, Part]
 def measured(name: str, figures: Figures) -> Part:
     """A part, with what it was measured on."""
     return {
-        "module": hashlib.sha256(guest.MODULE.read_bytes()).hexdigest()[:12],
+        "module": guest.module(),
         "kernel": guest.kernel()["release"],
         "accelerator": "TCG, counting instructions" if name != "parallel" else
                        "KVM" if guest.kvm_is_real() else "TCG",

@@ -5,6 +5,7 @@
  *
  *	-plugin file=coherence.so,out=DIRECTORY
  *
+ * DIRECTORY/kallsyms has to be there by the first MARK_ARM: the guest's /proc/kallsyms.
  * DIRECTORY/trace.N has what was marked between the Nth MARK_ARM and its MARK_DISARM: for
  * each operation, in the order in which they ended, a struct section and its records.
  * DIRECTORY/chains has the calls that records refer to. scripts/inside/coherence_trace.py
@@ -13,10 +14,12 @@
  * It needs a QEMU thread for each CPU (-accel tcg,thread=multi): with one thread for all,
  * QEMU 10.0 takes the CPU that translated an instruction for the one that executes it. Two
  * operations at the same time are an error, so nothing is locked here. Only instructions
- * in the kernel's half of the address space are looked at. Code, accesses of
+ * in the kernel's half of the address space are looked at, and of these not what is done for
+ * an interrupt, from its entry to the iretq: a clock ticks when it likes. Code, accesses of
  * a device's registers, and what the CPU itself reads and writes (page tables) are not
  * seen.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +33,8 @@
 #define STACK		256
 #define CHAINS		(1u << 18)
 #define LONGEST_INSN	15
+#define ENTRIES		128
+#define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
 
 /* Addresses: of the instruction, and of where it and its callers return to. */
 struct chain {
@@ -47,12 +52,16 @@ struct record {
 
 struct section {
 	uint32_t vcpu, mark, instructions, records;
+	uint32_t interrupts, unused;
 };
 
 struct vcpu {
 	uint32_t mark;		/* or 0: nothing is recorded */
-	uint64_t began;		/* instructions until then */
+	uint64_t began;		/* instructions until then, and those for interrupts since */
 	unsigned int depth;
+	unsigned int nesting;	/* of interrupts */
+	unsigned int interrupts;
+	uint64_t interrupted;	/* instructions until then */
 	uint64_t stack[STACK];
 	struct record *records;
 	uint32_t count, room;
@@ -69,6 +78,13 @@ static const char *out = ".";
 static FILE *trace, *chains_file;
 static unsigned int traces;
 static struct vcpu *recording;
+
+/* Where the kernel begins with an interrupt. */
+static uint64_t entries[ENTRIES];
+static unsigned int entries_count;
+static const char *const entry_names[] = {
+	"asm_sysvec_", "asm_common_interrupt", "asm_spurious_interrupt", "asm_exc_nmi",
+};
 
 QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
 
@@ -182,7 +198,7 @@ static void accessed(unsigned int index, uint32_t info, uint64_t address, void *
 	uint64_t line;
 	uint32_t *slot;
 
-	if (!vcpu || !vcpu->mark)
+	if (!vcpu || !vcpu->mark || vcpu->nesting)
 		return;
 	physical = qemu_plugin_get_hwaddr(info, address);
 	if (!physical || qemu_plugin_hwaddr_is_io(physical))
@@ -212,7 +228,7 @@ static void called(unsigned int index, void *data)
 {
 	struct vcpu *vcpu = index < VCPUS ? vcpus[index] : NULL;
 
-	if (vcpu && vcpu->mark)
+	if (vcpu && vcpu->mark && !vcpu->nesting)
 		vcpu->stack[vcpu->depth++ % STACK] = (uintptr_t)data;
 }
 
@@ -221,8 +237,29 @@ static void returned(unsigned int index, void *data)
 	struct vcpu *vcpu = index < VCPUS ? vcpus[index] : NULL;
 
 	(void)data;
-	if (vcpu && vcpu->mark && vcpu->depth)
+	if (vcpu && vcpu->mark && !vcpu->nesting && vcpu->depth)
 		vcpu->depth--;
+}
+
+static void interrupt_begins(unsigned int index, void *data)
+{
+	struct vcpu *vcpu = index < VCPUS ? vcpus[index] : NULL;
+
+	(void)data;
+	if (!vcpu || !vcpu->mark || vcpu->nesting++)
+		return;
+	vcpu->interrupts++;
+	vcpu->interrupted = executed(index);
+}
+
+/* Before an iretq, whatever it returns from. */
+static void interrupt_ends(unsigned int index, void *data)
+{
+	struct vcpu *vcpu = index < VCPUS ? vcpus[index] : NULL;
+
+	(void)data;
+	if (vcpu && vcpu->mark && vcpu->nesting && !--vcpu->nesting)
+		vcpu->began += executed(index) - vcpu->interrupted;
 }
 
 static void begin(struct vcpu *vcpu, unsigned int index, uint32_t which)
@@ -235,6 +272,8 @@ static void begin(struct vcpu *vcpu, unsigned int index, uint32_t which)
 	vcpu->mark = which;
 	vcpu->began = executed(index);
 	vcpu->depth = 0;
+	vcpu->nesting = 0;
+	vcpu->interrupts = 0;
 	vcpu->count = 0;
 	if (vcpu->slots)
 		memset(vcpu->slots, 0, vcpu->slots_size * sizeof(*vcpu->slots));
@@ -247,6 +286,7 @@ static void end(struct vcpu *vcpu, unsigned int index)
 		.mark = vcpu->mark,
 		.instructions = executed(index) - vcpu->began,
 		.records = vcpu->count,
+		.interrupts = vcpu->interrupts,
 	};
 
 	if (!vcpu->mark || !trace)
@@ -295,7 +335,7 @@ static uint32_t mark_of(const uint8_t *bytes, size_t size)
 	return operand <= MARK_END ? operand : 0;
 }
 
-enum branch { OTHER, CALL, RETURN };
+enum branch { OTHER, CALL, RETURN, INTERRUPT_RETURN };
 
 static enum branch branch_of(const uint8_t *bytes, size_t size)
 {
@@ -308,6 +348,8 @@ static enum branch branch_of(const uint8_t *bytes, size_t size)
 		i++;
 	if (bytes[i] == 0xe8 || (bytes[i] == 0xff && i + 1 < size && (bytes[i + 1] >> 3 & 7) == 2))
 		return CALL;
+	if (bytes[i] == 0xcf)
+		return INTERRUPT_RETURN;
 	return bytes[i] == 0xc3 || bytes[i] == 0xc2 ? RETURN : OTHER;
 }
 
@@ -318,6 +360,14 @@ static void watch_for_marks(struct qemu_plugin_insn *insn, const uint8_t *bytes,
 	if (which)
 		qemu_plugin_register_vcpu_insn_exec_cb(insn, marked, QEMU_PLUGIN_CB_NO_REGS,
 						       (void *)(uintptr_t)which);
+}
+
+static bool is_entry(uint64_t pc)
+{
+	for (unsigned int i = 0; i < entries_count; i++)
+		if (entries[i] == pc)
+			return true;
+	return false;
 }
 
 static void watch_kernel(struct qemu_plugin_insn *insn, const uint8_t *bytes, size_t size)
@@ -333,7 +383,14 @@ static void watch_kernel(struct qemu_plugin_insn *insn, const uint8_t *bytes, si
 		qemu_plugin_register_vcpu_insn_exec_cb(insn, returned, QEMU_PLUGIN_CB_NO_REGS,
 						       NULL);
 		break;
+	case INTERRUPT_RETURN:
+		qemu_plugin_register_vcpu_insn_exec_cb(insn, interrupt_ends,
+						       QEMU_PLUGIN_CB_NO_REGS, NULL);
+		break;
 	case OTHER:
+		if (is_entry(pc))
+			qemu_plugin_register_vcpu_insn_exec_cb(insn, interrupt_begins,
+							       QEMU_PLUGIN_CB_NO_REGS, NULL);
 		break;
 	}
 	qemu_plugin_register_vcpu_mem_cb(insn, accessed, QEMU_PLUGIN_CB_NO_REGS,
@@ -360,9 +417,34 @@ static void translated(uint64_t id, struct qemu_plugin_tb *tb)
 	}
 }
 
+static void find_entries(void)
+{
+	char path[512], line[512], name[256];
+	uint64_t address;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/kallsyms", out);
+	file = fopen(path, "r");
+	if (!file)
+		die(path);
+	while (fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "%" SCNx64 " %*c %255s", &address, name) != 2)
+			continue;
+		for (size_t i = 0; i < ARRAY_SIZE(entry_names); i++)
+			if (!strncmp(name, entry_names[i], strlen(entry_names[i])) &&
+			    entries_count < ENTRIES)
+				entries[entries_count++] = address;
+	}
+	fclose(file);
+	if (!entries_count)
+		die("kallsyms has no entries of interrupts");
+}
+
 /* What was translated before is thrown away by the reset, so all is seen from here on. */
 static void armed(uint64_t id)
 {
+	if (!entries_count)
+		find_entries();
 	trace = create("trace", ++traces);
 	qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
 }

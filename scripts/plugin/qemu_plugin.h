@@ -2,7 +2,7 @@
 /*
  * What coherence.c needs of QEMU's interface for TCG plugins, version 4 (QEMU 9.1 to
  * 10.0; later ones accept it). Debian packages no header for it. The names, the types
- * and what they mean are documented in QEMU's docs/devel/tcg-plugins.rst.
+ * and what they mean are documented in QEMU's manual for developers, "TCG Plugins".
  */
 #ifndef QEMU_PLUGIN_H
 #define QEMU_PLUGIN_H
