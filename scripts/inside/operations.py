@@ -80,7 +80,7 @@ RUNS = (
     run("punch-write-4k", "punch of 4 KiB and first write again", cannot=FILES_ONLY),
     run("punch-write-4k-all", "punch of 2 MiB and first write again of each 4 KiB, per 4 KiB",
         cannot=FILES_ONLY),
-    run("punch-write-2m", "punch of 2 MiB and first write again in a 2 MiB page",
+    run("punch-write-2m", "punch of 2 MiB and first write again",
         cannot=FILES_ONLY),
     run("punch-1g-absent", "punch of 1 GiB, no entries", long=True, cannot=FILES_ONLY),
     run("punch-1g-present", "punch of 1 GiB, mapped in the largest pages", long=True,
