@@ -205,7 +205,8 @@ class LimitsTest(unittest.TestCase):
     def test_of_what_was_measured(self) -> None:
         cases = {"read-4k": {"threads": {
             "rdax": {"4": {"moved": 1.5}, "64": {"moved": 2}}, "ext4": {"4": {"moved": 9}}}},
-            "write-4k": {"threads": {"rdax": {"4": {"moved": 7.0}}}}}
+            "write-4k": {"threads": {"rdax": {"4": {"moved": 7.0}}}},
+            "sync-4k": {"threads": {"rdax": {"4": {"moved": 13.0}}}}}
         self.assertEqual(coherence_report.limits_of(cases, (4, 16)), {"read-4k-threads-4": 1.5})
 
 
