@@ -4,6 +4,7 @@
 import json
 import re
 import shutil
+import time
 from unittest import main, mock
 
 import rdax.stat
@@ -19,8 +20,8 @@ class Stat(base.Fake):
         super().setUp()
         self.now = 100.0
         self.steps: list[dict[str, int]] = []
-        for patch in (mock.patch.object(rdax.stat.time, "monotonic", lambda: self.now),
-                      mock.patch.object(rdax.stat.time, "sleep", self.sleep)):
+        for patch in (mock.patch.object(time, "monotonic", lambda: self.now),
+                      mock.patch.object(time, "sleep", self.sleep)):
             patch.start()
             self.addCleanup(patch.stop)
 
@@ -93,7 +94,7 @@ class Stat(base.Fake):
             self.now += 1
             shutil.rmtree(self.top / "sys/class/dax/rdax2")
 
-        with mock.patch.object(rdax.stat.time, "sleep", gone):
+        with mock.patch.object(time, "sleep", gone):
             out = self.stat("--interval", "1", "--count", "2")
             self.assertEqual([row[0] for row in self.rows(out)], ["rdax2", "rdax10", "rdax10"])
         status, _, err = self.run_tool("stat", "rdax10", "rdax2")
