@@ -982,12 +982,17 @@ impl LockedRun<'_> {
             }
         }
         warn_on(ended != self.entries);
+        // Waiters are keyed by the first page of their entry.
+        let step = match self.entries {
+            1 => self.pages,
+            _ => Pages::ONE,
+        };
         let mut at = self.first;
         while at < self.behind() {
             if self.table.waiters.wake(at.get(), wake) && wake == Wake::Next {
                 self.table.events.inc(Event::Wake);
             }
-            at += Pages::ONE;
+            at += step;
         }
     }
 }
