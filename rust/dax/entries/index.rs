@@ -506,6 +506,10 @@ pub(crate) fn has_smaller(index: &Index, pgoff: PageOffset) -> bool {
     let Some(part) = index.part(first) else {
         return false;
     };
+    // Pairs with the barrier of `claim()`: the entry was stored before.
+    if part.used.get_after_barrier() == 0 {
+        return false;
+    }
     let mut from = 0;
     while let Some(stripe) = part.next_stripe(from, Which::All) {
         let within = Pages::new((stripe as usize) << STRIPE_SHIFT);

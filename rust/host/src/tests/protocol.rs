@@ -906,22 +906,20 @@ fn runs() {
     explore(|| {
         let model = Model::with_nodes();
         join([spawn(&model, |m| m.punch(0, 1))]);
-        // By another thread: one holds one lock at a time.
-        let run = || {
-            let model = model.clone();
-            let first = move || {
-                let run = model.mapping.lock_dirty_run(at(0), PageOffset::MAX);
-                let run = run.unwrap();
-                (run.first().get(), run.pages().get(), run.pfn())
-            };
-            thread::spawn(first).join().unwrap()
+        let run_of = |model: &Model| {
+            let run = model.mapping.lock_dirty_run(at(0), PageOffset::MAX);
+            let run = run.unwrap();
+            (run.first().get(), run.pages().get(), run.pfn())
         };
+        let run = || run_of(&model);
         for page in [1, 2, 3, 510, 511, 512] {
             assert!(model.fault(page, Order::PTE, true));
         }
         assert_eq!(run(), (1, 3, Some(pfn(PFN + 1))));
         let held = grab(&model.mapping, 2, Order::PTE).unwrap();
-        assert_eq!(run(), (1, 1, Some(pfn(PFN + 1))));
+        // By another thread: one holds one lock at a time.
+        let first = (1, 1, Some(pfn(PFN + 1)));
+        join([spawn(&model, move |m| assert_eq!(run_of(m), first))]);
         drop(held);
         model.sync(1, 4);
         assert_eq!(run(), (510, 2, Some(pfn(PFN + 510))));
