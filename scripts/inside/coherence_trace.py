@@ -120,8 +120,8 @@ class Module:
             raise TraceError(f"{path} has no text")
         return cls(path, base, int(found[1], 16))
 
-    def __contains__(self, address: int) -> bool:
-        return 0 <= address - self.base < self.size
+    def __contains__(self, address: object) -> bool:
+        return isinstance(address, int) and 0 <= address - self.base < self.size
 
     def frames(self, address: int) -> tuple[str, ...]:
         """The function, and those that it is inlined in, each with its line of source."""

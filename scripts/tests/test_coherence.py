@@ -203,7 +203,7 @@ class LimitsTest(unittest.TestCase):
         self.assertEqual(list(coherence_report.above(self.LIMITS, {})), ["write-4k-processes-4"])
 
     def test_of_what_was_measured(self) -> None:
-        cases = {"read-4k": {"threads": {
+        cases: coherence_report.Cases = {"read-4k": {"threads": {
             "rdax": {"4": {"moved": 1.5}, "64": {"moved": 2}}, "ext4": {"4": {"moved": 9}}}},
             "write-4k": {"threads": {"rdax": {"4": {"moved": 7.0}}}},
             "sync-4k": {"threads": {"rdax": {"4": {"moved": 13.0}}}}}
@@ -234,8 +234,8 @@ class ModelTest(unittest.TestCase):
     """1,000 instructions of 1 ns each; a line moves in 100 ns."""
 
     def rate(self, cpus: int, *records: Record, workers: int = 4) -> float:
-        trace = [done(cpu, *[(line if line >= 0 else cpu, *rest) for line, *rest in records],
-                      instructions=1000)
+        trace = [done(cpu, *[(record[0] if record[0] >= 0 else cpu, *record[1:])
+                             for record in records], instructions=1000)
                  for _ in range(3) for cpu in range(workers)]
         return rate(Workload.of(trace), cpus, 1e-9, 100e-9)
 
