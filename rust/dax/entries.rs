@@ -4,4 +4,6 @@
 
 pub(crate) mod entry;
 pub(crate) mod index;
+pub(crate) mod run;
 pub(crate) mod table;
+pub(crate) mod touch;

@@ -8,7 +8,7 @@
 //! drops the `xa_lock`. A task that clears the bit does so under the `xa_lock`, and wakes a waiter
 //! of that key afterwards. So no wake-up is lost.
 //!
-//! Uncontended faults need only the `xa_lock` ([`EntryTable::touch`]).
+//! Uncontended faults need only the `xa_lock` (`touch.rs`). A sync locks several entries (`run.rs`).
 //!
 //! An unlock wakes one waiter, which takes the lock, or waits again if another task was faster. An
 //! entry that is deleted, or replaced by another kind or size, wakes all waiters, because the entry
@@ -133,12 +133,12 @@ impl percpu::Event for Event {
 /// The entries of a device, by page offset.
 #[pin_data]
 pub(crate) struct EntryTable {
-    entries: Index,
+    pub(super) entries: Index,
     #[pin]
-    waiters: WaitTable,
+    pub(super) waiters: WaitTable,
     /// All the entry locks, for lockdep.
     #[pin]
-    dep_map: LockdepMap,
+    pub(super) dep_map: LockdepMap,
     pub(crate) events: Counters<Event>,
     /// The minor number of the device, for trace events.
     minor: SetOnce<usize>,
@@ -161,7 +161,7 @@ impl EntryTable {
         self.minor.populate(minor);
     }
 
-    fn minor(&self) -> usize {
+    pub(super) fn minor(&self) -> usize {
         self.minor.as_ref().copied().unwrap_or_default()
     }
 
@@ -243,50 +243,6 @@ impl EntryTable {
     /// Sleeps uninterruptibly while another task holds the lock.
     pub(crate) fn lock_next(&self, from: PageOffset, end: PageOffset) -> Option<LockedEntry<'_>> {
         self.lock_next_of(from, end, Which::All)
-    }
-
-    /// Locks the first dirty entry that ends after page offset `from` and begins before `end`, and
-    /// the dirty entries directly after it that no task has locked. See [`LockedRun`].
-    ///
-    /// An entry that another task cleaned meanwhile is not returned. By the time this returns a
-    /// later entry, or `None`, that task has written it back.
-    ///
-    /// Sleeps uninterruptibly while another task holds the lock of the first. It waits for no other,
-    /// so it holds no lock while it waits.
-    pub(crate) fn lock_dirty_run(
-        &self,
-        from: PageOffset,
-        end: PageOffset,
-    ) -> Option<LockedRun<'_>> {
-        let last = end.before().filter(|&last| last >= from)?;
-        self.dep_map.might_lock();
-        let mut woken = None;
-        self.entries
-            .next(from, last, Which::Dirty, |mut locked, pgoff, entry| {
-                let first = pgoff.align_down(entry.order());
-                if entry.is_locked() {
-                    self.wait(&mut woken, pgoff, entry.order(), locked);
-                    return None;
-                }
-                locked.replace(entry.locked());
-                let mut run = LockedRun {
-                    table: self,
-                    first,
-                    pages: entry.order().pages(),
-                    entries: 1,
-                    pfn: entry.pfn(),
-                };
-                if let Some(pfn) = entry.pfn().filter(|_| entry.order() < Order::PMD) {
-                    run.extend(&mut locked, pfn, last);
-                }
-                self.events.add(Event::Grab, run.entries);
-                drop(locked);
-                self.dep_map.acquire();
-                // Not always the entry that was waited for: other tasks may have inserted one before
-                // it.
-                settle(&mut woken, first);
-                Some(run)
-            })
     }
 
     /// Same as [`EntryTable::lock_next`], for holes.
@@ -449,7 +405,7 @@ impl EntryTable {
     }
 
     /// Waits for the entry of `order` around `pgoff`, which was found locked in `locked`.
-    fn wait<'a>(
+    pub(super) fn wait<'a>(
         &'a self,
         woken: &mut Option<Woken<'a>>,
         pgoff: PageOffset,
@@ -524,178 +480,11 @@ impl EntryTable {
             mapping: self,
         }
     }
-
-    /// Calls `map` if the run of `order` around page offset `pgoff` may be mapped as the media for
-    /// `access`, by one leaf or several. For a tracked write, makes an entry of `kind` if there is
-    /// none, and marks it DIRTY.
-    ///
-    /// No entry lock is taken. `map` is called with the `xa_lock` held, so that a task that locks
-    /// the entry afterwards finds what was mapped. It must not sleep; the caller may hold a
-    /// page-table lock.
-    ///
-    /// Returns `None` if `map` was not called: if an entry of the run is locked, or is a hole
-    /// (except for a read through a larger leaf). For a tracked write, also if there are smaller
-    /// entries, or a larger clean one, or if the index needs a node and `spare` is empty.
-    pub(crate) fn touch<R>(
-        &self,
-        pgoff: PageOffset,
-        order: Order,
-        kind: Kind,
-        access: Access,
-        spare: &mut Spare,
-        map: impl FnOnce() -> R,
-    ) -> Option<R> {
-        if access != Access::Write && order != Order::PUD {
-            return self.touch_untracked(pgoff, order, access, map);
-        }
-        let mut place = self.entries.make_place(pgoff, order, spare).ok()?;
-        let mut locked = place.lock();
-        let Some(entry) = locked.find_conflict() else {
-            if !locked.claim() {
-                drop(locked);
-                return self.touch_whole(pgoff, order, map);
-            }
-            locked.store(Entry::new(kind, order), spare).ok()?;
-            if order == Order::PUD && locked.may_have_smaller() {
-                locked.erase();
-                return None;
-            }
-            self.events.inc(Event::Create);
-            let start = pgoff.align_down(order);
-            trace::entry_create(|| self.minor(), start.get(), order.get());
-            if access == Access::Write {
-                locked.set_dirty();
-            }
-            return Some(map());
-        };
-        if !may_be_written(entry, locked.is_dirty(), order) {
-            return None;
-        }
-        if access == Access::Write {
-            locked.set_dirty();
-        }
-        Some(map())
-    }
-
-    /// Same as [`EntryTable::touch`], for an access that needs no entry: a task that removes the
-    /// media unmaps the whole range.
-    fn touch_untracked<R>(
-        &self,
-        pgoff: PageOffset,
-        order: Order,
-        access: Access,
-        map: impl FnOnce() -> R,
-    ) -> Option<R> {
-        let Some(mut place) = self.entries.place(pgoff, order) else {
-            return Some(map());
-        };
-        let mut locked = place.lock();
-        let may_map = match locked.find_conflict() {
-            // If there is an entry of 1 GiB, it is media.
-            None => true,
-            Some(entry) if entry.order() >= order => entry.is_settled(),
-            Some(_) => all_in(&mut locked, pgoff.align_down(order), order, |entry| {
-                match access {
-                    // The media of a hole is zero, too.
-                    Access::Read => !entry.is_locked(),
-                    _ => entry.is_settled(),
-                }
-            }),
-        };
-        may_map.then(map)
-    }
-
-    /// Same as [`EntryTable::touch`], for a tracked write in an entry of 1 GiB.
-    fn touch_whole<R>(
-        &self,
-        pgoff: PageOffset,
-        order: Order,
-        map: impl FnOnce() -> R,
-    ) -> Option<R> {
-        let mut place = self.entries.place(pgoff, Order::PUD)?;
-        let mut locked = place.lock();
-        let entry = locked.find_conflict()?;
-        may_be_written(entry, locked.is_dirty(), order).then(map)
-    }
-
-    /// Same as [`EntryTable::touch`], for 4 KiB leaves and existing entries. Of the `pages` pages
-    /// from page offset `pgoff`, the first ones may be mapped; `map` gets their number.
-    pub(crate) fn touch_settled<R>(
-        &self,
-        pgoff: PageOffset,
-        pages: Pages,
-        access: Access,
-        map: impl FnOnce(Pages) -> R,
-    ) -> Option<R> {
-        let end = pgoff + pages;
-        let last = end.before()?;
-        let write = access == Access::Write;
-        let Some(mut place) = self.entries.place(pgoff, Order::PTE) else {
-            return (!write).then(|| map(pages));
-        };
-        let mut locked = place.lock();
-        let mut next = pgoff;
-        loop {
-            let found = locked.find(last, Which::All);
-            if !write {
-                next = found.map_or(end, |(pgoff, _)| pgoff);
-            }
-            let Some((pgoff, entry)) = found.filter(|(_, entry)| entry.is_settled()) else {
-                break;
-            };
-            if pgoff != next {
-                break;
-            }
-            if write {
-                if entry.order() != Order::PTE && !locked.is_dirty() {
-                    break;
-                }
-                locked.set_dirty();
-            }
-            next = entry.behind(next)?;
-            if next >= end {
-                next = end;
-                break;
-            }
-            locked.set_order(next, Order::PTE);
-        }
-        let first = next - pgoff;
-        (!first.is_zero()).then(|| map(first))
-    }
-}
-
-/// Whether a tracked write at `order` may use `entry`.
-///
-/// A larger entry that is clean is a reader's, and gives way. Otherwise a store of one byte would
-/// make all of it dirty.
-fn may_be_written(entry: Entry, dirty: bool, order: Order) -> bool {
-    entry.is_settled() && (entry.order() == order || entry.order() > order && dirty)
-}
-
-/// Whether `holds` is true for all entries in the run of `order` from `start`.
-fn all_in(
-    locked: &mut Locked<'_, '_>,
-    start: PageOffset,
-    order: Order,
-    holds: impl Fn(Entry) -> bool,
-) -> bool {
-    let last = start + (order.pages() - Pages::ONE);
-    locked.set_order(start, Order::PTE);
-    while let Some((pgoff, entry)) = locked.find(last, Which::All) {
-        if !holds(entry) {
-            return false;
-        }
-        match entry.behind(pgoff) {
-            Some(behind) if behind <= last => locked.set_order(behind, Order::PTE),
-            _ => break,
-        }
-    }
-    true
 }
 
 /// Settles the wake-up of a task that goes on with the lock of the entry at `start`, or waits for
 /// it.
-fn settle(woken: &mut Option<Woken<'_>>, start: PageOffset) {
+pub(super) fn settle(woken: &mut Option<Woken<'_>>, start: PageOffset) {
     if let Some(woken) = woken.take() {
         woken.settle(start.get());
     }
@@ -872,137 +661,5 @@ impl Drop for LockedEntry<'_> {
         if self.mapping.waiters.wake(self.start.get(), wake) {
             self.mapping.events.inc(Event::Wake);
         }
-    }
-}
-
-/// Dirty entries that this task has locked, each directly after the one before it, in the device and
-/// in the media. Dropping it unlocks them.
-///
-/// Either one entry of any order; or entries smaller than 2 MiB, in one aligned 2 MiB, so that it
-/// takes no longer to write them back than one of 2 MiB.
-///
-/// A task that holds one never waits for another entry lock. So it is one lock to lockdep, and no
-/// order among the entries is needed.
-///
-/// # Invariants
-///
-/// The `pages` pages from `first` are in `entries` entries of `table`. This task has set the lock
-/// bit of each, and each is DIRTY. `pfn` is the page frame of `first`, if they are MAPPED.
-#[must_use = "the entries unlock immediately when the guard is unused"]
-pub(crate) struct LockedRun<'a> {
-    table: &'a EntryTable,
-    first: PageOffset,
-    pages: Pages,
-    entries: u64,
-    pfn: Option<Pfn>,
-}
-
-impl LockedRun<'_> {
-    /// Locks the entries after the first, whose page frame is `pfn`, up to one that cannot be added.
-    fn extend(&mut self, locked: &mut Locked<'_, '_>, pfn: Pfn, last: PageOffset) {
-        let end = self.first.align_down(Order::PMD) + Order::PMD.pages();
-        while self.behind() < end && self.behind() <= last {
-            locked.set_order(self.behind(), Order::PTE);
-            let next = Kind::Mapped {
-                pfn: pfn + self.pages,
-            };
-            match locked.find_conflict() {
-                Some(entry) if entry.kind() == next && entry.is_settled() && locked.is_dirty() => {
-                    // INVARIANT: It begins where the last one ends, and is DIRTY. It is locked here,
-                    // and was not locked before.
-                    locked.replace(entry.locked());
-                    self.pages += entry.order().pages();
-                    self.entries += 1;
-                }
-                _ => break,
-            }
-        }
-    }
-
-    /// Returns the first page.
-    pub(crate) fn first(&self) -> PageOffset {
-        self.first
-    }
-
-    /// Returns the number of pages.
-    pub(crate) fn pages(&self) -> Pages {
-        self.pages
-    }
-
-    /// Returns the page offset after the last page.
-    pub(crate) fn behind(&self) -> PageOffset {
-        self.first + self.pages
-    }
-
-    /// Returns the page frame of the first page, if the entries are MAPPED.
-    pub(crate) fn pfn(&self) -> Option<Pfn> {
-        self.pfn
-    }
-
-    /// Removes the entries after their write-back, when no mapping of them is writable. Reads of the
-    /// media need no entry. Wakes all waiters.
-    pub(crate) fn clean(self) {
-        self.table.events.add(Event::Writeback, self.entries);
-        let clean = |locked: &mut Locked<'_, '_>, start: PageOffset, order: Order| {
-            trace::entry_writeback(|| self.table.minor(), start.get(), order.get());
-            locked.erase()
-        };
-        self.end(clean, Wake::All);
-        core::mem::forget(self);
-    }
-
-    /// Unlocks each entry by `change`, which gets its start and its order, and wakes its waiters.
-    fn end(
-        &self,
-        change: impl Fn(&mut Locked<'_, '_>, PageOffset, Order) -> Option<Entry>,
-        wake: Wake,
-    ) {
-        self.table.dep_map.release();
-        // The search for the first entry's place: an entry of 1 GiB is alone.
-        let order = match self.pages == Order::PUD.pages() {
-            true => Order::PUD,
-            false => Order::PTE,
-        };
-        let mut ended = 0;
-        if let Some(mut place) = self.table.entries.place(self.first, order) {
-            let mut locked = place.lock();
-            let mut at = self.first;
-            while at < self.behind() {
-                locked.set_order(at, Order::PTE);
-                let Some(entry) = locked.find_conflict() else {
-                    break;
-                };
-                if entry.order() != Order::PTE {
-                    locked.set_order(at, entry.order());
-                    locked.find_conflict();
-                }
-                let changed = change(&mut locked, at, entry.order());
-                ended += u64::from(changed.is_some_and(Entry::is_locked));
-                at += entry.order().pages();
-            }
-        }
-        warn_on(ended != self.entries);
-        // Waiters are keyed by the first page of their entry.
-        let step = match self.entries {
-            1 => self.pages,
-            _ => Pages::ONE,
-        };
-        let mut at = self.first;
-        while at < self.behind() {
-            if self.table.waiters.wake(at.get(), wake) && wake == Wake::Next {
-                self.table.events.inc(Event::Wake);
-            }
-            at += step;
-        }
-    }
-}
-
-impl Drop for LockedRun<'_> {
-    fn drop(&mut self) {
-        let unlock = |locked: &mut Locked<'_, '_>, _, _| {
-            let entry = locked.find_conflict()?;
-            locked.replace(entry.unlocked())
-        };
-        self.end(unlock, Wake::Next);
     }
 }

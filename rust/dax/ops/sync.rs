@@ -11,9 +11,9 @@ use crate::dax::{
         Device,
         Live, //
     },
-    entries::table::{
-        LockedEntry,
-        LockedRun, //
+    entries::{
+        run::LockedRun,
+        table::LockedEntry, //
     },
     layout::extents::Extents,
 };

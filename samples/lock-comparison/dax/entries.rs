@@ -6,5 +6,9 @@
 pub(crate) mod entry;
 #[path = "../../../rust/dax/entries/index.rs"]
 pub(crate) mod index;
+#[path = "../../../rust/dax/entries/run.rs"]
+pub(crate) mod run;
 #[path = "../../../rust/dax/entries/table.rs"]
 pub(crate) mod table;
+#[path = "../../../rust/dax/entries/touch.rs"]
+pub(crate) mod touch;

@@ -6,5 +6,9 @@
 pub(crate) mod entry;
 #[path = "../../../dax/entries/index.rs"]
 pub(crate) mod index;
+#[path = "../../../dax/entries/run.rs"]
+pub(crate) mod run;
 #[path = "../../../dax/entries/table.rs"]
 pub(crate) mod table;
+#[path = "../../../dax/entries/touch.rs"]
+pub(crate) mod touch;
