@@ -288,6 +288,10 @@ impl Index {
             at = at.max(place.first);
             let end = place.end();
             let mut locked = place.lock();
+            if locked.forget(which) {
+                at = end;
+                continue;
+            }
             locked.set_order(at, Order::PTE);
             match locked.find(last, which) {
                 Some((pgoff, entry)) => match then(locked, pgoff, entry) {
@@ -296,12 +300,7 @@ impl Index {
                 },
                 // It was removed, so there may be smaller ones.
                 None if locked.stripe.is_none() && locked.guard.is_empty() => (),
-                None => {
-                    if at == locked.first && last >= end {
-                        locked.forget(which);
-                    }
-                    at = end;
-                }
+                None => at = end,
             }
         }
     }
@@ -486,15 +485,17 @@ impl Locked<'_, '_> {
         self.guard.mark(HOLE, hole);
     }
 
-    /// Clears the bit of this stripe that a search for `which` looks at, if there is nothing.
-    fn forget(&mut self, which: Which) {
+    /// Clears the bit of this stripe that a search for `which` looks at, if there is nothing in all
+    /// of it. Returns whether it did.
+    fn forget(&mut self, which: Which) -> bool {
         match (self.stripe, which) {
             (Some(stripe), Which::All) if self.guard.is_empty() => self.part.used.clear(stripe),
             (Some(stripe), Which::Dirty) if !self.guard.has_mark(DIRTY) => {
                 self.part.dirty.clear(stripe);
             }
-            _ => (),
+            _ => return false,
         }
+        true
     }
 }
 
