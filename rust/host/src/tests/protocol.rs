@@ -791,6 +791,8 @@ fn sync_of_several_arrays() {
             }
         })]);
         model.sync(2, usize::MAX);
+        // A search that misses one also misses it here, so count.
+        assert_eq!(model.mapping.events.get(Event::Writeback), 4);
         assert_eq!(model.check(), []);
     });
 }
@@ -927,6 +929,14 @@ fn runs() {
         elsewhere.set_kind(Kind::Mapped { pfn: pfn(7) });
         drop(elsewhere);
         assert_eq!(run(), (510, 1, Some(pfn(PFN + 510))));
+        let mapped = Kind::Mapped {
+            pfn: pfn(PFN + 513),
+        };
+        let mut clean = grab(&model.mapping, 513, Order::PTE).unwrap();
+        clean.set_kind(mapped);
+        drop(clean);
+        let last = model.mapping.lock_dirty_run(at(512), PageOffset::MAX);
+        assert_eq!(last.unwrap().pages(), pages(1));
         // Dropping a run has cleaned nothing.
         assert_eq!(model.mapping.events.get(Event::Writeback), 3);
         model
@@ -935,6 +945,6 @@ fn runs() {
             .unwrap()
             .clean();
         model.sync(0, usize::MAX);
-        assert_eq!(model.check(), []);
+        assert_eq!(model.check(), [(513, mapped, Order::PTE, false)]);
     });
 }
