@@ -283,8 +283,10 @@ impl Index {
         mut then: impl FnMut(Locked<'_, '_>, PageOffset, Entry) -> Option<R>,
     ) -> Option<R> {
         let mut at = from;
+        // The part whose entry of 1 GiB is not one of them.
+        let mut looked = None;
         loop {
-            let mut place = self.next_place(at, last, which)?;
+            let mut place = self.next_place(at, last, which, looked)?;
             at = at.max(place.first);
             let end = place.end();
             let mut locked = place.lock();
@@ -298,18 +300,27 @@ impl Index {
                     None => (),
                     done => return done,
                 },
-                // It was removed, so there may be smaller ones.
-                None if locked.stripe.is_none() && locked.guard.is_empty() => (),
+                // There may be smaller ones: it was removed, or a fault is about to remove it
+                // because of them.
+                None if locked.stripe.is_none() => looked = Some(locked.first),
                 None => at = end,
             }
         }
     }
 
     /// Returns the first place that a search from `at` to `last` has to look at.
-    fn next_place(&self, mut at: PageOffset, last: PageOffset, which: Which) -> Option<Place<'_>> {
+    ///
+    /// The entry of 1 GiB that begins at `looked` was looked at already.
+    fn next_place(
+        &self,
+        mut at: PageOffset,
+        last: PageOffset,
+        which: Which,
+        looked: Option<PageOffset>,
+    ) -> Option<Place<'_>> {
         while at <= last {
             let part = self.part(at)?;
-            if !part.whole.is_empty() {
+            if looked != Some(at.align_down(Order::PUD)) && !part.whole.is_empty() {
                 return Some(Place::whole(part, at));
             }
             if let Some(stripe) = part.next_stripe(stripe_of(at), which) {

@@ -948,3 +948,20 @@ fn runs() {
         assert_eq!(model.check(), [(513, mapped, Order::PTE, false)]);
     });
 }
+
+/// A sync beside a 1 GiB read fault that makes its entry, and removes it because of a smaller one:
+/// the entry that is there for a moment hides none.
+#[test]
+fn sync_beside_a_whole_in_vain() {
+    explore(|| {
+        let model = Model::with_nodes();
+        assert!(model.fault(1, Order::PTE, true) && model.store(1));
+        let threads = [spawn(&model, |m| {
+            m.fault(0, Order::PUD, false);
+        })];
+        model.sync(0, 512);
+        assert!(!model.is_unsynced(1), "1 was missed");
+        join(threads);
+        model.check();
+    });
+}
