@@ -12,7 +12,8 @@
 use crate::kernel_ext::bindings::{
     self,
     xa_node,
-    xa_state, //
+    xa_state,
+    xarray, //
 };
 use core::{
     mem::offset_of,
@@ -61,10 +62,75 @@ fn to_node(entry: *mut c_void) -> *mut xa_node {
     entry.wrapping_byte_sub(2).cast()
 }
 
-/// Returns the node that a walk has reached. `None` if it is at the root or has not begun.
-fn reached(xas: &xa_state) -> Option<*mut xa_node> {
-    let node = xas.xa_node;
-    (!node.is_null() && node.addr() & 3 == 0).then_some(node)
+/// `XAS_RESTART`: the walk begins at the root.
+pub(in crate::kernel_ext) const XAS_RESTART: *mut xa_node = ptr::without_provenance_mut(3);
+/// `XA_ERROR(-ENOMEM)`.
+pub(in crate::kernel_ext) const XAS_ENOMEM: *mut xa_node =
+    ptr::without_provenance_mut(((-(bindings::ENOMEM as isize)) as usize) << 2 | 2);
+
+/// Where a walk is: what a `struct xa_state` has, but by value, so that it need not be in memory.
+///
+/// Plain numbers and pointers, without a rule: what reads through them has the rules.
+#[derive(Clone, Copy)]
+pub(in crate::kernel_ext) struct Walk {
+    xa: *mut xarray,
+    /// The first index of the run, or the one that a search has moved to.
+    pub(in crate::kernel_ext) index: usize,
+    /// The node that was reached, or one of `XAS_*`.
+    pub(in crate::kernel_ext) node: *mut xa_node,
+    /// The slot that was reached.
+    pub(in crate::kernel_ext) offset: u8,
+    pub(in crate::kernel_ext) shift: u8,
+    /// The number of slots of the run, but one.
+    pub(in crate::kernel_ext) siblings: u8,
+    /// The slots of the run, from the one that was reached, were seen empty since then.
+    is_empty: bool,
+}
+
+impl Walk {
+    /// Makes one for `1 << order` indices from `index`, which has not begun (`XA_STATE_ORDER()`).
+    #[inline(always)]
+    pub(in crate::kernel_ext) fn new(xa: *mut xarray, index: usize, order: u32) -> Self {
+        Self {
+            xa,
+            index,
+            node: XAS_RESTART,
+            offset: 0,
+            shift: (order - order % bindings::XA_CHUNK_SHIFT) as u8,
+            siblings: ((1u32 << (order % bindings::XA_CHUNK_SHIFT)) - 1) as u8,
+            is_empty: false,
+        }
+    }
+
+    /// Calls a C function with the walk, which may move it.
+    #[inline(always)]
+    pub(in crate::kernel_ext) fn with<R>(&mut self, call: impl FnOnce(&mut xa_state) -> R) -> R {
+        let mut raw = self.raw();
+        let result = call(&mut raw);
+        (self.index, self.node, self.offset) = (raw.xa_index, raw.xa_node, raw.xa_offset);
+        self.is_empty = false;
+        result
+    }
+
+    /// Returns the walk for a C function that does not move it.
+    #[inline(always)]
+    pub(in crate::kernel_ext) fn raw(&self) -> xa_state {
+        let mut raw: xa_state = pin_init::zeroed();
+        raw.xa = self.xa;
+        raw.xa_index = self.index;
+        raw.xa_shift = self.shift;
+        raw.xa_sibs = self.siblings;
+        raw.xa_offset = self.offset;
+        raw.xa_node = self.node;
+        raw
+    }
+
+    /// Returns the node that it has reached. `None` if it is at the root or has not begun.
+    #[inline(always)]
+    fn reached(&self) -> Option<*mut xa_node> {
+        let node = self.node;
+        (!node.is_null() && node.addr() & 3 == 0).then_some(node)
+    }
 }
 
 /// Returns a slot of `node`.
@@ -83,57 +149,62 @@ pub(in crate::kernel_ext) enum Look {
     Unknown,
 }
 
-/// Looks for an entry at the run of `xas`, whose index is the run's first. Unless the result is
+/// Looks for an entry at the run of `walk`, whose index is the run's first. Unless the result is
 /// [`Look::Unknown`], the walk has reached the entry, or the node from which a store goes on.
 ///
 /// # Safety
 ///
-/// `xas` is a walk of an initialised array of value entries, whose lock is held.
+/// `walk` is one of an initialised array of value entries, whose lock is held.
 #[inline(always)]
-pub(in crate::kernel_ext) unsafe fn look(xas: &mut xa_state) -> Look {
+pub(in crate::kernel_ext) unsafe fn look(walk: &mut Walk) -> Look {
     // SAFETY: The array is initialised by the requirements of this function.
-    let head = unsafe { (*xas.xa).xa_head };
+    let head = unsafe { (*walk.xa).xa_head };
     if !is_node(head) {
         return Look::Unknown;
     }
     let mut node = to_node(head);
     // SAFETY: The head is a node, which stays while the lock is held.
     let mut shift = unsafe { (*node).shift };
-    if xas.xa_index.wrapping_shr(shift.into()) > MASK {
+    if walk.index.wrapping_shr(shift.into()) > MASK || shift < walk.shift {
         return Look::Unknown;
     }
+    walk.is_empty = false;
     loop {
-        if shift < xas.xa_shift {
-            return Look::Unknown;
-        }
-        let mut offset = xas.xa_index.wrapping_shr(shift.into()) & MASK;
+        let mut offset = walk.index.wrapping_shr(shift.into()) & MASK;
         // SAFETY: `node` is a node of the array, and stays while the lock is held.
         let mut entry = unsafe { *slot(node, offset) };
+        if is_node(entry) {
+            if shift == walk.shift {
+                return Look::Unknown;
+            }
+            node = to_node(entry);
+            shift = shift.wrapping_sub(bindings::XA_CHUNK_SHIFT as u8);
+            continue;
+        }
+        if entry.is_null() {
+            if shift == walk.shift {
+                let aligned = offset & usize::from(walk.siblings) == 0;
+                // SAFETY: `node` is a node of the array, and has the slots of an aligned run.
+                walk.is_empty = aligned && unsafe { are_empty(node, offset, walk.siblings) };
+                if !walk.is_empty {
+                    return Look::Unknown;
+                }
+            }
+            walk.node = node;
+            walk.offset = offset as u8;
+            return Look::Empty;
+        }
         if is_sibling(entry) {
             offset = entry.addr() >> 2;
             // SAFETY: As for `entry`.
             entry = unsafe { *slot(node, offset) };
         }
-        if is_value(entry) {
-            xas.xa_node = node;
-            xas.xa_offset = offset as u8;
-            return Look::Entry(entry);
-        }
-        if entry.is_null() {
-            // SAFETY: `node` is a node of the array.
-            if shift == xas.xa_shift && !unsafe { are_empty(node, offset, xas.xa_sibs) } {
-                return Look::Unknown;
-            }
-            xas.xa_node = node;
-            xas.xa_offset = offset as u8;
-            return Look::Empty;
-        }
-        if shift == xas.xa_shift || !is_node(entry) {
+        if !is_value(entry) {
             return Look::Unknown;
         }
-        node = to_node(entry);
-        // SAFETY: The entry is a node, which stays while the lock is held.
-        shift = unsafe { (*node).shift };
+        walk.node = node;
+        walk.offset = offset as u8;
+        return Look::Entry(entry);
     }
 }
 
@@ -141,37 +212,41 @@ pub(in crate::kernel_ext) unsafe fn look(xas: &mut xa_state) -> Look {
 ///
 /// # Safety
 ///
-/// `node` is a node of an array whose lock is held.
+/// `node` is a node of an array whose lock is held, and has these slots.
 #[inline(always)]
 unsafe fn are_empty(node: *mut xa_node, offset: usize, siblings: u8) -> bool {
-    // SAFETY: By the requirements of this function.
-    (0..=usize::from(siblings)).all(|i| unsafe { (*slot(node, offset + i)).is_null() })
+    let (mut slot, mut all) = (slot(node, offset), 0);
+    for _ in 0..usize::from(siblings) + 1 {
+        // SAFETY: By the requirements of this function, all these slots are in the node.
+        all |= unsafe { *slot }.addr();
+        slot = slot.wrapping_add(1);
+    }
+    all == 0
 }
 
-/// Stores `entry`, a value, at the run of `xas`, if [`look`] has found it empty and it needs no node.
-/// Returns whether it did. The walk was not moved since then.
+/// Stores `entry`, a value, at the run of `walk`, if [`look`] has found it empty and it needs no node.
+/// Returns whether it did.
 ///
 /// # Safety
 ///
 /// Those of [`look`].
 #[inline(always)]
-pub(in crate::kernel_ext) unsafe fn fill(xas: &mut xa_state, entry: *mut c_void) -> bool {
-    let Some(node) = reached(xas) else {
+pub(in crate::kernel_ext) unsafe fn fill(walk: &mut Walk, entry: *mut c_void) -> bool {
+    let Some(node) = walk.reached() else {
         return false;
     };
-    let (offset, siblings) = (usize::from(xas.xa_offset), xas.xa_sibs);
-    // SAFETY: The walk has reached the node, which stays while the lock is held. The run lies in it:
-    // its shift is that of the run, and the run begins at a multiple of its length.
+    let (offset, siblings) = (usize::from(walk.offset), walk.siblings);
+    if !core::mem::take(&mut walk.is_empty) {
+        return false;
+    }
+    let mut slot = slot(node, offset);
+    // SAFETY: The walk has reached the node, which stays while the lock is held. `look()` has seen
+    // that all slots of the run are in it, and empty.
     unsafe {
-        if (*node).shift != xas.xa_shift
-            || offset & usize::from(siblings) != 0
-            || !are_empty(node, offset, siblings)
-        {
-            return false;
-        }
-        *slot(node, offset) = entry;
-        for i in 1..=usize::from(siblings) {
-            *slot(node, offset + i) = sibling(offset);
+        *slot = entry;
+        for _ in 0..siblings {
+            slot = slot.wrapping_add(1);
+            *slot = sibling(offset);
         }
         // At most the number of slots.
         (*node).count = (*node).count.wrapping_add(siblings).wrapping_add(1);
@@ -188,11 +263,11 @@ pub(in crate::kernel_ext) unsafe fn fill(xas: &mut xa_state, entry: *mut c_void)
 /// Those of [`look`].
 #[inline(always)]
 pub(in crate::kernel_ext) unsafe fn replace(
-    xas: &mut xa_state,
+    walk: &mut Walk,
     entry: *mut c_void,
 ) -> Option<*mut c_void> {
-    let node = reached(xas)?;
-    let slot = slot(node, xas.xa_offset.into());
+    let node = walk.reached()?;
+    let slot = slot(node, walk.offset.into());
     // SAFETY: The walk has reached the node, which stays while the lock is held.
     unsafe {
         let old = *slot;
@@ -204,22 +279,22 @@ pub(in crate::kernel_ext) unsafe fn replace(
     }
 }
 
-/// Removes the value that the walk has reached, if that is at the run of `xas`, and returns it with
+/// Removes the value that the walk has reached, if that is at the run of `walk`, and returns it with
 /// its marks removed. `None` if `xas_store()` has to do it, because something changes above the node.
 ///
 /// # Safety
 ///
 /// Those of [`look`].
 #[inline(always)]
-pub(in crate::kernel_ext) unsafe fn erase(xas: &mut xa_state) -> Option<*mut c_void> {
-    let node = reached(xas)?;
-    let (offset, siblings) = (usize::from(xas.xa_offset), xas.xa_sibs);
-    let bit = 1usize.wrapping_shl(xas.xa_offset.into());
+pub(in crate::kernel_ext) unsafe fn erase(walk: &mut Walk) -> Option<*mut c_void> {
+    let node = walk.reached()?;
+    let (offset, siblings) = (usize::from(walk.offset), walk.siblings);
+    let bit = 1usize.wrapping_shl(walk.offset.into());
     // SAFETY: The walk has reached the node, which stays while the lock is held. The run lies in it:
     // its shift is that of the run, and the run begins at a multiple of its length.
     unsafe {
         let old = *slot(node, offset);
-        let here = (*node).shift == xas.xa_shift && offset & usize::from(siblings) == 0;
+        let here = (*node).shift == walk.shift && offset & usize::from(siblings) == 0;
         let last = usize::from(siblings);
         // Neither larger nor smaller than the run.
         let whole = (last == 0 || *slot(node, offset + last) == sibling(offset))
@@ -248,11 +323,11 @@ pub(in crate::kernel_ext) unsafe fn erase(xas: &mut xa_state) -> Option<*mut c_v
 ///
 /// Those of [`look`].
 #[inline(always)]
-pub(in crate::kernel_ext) unsafe fn has_mark(xas: &xa_state, mark: usize) -> Option<bool> {
-    let node = reached(xas)?;
+pub(in crate::kernel_ext) unsafe fn has_mark(walk: &Walk, mark: usize) -> Option<bool> {
+    let node = walk.reached()?;
     // SAFETY: The walk has reached the node, which stays while the lock is held.
     let word = unsafe { *marks(node, mark) };
-    Some(word & 1usize.wrapping_shl(xas.xa_offset.into()) != 0)
+    Some(word & 1usize.wrapping_shl(walk.offset.into()) != 0)
 }
 
 /// Marks the entry that the walk has reached. Returns whether it did: not if it is not in a node.
@@ -261,11 +336,11 @@ pub(in crate::kernel_ext) unsafe fn has_mark(xas: &xa_state, mark: usize) -> Opt
 ///
 /// Those of [`look`]. `mark` is one of three.
 #[inline(always)]
-pub(in crate::kernel_ext) unsafe fn set_mark(xas: &xa_state, mark: usize) -> bool {
-    let Some(mut node) = reached(xas) else {
+pub(in crate::kernel_ext) unsafe fn set_mark(walk: &Walk, mark: usize) -> bool {
+    let Some(mut node) = walk.reached() else {
         return false;
     };
-    let mut offset = xas.xa_offset;
+    let mut offset = walk.offset;
     // SAFETY: The walk has reached the node, which stays while the lock is held, as the nodes above
     // it and the array do.
     unsafe {
@@ -279,7 +354,7 @@ pub(in crate::kernel_ext) unsafe fn set_mark(xas: &xa_state, mark: usize) -> boo
             offset = (*node).offset;
             node = (*node).parent;
         }
-        (*xas.xa).xa_flags |= bindings::XA_FLAGS_MARK_0 << mark;
+        (*walk.xa).xa_flags |= bindings::XA_FLAGS_MARK_0 << mark;
     }
     true
 }

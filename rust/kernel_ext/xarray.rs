@@ -12,7 +12,10 @@ use crate::kernel_ext::{
     bindings,
     xa_node::{
         self,
-        Look, //
+        Look,
+        Walk,
+        XAS_ENOMEM,
+        XAS_RESTART, //
     }, //
 };
 use core::{
@@ -64,14 +67,14 @@ pub(crate) enum Mark {
 ///
 /// let array = KBox::pin_init(XArray::new(), GFP_KERNEL)?;
 /// // All 512 indices around 0x2ff: those from 0x200 to 0x3ff.
-/// let mut walk = XaState::new(&array, 0x2ff, 9);
+/// let walk = XaState::new(&array, 0x2ff, 9);
 /// let mut spare = Spare::new();
 /// // Allocates without the lock, and only if the store needs it.
 /// while walk.lock().store(Number(7), &mut spare).is_err() {
 ///     spare.fill()?;
 /// }
 ///
-/// let mut walk = XaState::new(&array, 0, 0);
+/// let walk = XaState::new(&array, 0, 0);
 /// let mut guard = walk.lock();
 /// assert_eq!(guard.find(usize::MAX), Some((0x200, Number(7))));
 /// guard.mark(Mark::Mark0, true);
@@ -129,14 +132,6 @@ impl<T: Value> PinnedDrop for XArray<T> {
         self.clear();
     }
 }
-
-/// `XAS_RESTART`: the walk begins at the root.
-const XAS_RESTART: *mut bindings::xa_node = core::ptr::without_provenance_mut(3);
-/// `XA_ERROR(-ENOMEM)`.
-const XAS_ENOMEM: *mut bindings::xa_node =
-    core::ptr::without_provenance_mut(((-(bindings::ENOMEM as isize)) as usize) << 2 | 2);
-/// `XA_CHUNK_SHIFT`.
-const CHUNK_SHIFT: u32 = bindings::XA_CHUNK_SHIFT;
 
 /// A node for a store that gets none without sleeping.
 ///
@@ -197,205 +192,188 @@ impl Drop for Spare {
     }
 }
 
-/// A walk to the run of `1 << order` indices around `index` (`XA_STATE_ORDER()`).
+/// A run of `1 << order` indices, and where a walk to it begins (`XA_STATE_ORDER()`).
 ///
 /// # Invariants
 ///
-/// `raw` is a valid `xa_state` for `xa`, with the shift and the siblings of `order`, to which
-/// `start` is aligned. While the lock is not held, `raw.xa_node` is `XAS_RESTART`, so that no node
-/// pointer outlives the lock. It has a spare node only during a store.
+/// `start` is aligned to `order`, which is at most 62.
 pub(crate) struct XaState<'a, T: Value> {
-    raw: bindings::xa_state,
-    /// The start of the walk's run.
+    xa: &'a XArray<T>,
     start: usize,
     order: u32,
-    xa: &'a XArray<T>,
 }
 
 impl<'a, T: Value> XaState<'a, T> {
-    /// Makes a walk, which has not begun. `order` is at most 62.
+    /// Makes a walk to the run around `index`, which has not begun.
     #[inline(always)]
     pub(crate) fn new(xa: &'a XArray<T>, index: usize, order: u32) -> Self {
-        let mut raw: bindings::xa_state = pin_init::zeroed();
-        raw.xa = xa.inner.get();
-        // INVARIANT: Initialised as by `XA_STATE_ORDER()`.
-        let mut this = Self {
-            raw,
-            start: 0,
-            order: 0,
-            xa,
-        };
-        this.set_order(index, order);
-        this
-    }
-
-    /// `xas_set_order()`.
-    #[inline(always)]
-    fn set_order(&mut self, index: usize, order: u32) {
         let order = order.min(usize::BITS - 2);
-        (self.start, self.order) = ((index >> order) << order, order);
-        self.raw.xa_index = self.start;
-        self.set_shift();
-        self.raw.xa_node = XAS_RESTART;
-    }
-
-    fn set_shift(&mut self) {
-        self.raw.xa_shift = (self.order - self.order % CHUNK_SHIFT) as u8;
-        self.raw.xa_sibs = ((1u32 << (self.order % CHUNK_SHIFT)) - 1) as u8;
+        // INVARIANT: Aligned here.
+        Self {
+            xa,
+            start: (index >> order) << order,
+            order,
+        }
     }
 
     /// Takes the array's lock (a spinlock).
     #[inline(always)]
-    pub(crate) fn lock(&mut self) -> Guard<'_, 'a, T> {
+    pub(crate) fn lock(&self) -> Guard<'a, T> {
+        let array = self.xa.inner.get();
         // SAFETY: The array is initialised by the invariants of `XArray`.
-        unsafe { bindings::xa_lock(self.xa.inner.get()) };
-        // INVARIANT: Locked just above.
+        unsafe { bindings::xa_lock(array) };
+        // INVARIANT: Locked just above. The walk has not begun.
         Guard {
-            state: self,
+            xa: self.xa,
+            start: self.start,
+            order: self.order,
+            walk: Walk::new(array, self.start, self.order),
             _not_send: NotThreadSafe,
         }
     }
 }
 
 /// `xa_mk_value()`.
+#[inline(always)]
 fn encode<T: Value>(value: T) -> *mut c_void {
     ptr::without_provenance_mut(value.into_bits() << 1 | 1)
 }
 
 /// `xa_is_value()`, `xa_to_value()`. By the invariants of [`XArray`] it holds only values, or NULL
 /// where there is no entry.
+#[inline(always)]
 fn decode<T: Value>(entry: *mut c_void) -> Option<T> {
     (entry.addr() & 1 == 1).then(|| T::from_bits(entry.addr() >> 1))
 }
 
 /// The array's lock, held for one walk.
 ///
+/// The common steps are inlined, and hand the walk to the others by value, so that it stays in
+/// registers.
+///
 /// # Invariants
 ///
-/// This task holds the lock of `state.xa`.
-pub(crate) struct Guard<'s, 'a, T: Value> {
-    state: &'s mut XaState<'a, T>,
+/// This task holds the lock of `xa`. `walk` is a walk of `xa`, with the shift and the siblings of
+/// `order`, to which `start` is aligned. What it has reached is a node of `xa`.
+pub(crate) struct Guard<'a, T: Value> {
+    xa: &'a XArray<T>,
+    /// The start of the walk's run.
+    start: usize,
+    order: u32,
+    walk: Walk,
     _not_send: NotThreadSafe,
 }
 
-impl<T: Value> Guard<'_, '_, T> {
+impl<T: Value> Guard<'_, T> {
     /// Returns the first entry that lies in the walk's run of indices or covers it.
     #[inline(always)]
     pub(crate) fn find_conflict(&mut self) -> Option<T> {
-        // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held.
-        match unsafe { xa_node::look(&mut self.state.raw) } {
+        // SAFETY: By the type invariants this is a walk of an initialised array of values, which is
+        // locked.
+        match unsafe { xa_node::look(&mut self.walk) } {
             Look::Entry(entry) => decode(entry),
             Look::Empty => None,
-            Look::Unknown => self.find_conflict_slowly(),
+            Look::Unknown => {
+                // SAFETY: As above.
+                let (walk, entry) = unsafe { find_conflict_slowly(self.walk) };
+                self.walk = walk;
+                decode(entry)
+            }
         }
     }
 
-    #[cold]
-    fn find_conflict_slowly(&mut self) -> Option<T> {
-        // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held.
-        decode(unsafe { bindings::xas_find_conflict(&raw mut self.state.raw) })
-    }
-
     /// Whether the array has no entry.
+    #[inline(always)]
     pub(crate) fn is_empty(&self) -> bool {
-        self.state.xa.is_empty()
+        self.xa.is_empty()
     }
 
     /// Whether an entry of the array has `mark` (`xa_marked()`).
+    #[inline(always)]
     pub(crate) fn has_mark(&self, mark: Mark) -> bool {
         // SAFETY: The array is initialised by the invariants of `XArray`, and its lock is held.
-        let flags = unsafe { (*self.state.xa.inner.get()).xa_flags };
+        let flags = unsafe { (*self.xa.inner.get()).xa_flags };
         flags & bindings::XA_FLAGS_MARK_0 << mark as u32 != 0
     }
 
-    /// Moves the walk to the run of `1 << order` indices around `index`, without unlocking.
+    /// Moves the walk to the run of `1 << order` indices around `index`, without unlocking
+    /// (`xas_set_order()`).
+    #[inline(always)]
     pub(crate) fn set_order(&mut self, index: usize, order: u32) {
-        self.state.set_order(index, order);
+        let run = XaState::new(self.xa, index, order);
+        // INVARIANT: The walk has not begun.
+        (self.start, self.order) = (run.start, run.order);
+        self.walk = Walk::new(self.xa.inner.get(), run.start, run.order);
     }
 
     /// Returns the next entry that ends after the walk's index and begins at or before `max`, and
     /// an index in it (`xas_find()`).
+    #[inline(always)]
     pub(crate) fn find(&mut self, max: usize) -> Option<(usize, T)> {
-        // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held.
-        let entry = unsafe { bindings::xas_find(&raw mut self.state.raw, max) };
-        decode(entry).map(|value| (self.state.raw.xa_index, value))
+        // SAFETY: By the type invariants this is a walk of an initialised array, which is locked.
+        let (walk, entry) = unsafe { find(self.walk, max) };
+        self.walk = walk;
+        decode(entry).map(|value| (walk.index, value))
     }
 
     /// Same as [`Guard::find`], for entries that have `mark` (`xas_find_marked()`).
+    #[inline(always)]
     pub(crate) fn find_marked(&mut self, max: usize, mark: Mark) -> Option<(usize, T)> {
-        // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held.
-        let entry = unsafe {
-            bindings::xas_find_marked(&raw mut self.state.raw, max, mark as bindings::xa_mark_t)
-        };
-        decode(entry).map(|value| (self.state.raw.xa_index, value))
+        // SAFETY: As in `find()`.
+        let (walk, entry) = unsafe { find_marked(self.walk, max, mark) };
+        self.walk = walk;
+        decode(entry).map(|value| (walk.index, value))
     }
 
     /// Whether the entry that the walk has reached is marked.
     #[inline(always)]
     pub(crate) fn is_marked(&self, mark: Mark) -> bool {
-        let raw = &self.state.raw;
-        // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held.
+        // SAFETY: As in `find_conflict()`.
         unsafe {
-            xa_node::has_mark(raw, mark as usize)
-                .unwrap_or_else(|| bindings::xas_get_mark(raw, mark as bindings::xa_mark_t))
+            xa_node::has_mark(&self.walk, mark as usize)
+                .unwrap_or_else(|| is_marked_slowly(self.walk, mark))
         }
     }
 
     /// Marks the entry that the walk has reached, or removes the mark.
     #[inline(always)]
     pub(crate) fn mark(&mut self, mark: Mark, set: bool) {
-        let raw = &self.state.raw;
-        // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held.
+        // SAFETY: As in `find_conflict()`.
         unsafe {
-            if !set {
-                bindings::xas_clear_mark(raw, mark as bindings::xa_mark_t);
-            } else if !xa_node::set_mark(raw, mark as usize) {
-                bindings::xas_set_mark(raw, mark as bindings::xa_mark_t);
+            if !set || !xa_node::set_mark(&self.walk, mark as usize) {
+                mark_slowly(self.walk, mark, set);
             }
         }
     }
 
     /// Removes the entry at the walk's run of indices, with its marks, and returns it. Needs no
     /// memory.
+    #[inline(always)]
     pub(crate) fn erase(&mut self) -> Option<T> {
-        // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held.
-        let old = unsafe {
-            xa_node::erase(&mut self.state.raw)
-                .unwrap_or_else(|| bindings::xas_store(&raw mut self.state.raw, ptr::null_mut()))
-        };
-        decode(old)
+        // SAFETY: As in `find_conflict()`.
+        let old = unsafe { xa_node::erase(&mut self.walk) };
+        decode(old.unwrap_or_else(|| {
+            // SAFETY: As in `find_conflict()`.
+            let (walk, old) = unsafe { erase_slowly(self.walk) };
+            self.walk = walk;
+            old
+        }))
     }
 
     /// Stores `value` in place of the entry that the walk has found, or that is exactly at its run
     /// of indices, and returns the old value. Order and marks stay. Needs no memory.
     #[inline(always)]
     pub(crate) fn replace(&mut self, value: T) -> Option<T> {
-        // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held. A value entry
-        // made from a `T` keeps the invariants of `XArray`.
-        if let Some(old) = unsafe { xa_node::replace(&mut self.state.raw, encode(value)) } {
-            return decode(old);
-        }
-        self.replace_slowly(value)
-    }
-
-    #[cold]
-    fn replace_slowly(&mut self, value: T) -> Option<T> {
-        let node = self.state.raw.xa_node;
-        if node.addr() & 3 == 0 {
-            // SAFETY: By the type invariants the lock is held, so this is a node of the array. Null
-            // stands for the array's root, whose shift is 0. With another order than the node's, a
-            // store would make nodes below the entry.
-            self.state.raw.xa_shift = match unsafe { node.as_ref() } {
-                Some(node) => node.shift,
-                None => 0,
-            };
-        }
-        // Its other slots refer to the first, so only that has to change.
-        self.state.raw.xa_sibs = 0;
-        let old = self.put(value).ok().flatten();
-        // INVARIANT: The shift and the siblings are those of `order` again.
-        self.state.set_shift();
-        old
+        let entry = encode(value);
+        // SAFETY: As in `find_conflict()`. A value entry made from a `T` keeps the invariants of
+        // `XArray`.
+        let old = unsafe { xa_node::replace(&mut self.walk, entry) };
+        decode(old.unwrap_or_else(|| {
+            // SAFETY: As above.
+            let (walk, old) = unsafe { replace_slowly(self.walk, entry) };
+            self.walk = walk;
+            old
+        }))
     }
 
     /// Stores `value` at the walk's run of indices, in place of all entries there. The value gets
@@ -405,50 +383,168 @@ impl<T: Value> Guard<'_, '_, T> {
     /// has none. The caller drops all locks, calls [`Spare::fill`], and starts again.
     #[inline(always)]
     pub(crate) fn store(&mut self, value: T, spare: &mut Spare) -> Result<Option<T>> {
-        let is_moved = self.state.raw.xa_index != self.state.start;
-        // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held. A value entry
-        // made from a `T` keeps the invariants of `XArray`.
-        if !is_moved && unsafe { xa_node::fill(&mut self.state.raw, encode(value)) } {
+        let entry = encode(value);
+        // SAFETY: As in `find_conflict()`. A value entry made from a `T` keeps the invariants of
+        // `XArray`.
+        if unsafe { xa_node::fill(&mut self.walk, entry) } {
             return Ok(None);
         }
-        self.store_slowly(value, spare)
-    }
-
-    #[cold]
-    fn store_slowly(&mut self, value: T, spare: &mut Spare) -> Result<Option<T>> {
-        let raw = &self.state.raw;
-        if raw.xa_index != self.state.start || raw.xa_offset & raw.xa_sibs != 0 {
+        let mut walk = self.walk;
+        if walk.index != self.start || walk.offset & walk.siblings != 0 {
             // A search may have moved the walk. From there the run would end past its node.
-            self.state.set_order(self.state.start, self.state.order);
+            walk = Walk::new(self.xa.inner.get(), self.start, self.order);
         }
-        // INVARIANT: The node is lent for this store.
-        self.state.raw.xa_alloc = core::mem::replace(&mut spare.node, core::ptr::null_mut());
-        let stored = self.put(value);
-        // INVARIANT: The walk gives the node back if it was not used.
-        spare.node = core::mem::replace(&mut self.state.raw.xa_alloc, core::ptr::null_mut());
-        stored
-    }
-
-    fn put(&mut self, value: T) -> Result<Option<T>> {
-        let entry = encode(value);
-        // SAFETY: `raw` is valid by the invariants of `XaState`, and the lock is held. A value
-        // entry made from a `T` keeps the invariants of `XArray`.
-        let old = unsafe { bindings::xas_store(&raw mut self.state.raw, entry) };
-        if self.state.raw.xa_node == XAS_ENOMEM {
-            return Err(ENOMEM);
-        }
-        Ok(decode(old))
+        // SAFETY: As for `fill()`.
+        let (walk, stored) = unsafe { store_slowly(walk, entry, spare) };
+        self.walk = walk;
+        stored.map(decode)
     }
 }
 
-impl<T: Value> Drop for Guard<'_, '_, T> {
+impl<T: Value> Drop for Guard<'_, T> {
+    #[inline(always)]
     fn drop(&mut self) {
-        // INVARIANT: `xas_reset()`, so that no node pointer outlives the lock. It also clears an
-        // error.
-        self.state.raw.xa_node = XAS_RESTART;
         // SAFETY: The lock is held by the type invariants.
-        unsafe { bindings::xa_unlock(self.state.xa.inner.get()) };
+        unsafe { bindings::xa_unlock(self.xa.inner.get()) };
     }
+}
+
+// The C functions. None is inlined, and each takes the walk by value and returns where it is then,
+// because a caller that gives away its address has it in memory all the time.
+
+/// `xas_find_conflict()`.
+///
+/// # Safety
+///
+/// `walk` is a walk of an initialised array, whose lock is held.
+#[cold]
+#[inline(never)]
+unsafe fn find_conflict_slowly(mut walk: Walk) -> (Walk, *mut c_void) {
+    // SAFETY: By the requirements of this function.
+    let entry = walk.with(|raw| unsafe { bindings::xas_find_conflict(raw) });
+    (walk, entry)
+}
+
+/// `xas_find()`.
+///
+/// # Safety
+///
+/// That of [`find_conflict_slowly`].
+#[inline(never)]
+unsafe fn find(mut walk: Walk, max: usize) -> (Walk, *mut c_void) {
+    // SAFETY: By the requirements of this function.
+    let entry = walk.with(|raw| unsafe { bindings::xas_find(raw, max) });
+    (walk, entry)
+}
+
+/// `xas_find_marked()`.
+///
+/// # Safety
+///
+/// That of [`find_conflict_slowly`].
+#[inline(never)]
+unsafe fn find_marked(mut walk: Walk, max: usize, mark: Mark) -> (Walk, *mut c_void) {
+    let mark = mark as bindings::xa_mark_t;
+    // SAFETY: By the requirements of this function.
+    let entry = walk.with(|raw| unsafe { bindings::xas_find_marked(raw, max, mark) });
+    (walk, entry)
+}
+
+/// `xas_get_mark()`.
+///
+/// # Safety
+///
+/// That of [`find_conflict_slowly`].
+#[cold]
+#[inline(never)]
+unsafe fn is_marked_slowly(walk: Walk, mark: Mark) -> bool {
+    // SAFETY: By the requirements of this function.
+    unsafe { bindings::xas_get_mark(&walk.raw(), mark as bindings::xa_mark_t) }
+}
+
+/// `xas_set_mark()`, `xas_clear_mark()`.
+///
+/// # Safety
+///
+/// That of [`find_conflict_slowly`].
+#[inline(never)]
+unsafe fn mark_slowly(walk: Walk, mark: Mark, set: bool) {
+    let (raw, mark) = (walk.raw(), mark as bindings::xa_mark_t);
+    // SAFETY: By the requirements of this function.
+    unsafe {
+        match set {
+            true => bindings::xas_set_mark(&raw, mark),
+            false => bindings::xas_clear_mark(&raw, mark),
+        }
+    }
+}
+
+/// `xas_store()` of NULL.
+///
+/// # Safety
+///
+/// That of [`find_conflict_slowly`].
+#[cold]
+#[inline(never)]
+unsafe fn erase_slowly(mut walk: Walk) -> (Walk, *mut c_void) {
+    // SAFETY: By the requirements of this function.
+    let old = walk.with(|raw| unsafe { bindings::xas_store(raw, ptr::null_mut()) });
+    (walk, old)
+}
+
+/// `xas_store()` in the slot that the walk has reached.
+///
+/// # Safety
+///
+/// That of [`find_conflict_slowly`]. `entry` may be stored in the array.
+#[cold]
+#[inline(never)]
+unsafe fn replace_slowly(mut walk: Walk, entry: *mut c_void) -> (Walk, *mut c_void) {
+    let (shift, siblings) = (walk.shift, walk.siblings);
+    if walk.node.addr() & 3 == 0 {
+        // SAFETY: By the requirements of this function, this is a node of a locked array. Null
+        // stands for the array's root, whose shift is 0. With another order than the node's, a store
+        // would make nodes below the entry.
+        walk.shift = match unsafe { walk.node.as_ref() } {
+            Some(node) => node.shift,
+            None => 0,
+        };
+    }
+    // Its other slots refer to the first, so only that has to change.
+    walk.siblings = 0;
+    // SAFETY: By the requirements of this function.
+    let old = walk.with(|raw| unsafe { bindings::xas_store(raw, entry) });
+    (walk.shift, walk.siblings) = (shift, siblings);
+    (walk, old)
+}
+
+/// `xas_store()`, with the node of `spare` if one is needed.
+///
+/// # Safety
+///
+/// That of [`find_conflict_slowly`]. `entry` may be stored in the array.
+#[cold]
+#[inline(never)]
+unsafe fn store_slowly(
+    mut walk: Walk,
+    entry: *mut c_void,
+    spare: &mut Spare,
+) -> (Walk, Result<*mut c_void>) {
+    let old = walk.with(|raw| {
+        // The node is lent for this store.
+        raw.xa_alloc = core::mem::replace(&mut spare.node, ptr::null_mut());
+        // SAFETY: By the requirements of this function.
+        let old = unsafe { bindings::xas_store(raw, entry) };
+        // INVARIANT: The walk gives the node back if it was not used.
+        spare.node = core::mem::replace(&mut raw.xa_alloc, ptr::null_mut());
+        old
+    });
+    if walk.node == XAS_ENOMEM {
+        // An error, not a place.
+        walk.node = XAS_RESTART;
+        return (walk, Err(ENOMEM));
+    }
+    (walk, Ok(old))
 }
 
 #[kunit_tests(rdax_xarray)]
@@ -470,7 +566,7 @@ mod tests {
     }
 
     fn store(xa: &XArray<usize>, index: usize, order: u32, value: usize) -> Result<Option<usize>> {
-        let mut xas = XaState::new(xa, index, order);
+        let xas = XaState::new(xa, index, order);
         let mut spare = Spare::new();
         loop {
             if let Ok(old) = xas.lock().store(value, &mut spare) {
@@ -495,7 +591,7 @@ mod tests {
     }
 
     fn mark(xa: &XArray<usize>, index: usize, order: u32) {
-        let mut xas = XaState::new(xa, index, order);
+        let xas = XaState::new(xa, index, order);
         let mut guard = xas.lock();
         guard.find_conflict();
         guard.mark(Mark::Mark1, true);
@@ -590,7 +686,7 @@ mod tests {
         );
         assert_eq!(find_marked(&xa, 1024, usize::MAX), Some((1 << 18, 1 << 18)));
         {
-            let mut xas = XaState::new(&xa, 512, 9);
+            let xas = XaState::new(&xa, 512, 9);
             let mut guard = xas.lock();
             assert_eq!(guard.find_conflict(), Some(512));
             assert!(guard.is_marked(Mark::Mark1));
@@ -618,7 +714,7 @@ mod tests {
             store(&xa, start, order, 1)?;
             mark(&xa, start, order);
             {
-                let mut xas = XaState::new(&xa, inside, 0);
+                let xas = XaState::new(&xa, inside, 0);
                 let mut guard = xas.lock();
                 assert_eq!(guard.find(usize::MAX), Some((inside, 1)));
                 assert_eq!(guard.replace(2), Some(1));
@@ -642,7 +738,7 @@ mod tests {
         for index in [3, 64, 4096] {
             store(&xa, index, 0, index)?;
         }
-        let mut xas = XaState::new(&xa, 0, 0);
+        let xas = XaState::new(&xa, 0, 0);
         for _ in 0..2 {
             let mut guard = xas.lock();
             guard.set_order(0, 0);
@@ -663,10 +759,11 @@ mod tests {
         let xa = array()?;
         store(&xa, 62, 0, 1)?;
         store(&xa, 70, 0, 2)?;
-        let (mut xas, mut spare) = (XaState::new(&xa, 8, 3), Spare::new());
+        let (xas, mut spare) = (XaState::new(&xa, 8, 3), Spare::new());
         spare.fill()?;
         {
             let mut guard = xas.lock();
+            assert_eq!(guard.find_conflict(), None);
             assert_eq!(guard.find(usize::MAX), Some((62, 1)));
             assert_eq!(guard.store(3, &mut spare)?, None);
         }
@@ -706,7 +803,7 @@ mod tests {
                 unsafe {
                     assert_eq!((*child).parent, node);
                     assert_eq!(usize::from((*child).offset), offset);
-                    assert_eq!((*child).shift + CHUNK_SHIFT as u8, shift);
+                    assert_eq!((*child).shift + bindings::XA_CHUNK_SHIFT as u8, shift);
                 }
                 marks |= usize::from(check_node(child, mark)) << offset;
             } else if addr != 0 {
@@ -738,7 +835,7 @@ mod tests {
             // What is stored says what run it is stored at.
             let run = index >> order << order << 4 | order as usize;
             let mut spare = Spare::new();
-            let mut xas = XaState::new(&xa, index, order);
+            let xas = XaState::new(&xa, index, order);
             let mut guard = xas.lock();
             match (guard.find_conflict(), choice / 7 % 4) {
                 (None, _) => {
@@ -774,7 +871,7 @@ mod tests {
         let xa = array()?;
         store(&xa, 1, 0, 1)?;
         for (index, order) in [(64, 0), (4096, 0), (1 << 20, 9)] {
-            let mut xas = XaState::new(&xa, index, order);
+            let xas = XaState::new(&xa, index, order);
             let mut spare = Spare::new();
             let mut lacked = 0;
             loop {

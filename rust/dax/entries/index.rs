@@ -280,13 +280,13 @@ impl Index {
         from: PageOffset,
         last: PageOffset,
         which: Which,
-        mut then: impl FnMut(Locked<'_, '_>, PageOffset, Entry) -> Option<R>,
+        mut then: impl FnMut(Locked<'_>, PageOffset, Entry) -> Option<R>,
     ) -> Option<R> {
         let mut at = from;
         // The part whose entry of 1 GiB is not one of them.
         let mut looked = None;
         loop {
-            let mut place = self.next_place(at, last, which, looked)?;
+            let place = self.next_place(at, last, which, looked)?;
             at = at.max(place.first);
             let end = place.end();
             let mut locked = place.lock();
@@ -376,7 +376,7 @@ impl<'a> Place<'a> {
 
     /// Takes the `xa_lock`.
     #[inline(always)]
-    pub(crate) fn lock(&mut self) -> Locked<'_, 'a> {
+    pub(crate) fn lock(&self) -> Locked<'a> {
         Locked {
             guard: self.xas.lock(),
             part: self.part,
@@ -387,14 +387,14 @@ impl<'a> Place<'a> {
 }
 
 /// A [`Place`] with its `xa_lock` held. No task holds two of them.
-pub(crate) struct Locked<'s, 'a> {
-    guard: Guard<'s, 'a, Entry>,
+pub(crate) struct Locked<'a> {
+    guard: Guard<'a, Entry>,
     part: &'a Part,
     stripe: Option<u32>,
     first: PageOffset,
 }
 
-impl Locked<'_, '_> {
+impl Locked<'_> {
     /// Returns the first entry that lies in the run of this place or covers it.
     #[inline(always)]
     pub(crate) fn find_conflict(&mut self) -> Option<Entry> {
@@ -417,6 +417,7 @@ impl Locked<'_, '_> {
     }
 
     /// Whether there may be smaller entries, after an entry of 1 GiB was stored under this lock.
+    #[inline(always)]
     pub(crate) fn may_have_smaller(&self) -> bool {
         // Pairs with the barrier of `claim()`.
         self.part.used.get_after_barrier() != 0
@@ -424,6 +425,7 @@ impl Locked<'_, '_> {
 
     /// Returns the entry that ends after the walk's first page and begins at or before `last`, and a
     /// page of it.
+    #[inline(always)]
     pub(crate) fn find(&mut self, last: PageOffset, which: Which) -> Option<(PageOffset, Entry)> {
         if self.stripe.is_none() {
             let entry = self.guard.find_conflict()?;
@@ -444,6 +446,7 @@ impl Locked<'_, '_> {
     }
 
     /// Moves the walk to the run of `order` around `pgoff`, which is in this place.
+    #[inline(always)]
     pub(crate) fn set_order(&mut self, pgoff: PageOffset, order: Order) {
         if self.stripe.is_some() {
             let index = pgoff.checked_sub(self.first).unwrap_or(Pages::ZERO);
@@ -468,6 +471,7 @@ impl Locked<'_, '_> {
     }
 
     /// Removes the entry of the walk's run, and returns it.
+    #[inline(always)]
     pub(crate) fn erase(&mut self) -> Option<Entry> {
         self.guard.erase()
     }
@@ -488,6 +492,7 @@ impl Locked<'_, '_> {
     }
 
     /// Marks the entry that the walk has reached as dirty, as a hole, or as neither.
+    #[inline(always)]
     pub(crate) fn set_marks(&mut self, dirty: bool, hole: bool) {
         match dirty {
             true => self.set_dirty(),
@@ -525,7 +530,7 @@ pub(crate) fn has_smaller(index: &Index, pgoff: PageOffset) -> bool {
     let mut from = 0;
     while let Some(stripe) = part.next_stripe(from, Which::All) {
         let within = Pages::new((stripe as usize) << STRIPE_SHIFT);
-        let Some(mut place) = index.place(first + within, Order::PTE) else {
+        let Some(place) = index.place(first + within, Order::PTE) else {
             return false;
         };
         let mut locked = place.lock();

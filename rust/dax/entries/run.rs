@@ -99,7 +99,7 @@ pub(crate) struct LockedRun<'a> {
 
 impl LockedRun<'_> {
     /// Locks the entries after the first, whose page frame is `pfn`, up to one that cannot be added.
-    fn extend(&mut self, locked: &mut Locked<'_, '_>, pfn: Pfn, last: PageOffset) {
+    fn extend(&mut self, locked: &mut Locked<'_>, pfn: Pfn, last: PageOffset) {
         let end = self.first.align_down(Order::PMD) + Order::PMD.pages();
         while self.behind() < end && self.behind() <= last {
             locked.set_order(self.behind(), Order::PTE);
@@ -143,7 +143,7 @@ impl LockedRun<'_> {
     /// media need no entry. Wakes all waiters.
     pub(crate) fn clean(self) {
         self.table.events.add(Event::Writeback, self.entries);
-        let clean = |locked: &mut Locked<'_, '_>, start: PageOffset, order: Order| {
+        let clean = |locked: &mut Locked<'_>, start: PageOffset, order: Order| {
             trace::entry_writeback(|| self.table.minor(), start.get(), order.get());
             locked.erase()
         };
@@ -154,7 +154,7 @@ impl LockedRun<'_> {
     /// Unlocks each entry by `change`, which gets its start and its order, and wakes its waiters.
     fn end(
         &self,
-        change: impl Fn(&mut Locked<'_, '_>, PageOffset, Order) -> Option<Entry>,
+        change: impl Fn(&mut Locked<'_>, PageOffset, Order) -> Option<Entry>,
         wake: Wake,
     ) {
         self.table.dep_map.release();
@@ -164,7 +164,7 @@ impl LockedRun<'_> {
             false => Order::PTE,
         };
         let mut ended = 0;
-        if let Some(mut place) = self.table.entries.place(self.first, order) {
+        if let Some(place) = self.table.entries.place(self.first, order) {
             let mut locked = place.lock();
             let mut at = self.first;
             while at < self.behind() {
@@ -199,7 +199,7 @@ impl LockedRun<'_> {
 
 impl Drop for LockedRun<'_> {
     fn drop(&mut self) {
-        let unlock = |locked: &mut Locked<'_, '_>, _, _| {
+        let unlock = |locked: &mut Locked<'_>, _, _| {
             let entry = locked.find_conflict()?;
             locked.replace(entry.unlocked())
         };

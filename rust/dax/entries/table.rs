@@ -189,7 +189,7 @@ impl EntryTable {
         // Where to look: first for an entry of this size, then for one of 1 GiB.
         let mut size = order;
         loop {
-            let mut place = self.entries.make_place(pgoff, size, spare)?;
+            let place = self.entries.make_place(pgoff, size, spare)?;
             let mut locked = place.lock();
             let Some(entry) = locked.find_conflict() else {
                 if size != order {
@@ -317,7 +317,7 @@ impl EntryTable {
     ) -> Result<LockedEntry<'_>, GrabError> {
         let start = pgoff.align_down(order);
         let last = start + (order.pages() - Pages::ONE);
-        let mut place = self.entries.make_place(start, order, spare)?;
+        let place = self.entries.make_place(start, order, spare)?;
         let mut locked = place.lock();
         match locked.find_conflict() {
             Some(entry) if entry.order() < order => (),
@@ -410,7 +410,7 @@ impl EntryTable {
         woken: &mut Option<Woken<'a>>,
         pgoff: PageOffset,
         order: Order,
-        locked: Locked<'_, '_>,
+        locked: Locked<'_>,
     ) {
         let start = pgoff.align_down(order);
         // The task that now holds the lock will wake the next waiter.
@@ -425,7 +425,7 @@ impl EntryTable {
     /// DIRTY if `dirty`.
     fn lock<'a>(
         &'a self,
-        mut locked: Locked<'_, '_>,
+        mut locked: Locked<'_>,
         pgoff: PageOffset,
         entry: Entry,
         dirty: bool,
@@ -445,7 +445,7 @@ impl EntryTable {
     /// walk of `locked`. Marks it DIRTY if `dirty`, which is so if an old entry was dirty.
     fn create<'a>(
         &'a self,
-        mut locked: Locked<'_, '_>,
+        mut locked: Locked<'_>,
         pgoff: PageOffset,
         entry: Entry,
         dirty: bool,
@@ -461,7 +461,7 @@ impl EntryTable {
 
     fn locked<'a>(
         &'a self,
-        locked: Locked<'_, '_>,
+        locked: Locked<'_>,
         pgoff: PageOffset,
         entry: Entry,
         marks: Marks,
@@ -616,8 +616,8 @@ impl<'a> LockedEntry<'a> {
     }
 
     /// Calls `change` with the lock of the place that has this entry.
-    fn with_place<R>(&self, change: impl FnOnce(&mut Locked<'_, '_>) -> R) -> Option<R> {
-        let mut place = self.mapping.entries.place(self.start, self.order())?;
+    fn with_place<R>(&self, change: impl FnOnce(&mut Locked<'_>) -> R) -> Option<R> {
+        let place = self.mapping.entries.place(self.start, self.order())?;
         let mut locked = place.lock();
         Some(change(&mut locked))
     }
@@ -627,7 +627,7 @@ impl<'a> LockedEntry<'a> {
         // The lock is removed together with the entry.
         core::mem::forget(self);
         mapping.dep_map.release();
-        let old = mapping.entries.place(start, order).and_then(|mut place| {
+        let old = mapping.entries.place(start, order).and_then(|place| {
             let mut locked = place.lock();
             locked.find_conflict();
             locked.erase()

@@ -53,7 +53,7 @@ impl EntryTable {
         if access != Access::Write && order != Order::PUD {
             return self.touch_untracked(pgoff, order, access, map);
         }
-        let mut place = self.entries.make_place(pgoff, order, spare).ok()?;
+        let place = self.entries.make_place(pgoff, order, spare).ok()?;
         let mut locked = place.lock();
         let Some(entry) = locked.find_conflict() else {
             if !locked.claim() {
@@ -91,7 +91,7 @@ impl EntryTable {
         access: Access,
         map: impl FnOnce() -> R,
     ) -> Option<R> {
-        let Some(mut place) = self.entries.place(pgoff, order) else {
+        let Some(place) = self.entries.place(pgoff, order) else {
             return Some(map());
         };
         let mut locked = place.lock();
@@ -117,7 +117,7 @@ impl EntryTable {
         order: Order,
         map: impl FnOnce() -> R,
     ) -> Option<R> {
-        let mut place = self.entries.place(pgoff, Order::PUD)?;
+        let place = self.entries.place(pgoff, Order::PUD)?;
         let mut locked = place.lock();
         let entry = locked.find_conflict()?;
         may_be_written(entry, locked.is_dirty(), order).then(map)
@@ -135,7 +135,7 @@ impl EntryTable {
         let end = pgoff + pages;
         let last = end.before()?;
         let write = access == Access::Write;
-        let Some(mut place) = self.entries.place(pgoff, Order::PTE) else {
+        let Some(place) = self.entries.place(pgoff, Order::PTE) else {
             return (!write).then(|| map(pages));
         };
         let mut locked = place.lock();
@@ -179,7 +179,7 @@ fn may_be_written(entry: Entry, dirty: bool, order: Order) -> bool {
 
 /// Whether `holds` is true for all entries in the run of `order` from `start`.
 fn all_in(
-    locked: &mut Locked<'_, '_>,
+    locked: &mut Locked<'_>,
     start: PageOffset,
     order: Order,
     holds: impl Fn(Entry) -> bool,

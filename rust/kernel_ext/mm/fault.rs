@@ -249,6 +249,7 @@ impl VmFault<'_> {
 
 /// Whether `leaves`, from the faulting page or as one leaf around it, lie in the VMA and in one
 /// page table, and may be mapped by this VMA.
+#[inline(always)]
 fn fits(vmf: &VmFault<'_>, leaves: &Leaves<'_>) -> bool {
     // SAFETY: The VMA is valid by the invariants of `VmFault`, and keeps its file.
     let mapping = unsafe { (*(*vmf.vma()).vm_file).f_mapping };
@@ -284,7 +285,7 @@ pub(crate) struct PageTable<'a> {
 impl PageTable<'_> {
     /// Maps `frames` from the faulting page, or around it in a larger leaf, as [`VmFault::insert`]
     /// does.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn set(&mut self, frames: Frames<'_>, writable: bool) -> FaultResult {
         let leaves = frames.leaves(writable);
         if self.vmf.level == Level::Pud {
@@ -293,6 +294,7 @@ impl PageTable<'_> {
         self.set_leaves(&leaves)
     }
 
+    #[inline(never)]
     fn set_pud(&mut self, frames: Frames<'_>, leaves: &Leaves<'_>, writable: bool) -> FaultResult {
         if !fits(&self.vmf, leaves) {
             return FaultResult::Fallback;
@@ -310,6 +312,7 @@ impl PageTable<'_> {
         }
     }
 
+    #[inline(always)]
     fn set_leaves(&mut self, leaves: &Leaves<'_>) -> FaultResult {
         if !fits(&self.vmf, leaves) {
             return FaultResult::Fallback;

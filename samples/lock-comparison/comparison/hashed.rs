@@ -215,7 +215,7 @@ pub(crate) struct HashedIndex {
 impl HashedIndex {
     /// The entry of, or in, the range.
     fn look_up(&self, pgoff: PageOffset, order: Order) -> Result<Entry> {
-        let mut xas = XaState::new(&self.entries, pgoff.get(), order.get());
+        let xas = XaState::new(&self.entries, pgoff.get(), order.get());
         let mut spare = Spare::new();
         loop {
             let mut guard = xas.lock();

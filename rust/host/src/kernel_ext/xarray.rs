@@ -107,8 +107,6 @@ pub(crate) fn walks() -> usize {
 
 pub(crate) struct XaState<'a, T> {
     xa: &'a XArray<T>,
-    /// `XAS_RESTART`: the next step begins at the root.
-    restart: bool,
     index: usize,
     order: u32,
 }
@@ -139,63 +137,69 @@ impl<'a, T: Value> XaState<'a, T> {
     pub(crate) fn new(xa: &'a XArray<T>, index: usize, order: u32) -> Self {
         Self {
             xa,
-            restart: true,
             index: index >> order << order,
             order,
         }
     }
 
-    pub(crate) fn lock(&mut self) -> Guard<'_, 'a, T> {
+    pub(crate) fn lock(&self) -> Guard<'a, T> {
         Guard {
             slots: self.xa.slots.lock().unwrap(),
-            state: self,
+            xa: self.xa,
+            restart: true,
+            index: self.index,
+            order: self.order,
         }
     }
 }
 
-pub(crate) struct Guard<'s, 'a, T> {
-    slots: MutexGuard<'s, Slots>,
-    state: &'s mut XaState<'a, T>,
+pub(crate) struct Guard<'a, T> {
+    slots: MutexGuard<'a, Slots>,
+    xa: &'a XArray<T>,
+    /// `XAS_RESTART`: the next step begins at the root.
+    restart: bool,
+    index: usize,
+    order: u32,
 }
 
-impl<T: Value> Guard<'_, '_, T> {
+impl<T: Value> Guard<'_, T> {
     fn first_in(&self, first: usize, last: usize) -> Option<(usize, Slot)> {
         first_in(&self.slots, first, last)
     }
 
     /// A step of the walk: where it is at the root, it is a walk.
     fn step(&mut self) {
-        if core::mem::take(&mut self.state.restart) {
+        if core::mem::take(&mut self.restart) {
             WALKS.set(WALKS.get() + 1);
         }
     }
 
     fn last(&self) -> usize {
-        self.state.index + ((1 << self.state.order) - 1)
+        self.index + ((1 << self.order) - 1)
     }
 
     pub(crate) fn find_conflict(&mut self) -> Option<T> {
         self.step();
-        let (_, slot) = self.first_in(self.state.index, self.last())?;
+        let (_, slot) = self.first_in(self.index, self.last())?;
         Some(T::from_bits(slot.bits))
     }
 
     pub(crate) fn find(&mut self, max: usize) -> Option<(usize, T)> {
         self.step();
-        let (start, slot) = self.first_in(self.state.index, max)?;
-        self.state.index = self.state.index.max(start);
-        Some((self.state.index, T::from_bits(slot.bits)))
+        let (start, slot) = self.first_in(self.index, max)?;
+        self.index = self.index.max(start);
+        Some((self.index, T::from_bits(slot.bits)))
     }
 
     pub(crate) fn find_marked(&mut self, max: usize, mark: Mark) -> Option<(usize, T)> {
         self.step();
         loop {
-            let (start, slot) = self.first_in(self.state.index, max)?;
-            self.state.index = self.state.index.max(start);
+            let (start, slot) = self.first_in(self.index, max)?;
+            self.index = self.index.max(start);
             if slot.marks[mark as usize] {
-                return Some((self.state.index, T::from_bits(slot.bits)));
+                return Some((self.index, T::from_bits(slot.bits)));
             }
-            self.state.index = slot.last(start) + 1;
+            self.index = slot.last(start) + 1;
         }
     }
 
@@ -208,25 +212,25 @@ impl<T: Value> Guard<'_, '_, T> {
     }
 
     pub(crate) fn set_order(&mut self, index: usize, order: u32) {
-        self.state.index = index >> order << order;
-        self.state.order = order;
-        self.state.restart = true;
+        self.index = index >> order << order;
+        self.order = order;
+        self.restart = true;
     }
 
     pub(crate) fn is_marked(&self, mark: Mark) -> bool {
-        self.first_in(self.state.index, self.state.index)
+        self.first_in(self.index, self.index)
             .is_some_and(|(_, slot)| slot.marks[mark as usize])
     }
 
     pub(crate) fn mark(&mut self, mark: Mark, set: bool) {
-        let index = self.state.index;
+        let index = self.index;
         let (start, _) = self.first_in(index, index).expect("mark of no entry");
         self.slots.get_mut(&start).unwrap().marks[mark as usize] = set;
     }
 
     pub(crate) fn store(&mut self, value: T, spare: &mut Spare) -> Result<Option<T>> {
         self.step();
-        let (index, order, last) = (self.state.index, self.state.order, self.last());
+        let (index, order, last) = (self.index, self.order, self.last());
         let first = self.first_in(index, last);
         if let Some((start, slot)) = first {
             assert!(
@@ -235,7 +239,7 @@ impl<T: Value> Guard<'_, '_, T> {
             );
         }
         let same = first.is_some_and(|(start, slot)| (start, slot.order) == (index, order));
-        if !same && !self.state.xa.has_nodes {
+        if !same && !self.xa.has_nodes {
             spare.nodes = spare.nodes.checked_sub(1).ok_or(ENOMEM)?;
         }
         let old: Vec<_> = self
@@ -257,13 +261,13 @@ impl<T: Value> Guard<'_, '_, T> {
             marks,
         };
         self.slots.insert(index, slot);
-        self.state.xa.len.store(self.slots.len(), Relaxed);
+        self.xa.len.store(self.slots.len(), Relaxed);
         Ok(first.map(|(_, slot)| T::from_bits(slot.bits)))
     }
 
     pub(crate) fn replace(&mut self, value: T) -> Option<T> {
         self.step();
-        let index = self.state.index;
+        let index = self.index;
         let (start, _) = self
             .first_in(index, index)
             .expect("replacement of no entry");
@@ -276,16 +280,9 @@ impl<T: Value> Guard<'_, '_, T> {
 
     pub(crate) fn erase(&mut self) -> Option<T> {
         self.step();
-        let slot = self.slots.remove(&self.state.index)?;
-        self.state.xa.len.store(self.slots.len(), Relaxed);
-        assert_eq!(slot.order, self.state.order, "erase of a part of an entry");
+        let slot = self.slots.remove(&self.index)?;
+        self.xa.len.store(self.slots.len(), Relaxed);
+        assert_eq!(slot.order, self.order, "erase of a part of an entry");
         Some(T::from_bits(slot.bits))
-    }
-}
-
-impl<T> Drop for Guard<'_, '_, T> {
-    fn drop(&mut self) {
-        // As in the kernel: where the walk is, is not kept over an unlock.
-        self.state.restart = true;
     }
 }
