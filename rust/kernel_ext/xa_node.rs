@@ -125,7 +125,13 @@ impl Walk {
         raw
     }
 
-    /// Returns the node that it has reached. `None` if it is at the root or has not begun.
+    /// Whether it has reached the entry that is in the array itself, and not in a node: index 0.
+    #[inline(always)]
+    fn is_at_head(&self) -> bool {
+        self.node.is_null()
+    }
+
+    /// Returns the node that it has reached. `None` if it is at the head or has not begun.
     #[inline(always)]
     fn reached(&self) -> Option<*mut xa_node> {
         let node = self.node;
@@ -160,7 +166,7 @@ pub(in crate::kernel_ext) unsafe fn look(walk: &mut Walk) -> Look {
     // SAFETY: The array is initialised by the requirements of this function.
     let head = unsafe { (*walk.xa).xa_head };
     if !is_node(head) {
-        return Look::Unknown;
+        return look_at_head(walk, head);
     }
     let mut node = to_node(head);
     // SAFETY: The head is a node, which stays while the lock is held.
@@ -208,6 +214,74 @@ pub(in crate::kernel_ext) unsafe fn look(walk: &mut Walk) -> Look {
     }
 }
 
+/// [`look`] in an array without nodes, where only index 0 can have an entry.
+#[inline(always)]
+fn look_at_head(walk: &mut Walk, head: *mut c_void) -> Look {
+    if walk.index != 0 || walk.shift != 0 || walk.siblings != 0 {
+        return Look::Unknown;
+    }
+    walk.node = ptr::null_mut();
+    walk.offset = 0;
+    walk.is_empty = head.is_null();
+    match head.is_null() {
+        true => Look::Empty,
+        false => Look::Entry(head),
+    }
+}
+
+/// Looks for the first entry with `mark` that ends after the walk's index and begins at or before
+/// `max` (`xas_find_marked()`). Moves the walk there if it has found one.
+///
+/// # Safety
+///
+/// Those of [`look`]. `mark` is one of three.
+#[inline(always)]
+pub(in crate::kernel_ext) unsafe fn look_marked(walk: &mut Walk, max: usize, mark: usize) -> Look {
+    // SAFETY: The array is initialised by the requirements of this function.
+    let head = unsafe { (*walk.xa).xa_head };
+    if !is_node(head) {
+        return Look::Unknown;
+    }
+    let (mut node, mut index) = (to_node(head), walk.index);
+    // SAFETY: The head is a node, which stays while the lock is held.
+    let mut shift = unsafe { (*node).shift };
+    if index.wrapping_shr(shift.into()) > MASK {
+        return Look::Unknown;
+    }
+    loop {
+        let from = index.wrapping_shr(shift.into()) & MASK;
+        // SAFETY: `node` is a node of the array, and stays while the lock is held.
+        let (word, at) = unsafe { (*marks(node, mark), *slot(node, from)) };
+        let rest = word & usize::MAX.wrapping_shl(from as u32);
+        // The entry of a sibling has its mark further back.
+        if rest == 0 || is_sibling(at) {
+            return Look::Unknown;
+        }
+        let offset = rest.trailing_zeros() as usize;
+        if offset != from {
+            let above = shift.wrapping_add(bindings::XA_CHUNK_SHIFT as u8).into();
+            let node_index = index.wrapping_shr(above).wrapping_shl(above);
+            index = node_index | offset.wrapping_shl(shift.into());
+        }
+        if index > max {
+            return Look::Empty;
+        }
+        // SAFETY: As above.
+        let entry = unsafe { *slot(node, offset) };
+        if is_node(entry) {
+            node = to_node(entry);
+            shift = shift.wrapping_sub(bindings::XA_CHUNK_SHIFT as u8);
+            continue;
+        }
+        if !is_value(entry) {
+            return Look::Unknown;
+        }
+        (walk.index, walk.node, walk.offset) = (index, node, offset as u8);
+        walk.is_empty = false;
+        return Look::Entry(entry);
+    }
+}
+
 /// Whether the slot at `offset` and the `siblings` after it are empty.
 ///
 /// # Safety
@@ -232,13 +306,16 @@ unsafe fn are_empty(node: *mut xa_node, offset: usize, siblings: u8) -> bool {
 /// Those of [`look`].
 #[inline(always)]
 pub(in crate::kernel_ext) unsafe fn fill(walk: &mut Walk, entry: *mut c_void) -> bool {
-    let Some(node) = walk.reached() else {
-        return false;
-    };
-    let (offset, siblings) = (usize::from(walk.offset), walk.siblings);
     if !core::mem::take(&mut walk.is_empty) {
         return false;
     }
+    let Some(node) = walk.reached() else {
+        // SAFETY: By the requirements of this function. `look()` has seen that the head is empty.
+        // Others read it without the lock.
+        unsafe { ptr::write_volatile(&raw mut (*walk.xa).xa_head, entry) };
+        return true;
+    };
+    let (offset, siblings) = (usize::from(walk.offset), walk.siblings);
     let mut slot = slot(node, offset);
     // SAFETY: The walk has reached the node, which stays while the lock is held. `look()` has seen
     // that all slots of the run are in it, and empty.
@@ -266,15 +343,19 @@ pub(in crate::kernel_ext) unsafe fn replace(
     walk: &mut Walk,
     entry: *mut c_void,
 ) -> Option<*mut c_void> {
-    let node = walk.reached()?;
-    let slot = slot(node, walk.offset.into());
-    // SAFETY: The walk has reached the node, which stays while the lock is held.
+    let slot = match walk.reached() {
+        Some(node) => slot(node, walk.offset.into()),
+        // SAFETY: The array is initialised by the requirements of this function.
+        None if walk.is_at_head() => unsafe { &raw mut (*walk.xa).xa_head },
+        None => return None,
+    };
+    // SAFETY: The walk has reached the node, which stays while the lock is held, or the head.
     unsafe {
         let old = *slot;
         if !is_value(old) {
             return None;
         }
-        *slot = entry;
+        ptr::write_volatile(slot, entry);
         Some(old)
     }
 }
@@ -287,6 +368,10 @@ pub(in crate::kernel_ext) unsafe fn replace(
 /// Those of [`look`].
 #[inline(always)]
 pub(in crate::kernel_ext) unsafe fn erase(walk: &mut Walk) -> Option<*mut c_void> {
+    if walk.is_at_head() && (walk.index, walk.shift, walk.siblings) == (0, 0, 0) {
+        // SAFETY: The array is initialised by the requirements of this function, and locked.
+        unsafe { return erase_head(walk.xa) };
+    }
     let node = walk.reached()?;
     let (offset, siblings) = (usize::from(walk.offset), walk.siblings);
     let bit = 1usize.wrapping_shl(walk.offset.into());
@@ -317,30 +402,56 @@ pub(in crate::kernel_ext) unsafe fn erase(walk: &mut Walk) -> Option<*mut c_void
     }
 }
 
-/// Returns whether the entry that the walk has reached has `mark`. `None` if it is not in a node.
+/// [`erase`] for an entry that is not in a node.
+///
+/// # Safety
+///
+/// `xa` is an initialised array of value entries, whose lock is held.
+#[inline(always)]
+unsafe fn erase_head(xa: *mut xarray) -> Option<*mut c_void> {
+    // SAFETY: By the requirements of this function.
+    unsafe {
+        let old = (*xa).xa_head;
+        if !is_value(old) {
+            return None;
+        }
+        ptr::write_volatile(&raw mut (*xa).xa_head, ptr::null_mut());
+        for mark in 0..MARKS {
+            (*xa).xa_flags &= !flag(mark);
+        }
+        Some(old)
+    }
+}
+
+/// Returns whether the entry that the walk has reached has `mark`. `None` if the walk has not
+/// reached one.
 ///
 /// # Safety
 ///
 /// Those of [`look`].
 #[inline(always)]
 pub(in crate::kernel_ext) unsafe fn has_mark(walk: &Walk, mark: usize) -> Option<bool> {
+    if walk.is_at_head() {
+        // SAFETY: The array is initialised by the requirements of this function, and locked.
+        return Some(unsafe { (*walk.xa).xa_flags } & flag(mark) != 0);
+    }
     let node = walk.reached()?;
     // SAFETY: The walk has reached the node, which stays while the lock is held.
     let word = unsafe { *marks(node, mark) };
     Some(word & 1usize.wrapping_shl(walk.offset.into()) != 0)
 }
 
-/// Marks the entry that the walk has reached. Returns whether it did: not if it is not in a node.
+/// Marks the entry that the walk has reached. Returns whether it did: not if it has reached none.
 ///
 /// # Safety
 ///
 /// Those of [`look`]. `mark` is one of three.
 #[inline(always)]
 pub(in crate::kernel_ext) unsafe fn set_mark(walk: &Walk, mark: usize) -> bool {
-    let Some(mut node) = walk.reached() else {
+    let (mut node, mut offset) = (walk.node, walk.offset);
+    if !walk.is_at_head() && walk.reached().is_none() {
         return false;
-    };
-    let mut offset = walk.offset;
+    }
     // SAFETY: The walk has reached the node, which stays while the lock is held, as the nodes above
     // it and the array do.
     unsafe {
@@ -354,9 +465,14 @@ pub(in crate::kernel_ext) unsafe fn set_mark(walk: &Walk, mark: usize) -> bool {
             offset = (*node).offset;
             node = (*node).parent;
         }
-        (*walk.xa).xa_flags |= bindings::XA_FLAGS_MARK_0 << mark;
+        (*walk.xa).xa_flags |= flag(mark);
     }
     true
+}
+
+/// `XA_FLAGS_MARK()`.
+fn flag(mark: usize) -> bindings::gfp_t {
+    bindings::XA_FLAGS_MARK_0 << mark
 }
 
 /// Returns the word of marks of `node`.

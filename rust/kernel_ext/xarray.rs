@@ -320,9 +320,17 @@ impl<T: Value> Guard<'_, T> {
     #[inline(always)]
     pub(crate) fn find_marked(&mut self, max: usize, mark: Mark) -> Option<(usize, T)> {
         // SAFETY: As in `find()`.
-        let (walk, entry) = unsafe { find_marked(self.walk, max, mark) };
-        self.walk = walk;
-        decode(entry).map(|value| (walk.index, value))
+        let entry = match unsafe { xa_node::look_marked(&mut self.walk, max, mark as usize) } {
+            Look::Entry(entry) => entry,
+            Look::Empty => return None,
+            Look::Unknown => {
+                // SAFETY: As in `find()`.
+                let (walk, entry) = unsafe { find_marked(self.walk, max, mark) };
+                self.walk = walk;
+                entry
+            }
+        };
+        decode(entry).map(|value| (self.walk.index, value))
     }
 
     /// Whether the entry that the walk has reached is marked.
@@ -778,6 +786,37 @@ mod tests {
         Ok(())
     }
 
+    /// An entry of index 0 in an array without nodes.
+    #[test]
+    fn head() -> Result {
+        let xa = array()?;
+        let (xas, mut spare) = (XaState::new(&xa, 0, 0), Spare::new());
+        for _ in 0..2 {
+            let mut guard = xas.lock();
+            assert_eq!(guard.find_conflict(), None);
+            assert_eq!(guard.store(5, &mut spare)?, None);
+            assert!(!guard.has_mark(Mark::Mark1));
+            assert_eq!(guard.find_conflict(), Some(5));
+            assert!(!guard.is_marked(Mark::Mark1));
+            guard.mark(Mark::Mark1, true);
+            assert!(guard.is_marked(Mark::Mark1) && guard.has_mark(Mark::Mark1));
+            assert!(!guard.is_marked(Mark::Mark0) && !guard.has_mark(Mark::Mark0));
+            assert_eq!(guard.replace(6), Some(5));
+            assert!(guard.is_marked(Mark::Mark1));
+            guard.set_order(0, 0);
+            assert_eq!(guard.find_marked(9, Mark::Mark1), Some((0, 6)));
+            guard.set_order(1, 0);
+            assert_eq!(guard.find_conflict(), None);
+            guard.set_order(0, 6);
+            assert_eq!(guard.find_conflict(), Some(6));
+            guard.set_order(0, 0);
+            assert_eq!(guard.find_conflict(), Some(6));
+            assert_eq!(guard.erase(), Some(6));
+            assert!(guard.is_empty() && !guard.has_mark(Mark::Mark1));
+        }
+        Ok(())
+    }
+
     /// Checks that what `node` says of itself is what `xas_*()` would have made of its slots, and
     /// returns whether one of them has the mark.
     fn check_node(node: *mut bindings::xa_node, mark: Mark) -> bool {
@@ -851,6 +890,12 @@ mod tests {
                 (Some(value), _) if value == run => assert_eq!(guard.erase(), Some(run)),
                 (Some(_), _) => (),
             }
+            guard.set_order(choice & 4095, 0);
+            // SAFETY: This is a walk of an array that is locked.
+            let (walk, entry) = unsafe { super::find_marked(guard.walk, index, Mark::Mark1) };
+            let expected = decode(entry).map(|value: usize| (walk.index, value));
+            assert_eq!(guard.find_marked(index, Mark::Mark1), expected);
+            assert!(expected.is_none() || guard.is_marked(Mark::Mark1));
             drop(guard);
             // SAFETY: The array is initialised, and not used by others.
             let head = unsafe { (*xa.inner.get()).xa_head };
