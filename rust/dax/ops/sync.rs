@@ -89,28 +89,33 @@ pub(crate) fn sync_all(device: &Device) -> Result {
     Ok(())
 }
 
-/// Syncs the first dirty entries that reach into the pages `from..end`, and returns the page offset
-/// after them. If there is none, flushes the region and returns `None`.
+/// Syncs the first dirty entries that reach into the pages `from..end`, up to some 2 MiB, and returns
+/// the page offset after them. If there is none, flushes the region and returns `None`.
 fn step(
     device: &Device,
     from: PageOffset,
     end: PageOffset,
     written: &mut Written,
 ) -> Result<Option<PageOffset>> {
-    // Held for one run of entries, so that an unbind does not wait for the rest. The unbind writes
-    // that back.
+    // Held for some entries, so that an unbind does not wait for the rest. The unbind writes that
+    // back.
     let live = device.live().ok_or(ENXIO)?;
     // Where the platform writes the caches back, a flush of the region is enough.
     if live.media().has_cache() {
         // Shared: excludes a punch, which deletes a dirty entry before it zeroes the media and
         // writes that back.
         let layout = live.layout.read();
-        if let Some(run) = live.entries.lock_dirty_run(from, end) {
+        let (mut from, mut done) = (from, Pages::ZERO);
+        while let Some(run) = live.entries.lock_dirty_run(from, end) {
             let (first, behind) = (run.first(), run.behind());
+            done += run.pages();
             write_protect(device.inode(), &run);
             write_back(&live, &layout, run)?;
             written.add(first.get()..behind.get());
-            return Ok(Some(behind));
+            from = behind;
+            if done >= Order::PMD.pages() {
+                return Ok(Some(from));
+            }
         }
     }
     flush(device, &live)?;
