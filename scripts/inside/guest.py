@@ -39,6 +39,9 @@ MODULE = PLACE / "rdax.ko"
 WORK = Path("/work")
 VIRTIO_PMEMS = {"vp0": "256M"}
 MONITOR = "/dev/ttyS2"
+# Types in the e820 map; memmap=SIZE%START-FROM+TO changes the one to the other.
+E820_RAM = 1
+E820_SOFT_RESERVED = 0xefffffff
 VIRTIOFSD = "/usr/libexec/virtiofsd"
 SIZES = {"M": 1 << 20, "G": 1 << 30}
 # How much more time a kernel with its checks is given than Debian's own.
@@ -92,6 +95,12 @@ class Machine:
     intel: bool = False
     # A plugin of QEMU's TCG, with its options.
     plugin: str = ""
+    # The kind of dax device that guest/dax makes before the command runs: cxl, hmem or devdax.
+    dax: str = ""
+    # How much memory a CXL expander has: volatile, behind a host bridge of its own.
+    cxl: str = ""
+    # What is soft-reserved of the memory, as if firmware had said so: SIZE%START.
+    soft_reserved: str = ""
 
     @property
     def slots(self) -> list[str]:
@@ -117,7 +126,25 @@ class Machine:
         for name, size in self.virtio_pmems.items():
             options += ["-object", backend(name, size, self.keep),
                         "-device", f"virtio-pmem-pci,id=virtio-{name},memdev={name}"]
+        if self.cxl:
+            options += ["-object", f"memory-backend-memfd,id=cxl0,share=on,size={self.cxl}",
+                        "-device", "pxb-cxl,bus_nr=12,bus=pcie.0,id=cxl-bridge",
+                        "-device", "cxl-rp,port=0,bus=cxl-bridge,id=cxl-port,chassis=0,slot=2",
+                        "-device", "cxl-type3,bus=cxl-port,volatile-memdev=cxl0,id=cxl-memory"]
         return options
+
+    def parameters(self) -> list[str]:
+        """Of the kernel; what it doesn't know becomes a variable of init and of the command."""
+        parameters = []
+        if self.legacy_pmem:
+            parameters += [f"memmap={self.legacy_pmem}"]
+        if self.soft_reserved:
+            parameters += [f"memmap={self.soft_reserved}-{E820_RAM:#x}+{E820_SOFT_RESERVED:#x}"]
+        if self.monitor:
+            parameters += [f"RDAX_MONITOR={MONITOR}"]
+        if self.dax:
+            parameters += [f"RDAX_DAX={self.dax}"]
+        return parameters
 
     def plugins(self) -> list[str]:
         return ["-plugin", f"file={self.plugin}"] if self.plugin else []
@@ -133,6 +160,9 @@ class Machine:
 PLAIN = "plain"
 SPECIAL = "special"
 ODD = "odd"
+CXL = "cxl"
+HMEM = "hmem"
+DEVDAX = "devdax"
 MACHINES = {
     PLAIN: Machine(),
     SPECIAL: Machine(caches_survive=True, legacy_pmem="32M!1G", monitor=True, intel=True),
@@ -141,6 +171,10 @@ MACHINES = {
                           "nv3": Nvdimm("256M", read_only=True),
                           "nv4": Nvdimm("64G", address=(32 << 30) + (64 << 10))},
                  legacy_pmem="64M!1G", monitor=True),
+    # With a device on the dax bus, of each kind.
+    CXL: Machine(dax="cxl", cxl="1G"),
+    HMEM: Machine(dax="hmem", soft_reserved="256M%1536M"),
+    DEVDAX: Machine(dax="devdax"),
 }
 
 
@@ -242,10 +276,10 @@ def qemu(name: str, interactive: bool, parameters: str, machine: Machine) -> lis
     # interrupts, and then it would panic ("IO-APIC + timer doesn't work").
     # QEMU does not see what virtiofsd writes into a page, and would go on with its translation of
     # the code that was there before. Zeroed first, by the guest, as in Debian's kernel, it is seen.
-    # What the kernel doesn't know becomes a variable of init and of the command.
-    append = ("console=ttyS0 panic=-1 no_timer_check init_on_alloc=1 "
-              "rootfstype=virtiofs root=root ro "
-              f"init=/rdax/scripts/guest/init RDAX_KO={MODULE} {parameters}")
+    append = " ".join(["console=ttyS0 panic=-1 no_timer_check init_on_alloc=1",
+                       "rootfstype=virtiofs root=root ro",
+                       f"init=/rdax/scripts/guest/init RDAX_KO={MODULE} {parameters}",
+                       *machine.parameters()])
     if machine.caches_survive:
         board += ",nvdimm-persistence=cpu"
     if machine.cpus > MANY_CPUS:
@@ -253,13 +287,13 @@ def qemu(name: str, interactive: bool, parameters: str, machine: Machine) -> lis
         board += ",hpet=off"
     if machine.intel:
         cpu += ",vendor=GenuineIntel"
-    if machine.legacy_pmem:
-        append += f" memmap={machine.legacy_pmem}"
-    if machine.monitor:
-        append += f" RDAX_MONITOR={MONITOR}"
     accelerator = machine.accelerator()
     if "kvm" in accelerator:
         cpu = "host"
+    if machine.cxl:
+        board += ",cxl=on,cxl-fmw.0.targets.0=cxl-bridge,cxl-fmw.0.size=4G"
+        # in a guest, Linux does not invalidate the caches, and makes no CXL region without that
+        cpu += ",hypervisor=off"
     if machine.count_instructions:
         # QEMU counts each repetition: let memory be copied and cleared 8 bytes at a time
         cpu += ",erms=off,fsrm=off,fsrs=off"
