@@ -26,7 +26,7 @@ modules:
 	@$(LAB) build
 endif
 
-run shell setup deb test-install htmldocs pictures distclean clean:
+run run-cxl shell setup deb test-install htmldocs pictures distclean clean:
 	@$(LAB) $@
 
 # make intree KDIR=/usr/src/linux: as a part of that kernel
@@ -68,6 +68,7 @@ help:
 	@echo 'make KDIR=DIR      build it for this kernel tree, without the lab'
 	@echo 'make intree KDIR=DIR  copy it into this kernel tree, and build it there'
 	@echo 'make run           the demonstration: write, boot again, find the data'
+	@echo 'make run-cxl       the same on CXL memory: write, bind again, find the data'
 	@echo 'make test          the tests; the last line counts them (SUITES=)'
 	@echo 'make test-mutants  put known bugs back; a test must catch each (MUTANTS=)'
 	@echo 'make test-install  install the packages in a fresh Debian, and boot it'
@@ -96,5 +97,5 @@ help:
 	@echo 'RDAX_CACHE=DIR     where the lab is kept (default ~/.cache/rdax)'
 	@echo 'RDAX_MIRROR=URL    the Debian mirror (default: this machine'"'"'s)'
 
-.PHONY: all modules intree run shell setup deb test-install test torture test-mutants bench bench-check bench-locks clippy \
+.PHONY: all modules intree run run-cxl shell setup deb test-install test torture test-mutants bench bench-check bench-locks clippy \
 	fmtcheck checkpatch shellcheck mypy mutants layers docs check htmldocs pictures clean distclean help

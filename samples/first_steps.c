@@ -5,7 +5,8 @@
  *	first_steps write  /dev/rdax0	leave a greeting and some data
  *	first_steps verify /dev/rdax0	look, after a reboot, whether they are there
  *
- * The device is persistent memory. It can be read and written like a file, but what
+ * The device is persistent memory, or memory of the dax bus (/dev/dax0.0), as on a CXL
+ * expander, which a reboot may clear. It can be read and written like a file, but what
  * it is for is this: a program maps a part of it with mmap() and then uses it like
  * any memory. The first access to each page is a fault, which rdax answers with the
  * largest page that fits: 4 KiB, 2 MiB or 1 GiB. How often it did so it counts in
@@ -31,6 +32,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -63,18 +66,21 @@ static const struct part data_parts[] = {
 static const char *device;
 
 /*
- * What the kernel tells about the device, in /sys/class/dax/rdax0/
+ * What the kernel tells about the device: in /sys/class/dax/rdax0/, or for a device of the dax
+ * bus in /sys/bus/dax/devices/dax0.0/. /sys/dev/char/ has both, by the number of the node.
  */
 
 static bool attribute(const char *name, uint64_t *value)
 {
-	const char *base = strrchr(device, '/');
 	char path[256];
+	struct stat st;
 	FILE *file;
 	bool ok;
 
-	snprintf(path, sizeof(path), "/sys/class/dax/%s/%s",
-		 base ? base + 1 : device, name);
+	if (stat(device, &st))
+		err(1, "can't find %s", device);
+	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u/%s", major(st.st_rdev),
+		 minor(st.st_rdev), name);
 	file = fopen(path, "r");
 	if (!file)
 		return false;
@@ -96,7 +102,7 @@ static struct faults count_faults(void)
 	if (!attribute("faults/pte_mapped", &f.small) ||
 	    !attribute("faults/pmd_mapped", &f.medium) ||
 	    !attribute("faults/pud_mapped", &f.large))
-		errx(1, "no fault counters for %s in /sys/class/dax", device);
+		errx(1, "no fault counters for %s in sysfs: is it bound to rdax?", device);
 	return f;
 }
 
@@ -301,7 +307,7 @@ static int verify_all(int fd, uint64_t size)
 		printf("It was written in boot %.36s; this is boot %s:\n"
 		       "the data have outlived a reboot.\n", header->boot, boot);
 	else
-		puts("It was written in this boot: reboot and verify once more.");
+		puts("It was written in this boot. A reboot keeps it if the memory is persistent.");
 	munmap(header, header_part.length);
 	if (wrong)
 		printf("%" PRIu64 " words are WRONG.\n", wrong);

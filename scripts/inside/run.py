@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""make run: write through rdax in one boot, find it again in the next."""
+"""make run: write through rdax in one boot, find it again in the next. With the argument cxl,
+make run-cxl: the same on the memory of a CXL expander, which forgets; so in one boot, with
+another binding in between."""
 
 import sys
 from pathlib import Path
@@ -14,20 +16,29 @@ BOOTS = (
 )
 
 
+CXL_BOOTS = (
+    ("cxl-boot", "a boot: make a region of the CXL memory, bind it, map it and write"),
+)
+
+
 def main() -> int:
-    sizes = (nvdimm.size for nvdimm in guest.NVDIMMS.values())
+    is_cxl = sys.argv[1:] == ["cxl"]
+    machine = guest.MACHINES[guest.CXL if is_cxl else guest.PLAIN]
+    memory = (f"a CXL memory expander of {machine.cxl}" if is_cxl else
+              f"NVDIMMs of {' and '.join(nvdimm.size for nvdimm in machine.nvdimms.values())}")
     accelerator = "KVM" if guest.kvm_is_real() else "software emulation (TCG)"
-    print(f"The guest: 2 CPUs, {accelerator}, NVDIMMs of {' and '.join(sizes)}",
-          flush=True)
-    for name, text in BOOTS:
+    print(f"The guest: 2 CPUs, {accelerator}, {memory}", flush=True)
+    for name, text in CXL_BOOTS if is_cxl else BOOTS:
         print(f"\n== {text}", flush=True)
-        result = guest.boot([str(SCRIPTS / name)], timeout=180, name=name)
+        result = guest.boot([str(SCRIPTS / name)], timeout=180, name=name, machine=machine)
         for line in result.explain():
             print(f"guest: {line}", file=sys.stderr)
         if result.exit_status:
             return 1
         print(f"-- powered off after {result.seconds:.1f} s", flush=True)
-    print("\nThe data outlived the reboot; nothing on the kernel's console tells of trouble.")
+    what = ("The data outlived the binding, not the boot: this memory is volatile" if is_cxl else
+            "The data outlived the reboot")
+    print(f"\n{what}; nothing on the kernel's console tells of trouble.")
     return 0
 
 
