@@ -8,18 +8,35 @@ function __rdax_sys
     set -q _RDAX_SYS; and echo $_RDAX_SYS; or echo /sys
 end
 
-function __rdax_devices
-    for path in (__rdax_sys)/class/dax/rdax*
+# Devices of the dax bus: as for __rdax_namespaces
+function __rdax_daxes
+    for path in (__rdax_sys)/bus/dax/devices/dax*
+        set -l driver (basename (readlink $path/driver; or echo none))
+        switch $argv[1]
+            case bound
+                test $driver = rdax; or continue
+            case free
+                test $driver = rdax; and continue
+        end
         basename $path
     end
 end
 
+# With `own`, without those of the dax bus.
+function __rdax_devices
+    for path in (__rdax_sys)/class/dax/rdax*
+        basename $path
+    end
+    test "$argv[1]" = own; or __rdax_daxes bound
+end
+
 # Namespaces that are bound to rdax (`bound`), are not (`free`), or all of them: their names, and
-# the UUIDs of those that have one.
+# the UUIDs of those that have one; and devices of the dax bus. `divisible`: bound namespaces only.
 function __rdax_namespaces
+    test $argv[1] = divisible; or __rdax_daxes $argv[1]
     for path in (__rdax_sys)/bus/nd/devices/namespace*
         switch $argv[1]
-            case bound
+            case bound divisible
                 test -d $path/rdax_region; or continue
             case free
                 test -d $path/rdax_region; and continue
@@ -35,7 +52,7 @@ complete -c rdax -n __fish_use_subcommand -a list -d 'regions, their devices and
 complete -c rdax -n '__fish_seen_subcommand_from list' -s h -l help -d 'show this help message and exit'
 complete -c rdax -n '__fish_seen_subcommand_from list' -l json -d 'print the result as JSON'
 complete -c rdax -n '__fish_seen_subcommand_from list' -s u -l human -d 'print sizes as 15.63 GiB (16.78 GB)'
-complete -c rdax -n __fish_use_subcommand -a bind -d 'make a namespace a region, with one device'
+complete -c rdax -n __fish_use_subcommand -a bind -d 'make a namespace a region, with one device; or take a device of the dax bus'
 complete -c rdax -n '__fish_seen_subcommand_from bind' -s h -l help -d 'show this help message and exit'
 complete -c rdax -n '__fish_seen_subcommand_from bind' -l json -d 'print the result as JSON'
 complete -c rdax -n '__fish_seen_subcommand_from bind' -s u -l human -d 'print sizes as 15.63 GiB (16.78 GB)'
@@ -43,32 +60,32 @@ complete -c rdax -n '__fish_seen_subcommand_from bind' -a '(__rdax_namespaces fr
 complete -c rdax -n '__fish_seen_subcommand_from bind' -s a -l align -x -a '4K 2M 1G' -d '4K, 2M or 1G (default: the module\'s)'
 complete -c rdax -n '__fish_seen_subcommand_from bind' -l force -d 'also when it holds something known, or is in use'
 complete -c rdax -n '__fish_seen_subcommand_from bind' -l module -r -F -d 'load this file if rdax isn\'t loaded'
-complete -c rdax -n __fish_use_subcommand -a unbind -d 'remove a region and its devices'
+complete -c rdax -n __fish_use_subcommand -a unbind -d 'remove a region and its devices; or release a device of the dax bus'
 complete -c rdax -n '__fish_seen_subcommand_from unbind' -s h -l help -d 'show this help message and exit'
 complete -c rdax -n '__fish_seen_subcommand_from unbind' -l json -d 'print the result as JSON'
 complete -c rdax -n '__fish_seen_subcommand_from unbind' -s u -l human -d 'print sizes as 15.63 GiB (16.78 GB)'
 complete -c rdax -n '__fish_seen_subcommand_from unbind' -a '(__rdax_namespaces bound)'
 complete -c rdax -n '__fish_seen_subcommand_from unbind' -l force -d 'also when it is in use'
-complete -c rdax -n '__fish_seen_subcommand_from unbind' -l to -x -a 'nd_pmem' -d 'give it to this driver (nd_pmem)'
+complete -c rdax -n '__fish_seen_subcommand_from unbind' -l to -x -a 'nd_pmem device_dax kmem' -d 'give it to this driver (nd_pmem; of the dax bus device_dax, kmem)'
 complete -c rdax -n '__fish_seen_subcommand_from unbind' -s y -l yes -d 'don\'t ask; needed where there is no terminal'
 complete -c rdax -n __fish_use_subcommand -a create -d 'make another device in a region'
 complete -c rdax -n '__fish_seen_subcommand_from create' -s h -l help -d 'show this help message and exit'
 complete -c rdax -n '__fish_seen_subcommand_from create' -l json -d 'print the result as JSON'
 complete -c rdax -n '__fish_seen_subcommand_from create' -s u -l human -d 'print sizes as 15.63 GiB (16.78 GB)'
-complete -c rdax -n '__fish_seen_subcommand_from create' -a '(__rdax_namespaces bound)'
+complete -c rdax -n '__fish_seen_subcommand_from create' -a '(__rdax_namespaces divisible)'
 complete -c rdax -n '__fish_seen_subcommand_from create' -s s -l size -x -d 'default: all that is free'
 complete -c rdax -n '__fish_seen_subcommand_from create' -s a -l align -x -a '4K 2M 1G' -d '4K, 2M or 1G (default: the region\'s)'
 complete -c rdax -n __fish_use_subcommand -a destroy -d 'remove a device'
 complete -c rdax -n '__fish_seen_subcommand_from destroy' -s h -l help -d 'show this help message and exit'
 complete -c rdax -n '__fish_seen_subcommand_from destroy' -l json -d 'print the result as JSON'
 complete -c rdax -n '__fish_seen_subcommand_from destroy' -s u -l human -d 'print sizes as 15.63 GiB (16.78 GB)'
-complete -c rdax -n '__fish_seen_subcommand_from destroy' -a '(__rdax_devices)'
+complete -c rdax -n '__fish_seen_subcommand_from destroy' -a '(__rdax_devices own)'
 complete -c rdax -n '__fish_seen_subcommand_from destroy' -s y -l yes -d 'don\'t ask; needed where there is no terminal'
 complete -c rdax -n __fish_use_subcommand -a resize -d 'make a device larger or smaller'
 complete -c rdax -n '__fish_seen_subcommand_from resize' -s h -l help -d 'show this help message and exit'
 complete -c rdax -n '__fish_seen_subcommand_from resize' -l json -d 'print the result as JSON'
 complete -c rdax -n '__fish_seen_subcommand_from resize' -s u -l human -d 'print sizes as 15.63 GiB (16.78 GB)'
-complete -c rdax -n '__fish_seen_subcommand_from resize' -a '(__rdax_devices)'
+complete -c rdax -n '__fish_seen_subcommand_from resize' -a '(__rdax_devices own)'
 complete -c rdax -n '__fish_seen_subcommand_from resize' -s y -l yes -d 'don\'t ask; needed where there is no terminal'
 complete -c rdax -n __fish_use_subcommand -a punch -d 'zero a range of a device, so that it becomes a hole'
 complete -c rdax -n '__fish_seen_subcommand_from punch' -s h -l help -d 'show this help message and exit'

@@ -278,7 +278,7 @@ class Lists(Fake):
         status, out, err = self.run_tool("list", "--json")
         self.assertEqual((status, err), (0, ""))
         found = json.loads(out)
-        self.assertEqual(set(found), {"regions", "unbound", "users_complete"})
+        self.assertEqual(set(found), {"regions", "unbound", "dax", "users_complete"})
         region, = found["regions"]
         self.assertEqual({key: value for key, value in region.items() if key != "devices"}, {
             "namespace": "namespace0.0", "uuid": None, "size": 4 << 30, "read_only": False,

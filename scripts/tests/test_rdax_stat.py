@@ -126,7 +126,7 @@ class Stat(base.Fake):
 
     def test_usage(self) -> None:
         for argv in (("--interval", "0"), ("--interval", "-1"), ("--interval", "x"),
-                     ("--count", "0", "--interval", "1"), ("--count", "2"), ("dax0.0",)):
+                     ("--count", "0", "--interval", "1"), ("--count", "2"), ("dax0",)):
             self.assertEqual(self.run_tool("stat", *argv)[0], 2, argv)
         _, _, err = self.run_tool("iostat")
         self.assertIn("did you mean 'stat'?", err)

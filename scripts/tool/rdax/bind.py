@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from . import files
+from .daxbus import DRIVERS, bind_dax, unbind_dax
 from .errors import BIND_ERRORS, PMEM_ERRORS, UNBIND_ERRORS, reason, status_of
 from .files import exact, forbidden, link_name, number_or, read, read_or
 from .kernellog import LOG_ERR, kernel_log
@@ -19,7 +20,7 @@ from .machine import MODES, Machine, Use, also_read_only, read_only, users_of, u
 from .module import LONGEST_PARAMETER, load_module, parameters, with_namespace
 from .report import Bytes, report, sizes
 from .say import BUSY, FAILED, Failure, agree, say
-from .values import ALIGNS, size_text
+from .values import ALIGNS, is_dax, size_text
 
 # Before a disk that is only open counts as in use.
 LOOKS = 5
@@ -175,6 +176,9 @@ def check_bindable(namespace: Path) -> None:
 
 
 def do_bind(machine: Machine, args: argparse.Namespace) -> None:
+    if is_dax(args.namespace):
+        bind_dax(machine, args)
+        return
     name = machine.named(args.namespace)
     namespace = machine.namespace(name)
     check_bindable(namespace)
@@ -211,6 +215,12 @@ def whole(machine: Machine, name: str) -> bool:
 
 
 def do_unbind(machine: Machine, args: argparse.Namespace) -> None:
+    if args.to and (args.to in DRIVERS) != is_dax(args.namespace):
+        raise Failure(FAILED, f"refused: {args.to} is no driver for {args.namespace}: nd_pmem is "
+                              "for namespaces, device_dax and kmem for the dax bus")
+    if is_dax(args.namespace):
+        unbind_dax(machine, args)
+        return
     name = machine.named(args.namespace)
     machine.region(name)
     target = machine.drivers / args.to if args.to else None

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from . import VERSION
 from .bind import do_bind, do_unbind
+from .daxbus import DRIVERS
 from .devices import do_create, do_destroy, do_punch, do_resize, do_sync
 from .errors import status_of
 from .list import do_list
@@ -36,8 +37,10 @@ from .say import (
 from .stat import do_stat
 from .values import (
     parse_align,
+    parse_any_device,
     parse_count,
     parse_device,
+    parse_memory,
     parse_name_or_uuid,
     parse_new_size,
     parse_path,
@@ -55,8 +58,9 @@ exit status: 0 done; 1 refused or failed; 2 wrong usage; 3 not permitted;
 """
 EXAMPLES = {
     "list": "rdax list\nrdax list --json | jq '.regions[].devices[].name'",
-    "bind": "rdax bind namespace0.0\nrdax bind namespace0.0 --align 2M",
-    "unbind": "rdax unbind namespace0.0\nrdax unbind namespace0.0 --to nd_pmem",
+    "bind": "rdax bind namespace0.0\nrdax bind namespace0.0 --align 2M\nrdax bind dax3.0",
+    "unbind": "rdax unbind namespace0.0\nrdax unbind namespace0.0 --to nd_pmem\n"
+              "rdax unbind dax3.0 --to device_dax",
     "create": "rdax create namespace0.0              # all that is free\n"
               "rdax create namespace0.0 -s 1.5G -a 2M",
     "destroy": "rdax destroy rdax1",
@@ -136,19 +140,21 @@ def parser() -> Parser:
 
     add("list", do_list, "regions, their devices and who uses them, and other namespaces")
 
-    command = add("bind", do_bind, "make a namespace a region, with one device")
-    command.add_argument("namespace", type=parse_name_or_uuid, metavar="NAMESPACE")
+    command = add("bind", do_bind, "make a namespace a region, with one device; or take a device "
+                                   "of the dax bus")
+    command.add_argument("namespace", type=parse_memory, metavar="NAMESPACE|DAX")
     command.add_argument("-a", "--align", type=parse_align,
                          help="4K, 2M or 1G (default: the module's)")
     command.add_argument("--force", action="store_true",
                          help="also when it holds something known, or is in use")
     module(command)
 
-    command = add("unbind", do_unbind, "remove a region and its devices")
-    command.add_argument("namespace", type=parse_name_or_uuid, metavar="NAMESPACE")
+    command = add("unbind", do_unbind, "remove a region and its devices; or release a device of "
+                                       "the dax bus")
+    command.add_argument("namespace", type=parse_memory, metavar="NAMESPACE|DAX")
     command.add_argument("--force", action="store_true", help="also when it is in use")
-    command.add_argument("--to", metavar="DRIVER", choices=["nd_pmem"],
-                         help="give it to this driver (nd_pmem)")
+    command.add_argument("--to", metavar="DRIVER", choices=["nd_pmem", *DRIVERS],
+                         help="give it to this driver (nd_pmem; of the dax bus device_dax, kmem)")
     yes(command)
 
     command = add("create", do_create, "make another device in a region")
@@ -168,13 +174,13 @@ def parser() -> Parser:
     yes(command)
 
     command = add("punch", do_punch, "zero a range of a device, so that it becomes a hole")
-    command.add_argument("device", type=parse_device, metavar="DEVICE")
+    command.add_argument("device", type=parse_any_device, metavar="DEVICE")
     command.add_argument("--offset", type=parse_size, required=True)
     command.add_argument("--length", type=parse_size, required=True)
     yes(command)
 
     command = add("sync", do_sync, "make all earlier writes durable")
-    command.add_argument("device", type=parse_device, metavar="DEVICE")
+    command.add_argument("device", type=parse_any_device, metavar="DEVICE")
 
     command = add("save", do_save, "write to the configuration file how regions are divided")
     command.add_argument("namespaces", type=parse_name_or_uuid, metavar="NAMESPACE", nargs="*",
@@ -195,7 +201,7 @@ def parser() -> Parser:
     module(command)
 
     command = add("map", do_map, "a picture of what is mapped, dirty, a hole, or bad")
-    command.add_argument("device", type=parse_device, metavar="DEVICE")
+    command.add_argument("device", type=parse_any_device, metavar="DEVICE")
     command.add_argument("--ascii", action="store_true", help="letters instead of blocks")
     command.add_argument("--svg", type=parse_path, metavar="FILE",
                          help="write an SVG image instead (-: to stdout)")
@@ -204,7 +210,7 @@ def parser() -> Parser:
     command.add_argument("--length", type=parse_size, default=0, help="only so much")
 
     command = add("stat", do_stat, "how many faults, waits and write-backs there are, and how often")
-    command.add_argument("devices", type=parse_device, metavar="DEVICE", nargs="*",
+    command.add_argument("devices", type=parse_any_device, metavar="DEVICE", nargs="*",
                          help="only these (default: all)")
     command.add_argument("--interval", type=parse_seconds, metavar="SECONDS",
                          help="again and again, with what was counted in between, per second")

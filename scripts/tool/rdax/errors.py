@@ -43,6 +43,15 @@ PMEM_ERRORS = {
     errno.EACCES: "a DIMM is locked",
     errno.ENOENT: "the module nd_pmem is being unloaded",
 }
+# Of new_id and bind of a driver of the dax bus.
+DAX_ERRORS = {
+    errno.EBUSY: "another driver has it, or something else has its memory",
+    errno.ENODEV: "it no longer exists, or another driver has it",
+    errno.ENXIO: "it has no memory, or it is being removed",
+    errno.ENOMEM: "there is not enough memory (for its memory map, if the driver makes one)",
+    errno.EOPNOTSUPP: "the module can't serve it",
+    errno.ENOENT: "the driver's module is being unloaded",
+}
 PARAMETER_ERRORS = {
     errno.EINVAL: "the loaded module does not take that",
     errno.ENOSPC: "that is longer than the loaded module takes",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from . import daxbus
 from .attributes import bad_blocks, counters
 from .files import link_name, names_in, number_or, read_or
 from .machine import MODES, Machine, read_only
@@ -54,7 +55,9 @@ def inventory(machine: Machine) -> dict[str, Any]:
     if not (machine.sys / "bus").is_dir():
         raise Failure(FAILED, f"there is no sysfs at {machine.sys} ('mount -t sysfs none "
                               f"{machine.sys}')")
-    users = machine.users(path.name for path in names_in(machine.devices, "rdax"))
+    daxes = names_in(machine.dax_devices, "dax")
+    bound = machine.bound_daxes()
+    users = machine.users(path.name for path in machine.all_devices())
     regions, unbound = [], []
     for path in names_in(machine.namespaces, "namespace"):
         region = path / "rdax_region"
@@ -72,7 +75,10 @@ def inventory(machine: Machine) -> dict[str, Any]:
             })
         elif number_or(path / "size"):
             unbound.append(describe_unbound(machine, path))
-    return {"regions": regions, "unbound": unbound, "users_complete": users.complete}
+    dax = [{**daxbus.describe(machine, path),
+            **(describe_device(path, users.by_node.get(path.name, [])) if path in bound else {})}
+           for path in daxes]
+    return {"regions": regions, "unbound": unbound, "dax": dax, "users_complete": users.complete}
 
 
 def table(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> list[str]:
@@ -112,24 +118,34 @@ def with_items(rows: Sequence[tuple[Sequence[str], Sequence[str]]], between: str
     return lines
 
 
+def device_row(region: str, device: dict[str, Any],
+               size: Callable[[int], str]) -> tuple[list[str], list[str]]:
+    mapped = [str(device["faults"].get(f"{level}_mapped", 0)) for level in ("pte", "pmd", "pud")]
+    who = [str(User(user["pid"], user["command"], (), user["stale"])) for user in device["users"]]
+    return [region, device["name"], size(device["size"]), size_text(device["align"]),
+            str(device["numa_node"]), *mapped], who or ["-"]
+
+
+def bound_devices(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those of namespaces, and those of the dax bus."""
+    return [*(device for region in found["regions"] for device in region["devices"]),
+            *(dax for dax in found["dax"] if dax["driver"] == "rdax")]
+
+
 def region_lines(found: dict[str, Any], size: Callable[[int], str],
                  width: int | None) -> list[str]:
     head = ["REGION", "DEVICE", "SIZE", "ALIGN", "NUMA", "4K", "2M", "1G"]
     rows: list[tuple[list[str], list[str]]] = [(head, ["IN USE BY"])]
     for region in found["regions"]:
         for device in region["devices"]:
-            mapped = [str(device["faults"].get(f"{level}_mapped", 0))
-                      for level in ("pte", "pmd", "pud")]
-            who = [str(User(user["pid"], user["command"], (), user["stale"]))
-                   for user in device["users"]]
-            rows.append(([region["namespace"], device["name"], size(device["size"]),
-                          size_text(device["align"]), str(device["numa_node"]), *mapped],
-                         who or ["-"]))
+            rows.append(device_row(region["namespace"], device, size))
         if region["available_size"] or not region["devices"]:
             rows.append(([region["namespace"], "(free)", size(region["available_size"]),
                           *[""] * 5], []))
+    rows += [device_row(dax["region"], dax, size) for dax in found["dax"]
+             if dax["driver"] == "rdax"]
     if len(rows) == 1:
-        return ["no namespace is bound"]
+        return ["no namespace is bound" + (", nor a device of the dax bus" if found["dax"] else "")]
     columns = [max(len(row[column]) for row, _ in rows) for column in range(len(head))]
     before, faults = sum(columns[:5]) + 2 * 5, sum(columns[5:]) + 2 * 2
     return [" " * before + " FAULTS ".center(faults, "-"),
@@ -150,6 +166,11 @@ def unbound_lines(found: dict[str, Any], size: Callable[[int], str],
                    ["no, it is claimed" if namespace["claimed_by"] else "no"])
         rows.append(([namespace["namespace"], size(namespace["size"]), namespace["mode"] or "-",
                       str(namespace["numa_node"]), held], can))
+    for dax in found["dax"]:
+        if dax["driver"] != "rdax":
+            rows.append(([dax["name"], size(dax["size"]), dax["kind"], str(dax["numa_node"]),
+                          dax["driver"] or "nobody"],
+                         ["yes"] if dax["bindable"] else ["no", *dax["uses"]]))
     return ["", *with_items(rows, ";", (1, 3), width)] if len(rows) > 1 else []
 
 
@@ -158,12 +179,10 @@ def list_text(found: dict[str, Any], size: Callable[[int], str] = size_text,
     """The tables, in lines of a width if there is one."""
     lines = region_lines(found, size, width)
     lines += [f"{device['name']}: {device['bad_bytes']} bytes are bad ('rdax map')"
-              for region in found["regions"] for device in region["devices"]
-              if device["bad_bytes"]]
+              for device in bound_devices(found) if device["bad_bytes"]]
     lines += [f"{region['namespace']}: the memory is read-only" for region in found["regions"]
               if region["read_only"]]
-    if any(user["stale"] for region in found["regions"] for device in region["devices"]
-           for user in device["users"]):
+    if any(user["stale"] for device in bound_devices(found) for user in device["users"]):
         lines.append("(gone): it has an earlier device of this name open, which no longer exists")
     if not found["users_complete"]:
         lines.append("IN USE BY: only processes that this user may look at")

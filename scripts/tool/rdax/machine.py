@@ -9,7 +9,7 @@ from typing import NamedTuple
 from .files import link_name, names_in, read, read_or
 from .say import BUSY, FAILED, MISSING, Failure, printable, text_of
 from .users import Users, find_users, users_text
-from .values import is_uuid
+from .values import is_dax, is_uuid
 
 # A namespace's mode in sysfs, and what ndctl calls it.
 MODES = {"safe": "sector", "memory": "fsdax", "dax": "devdax"}
@@ -31,6 +31,9 @@ class Machine:
         self.drivers = self.sys / "bus/nd/drivers"
         self.driver = self.drivers / "rdax"
         self.devices = self.sys / "class/dax"
+        self.dax_devices = self.sys / "bus/dax/devices"
+        self.dax_drivers = self.sys / "bus/dax/drivers"
+        self.dax_driver = self.dax_drivers / "rdax"
         self.parameters = self.sys / "module/rdax/parameters"
         self.debugfs = self.sys / "kernel/debug"
         self.config = top / "etc/rdax.conf"
@@ -83,10 +86,39 @@ class Machine:
                 if (path / "rdax_region").is_dir()]
 
     def device(self, name: str) -> Path:
+        if is_dax(name):
+            path = self.dax_device(name)
+            if link_name(path / "driver") != "rdax":
+                raise Failure(MISSING, f"{name} is not bound to rdax ('rdax bind {name}')")
+            return path
         path = self.devices / name
         if not path.is_dir():
             raise Failure(MISSING, f"there is no {name}")
         return path
+
+    def dax_device(self, name: str) -> Path:
+        """Of the dax bus, whatever driver has it."""
+        path = self.dax_devices / name
+        if not path.is_dir():
+            raise Failure(MISSING, f"there is no {name}")
+        return path
+
+    def bound_daxes(self) -> list[Path]:
+        return [path for path in names_in(self.dax_devices, "dax")
+                if link_name(path / "driver") == "rdax"]
+
+    def all_devices(self) -> list[Path]:
+        return names_in(self.devices, "rdax") + self.bound_daxes()
+
+    def path_of(self, name: str) -> Path:
+        return (self.dax_devices if is_dax(name) else self.devices) / name
+
+    def home(self, device: Path) -> str:
+        """The namespace that a device is a part of; of the dax bus, otherwise its region."""
+        if not is_dax(device.name):
+            return link_name(device / "device")
+        region = device.resolve().parent
+        return read_or(region / "namespace") or region.name
 
     def region_of(self, name: str) -> Path:
         return self.region(link_name(self.device(name) / "device"))

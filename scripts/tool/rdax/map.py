@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .attributes import bad_blocks, parse_extents
-from .files import forbidden, link_name, number_or, read
+from .files import forbidden, number_or, read
 from .machine import Machine
 from .picture import STATES, UNUSED, Layout, bad_parts, parse_entries, picture, svg, tally
 from .report import Bytes, report
@@ -33,7 +33,7 @@ def layout_of(machine: Machine, args: argparse.Namespace) -> Layout:
     pages = size - first
     if args.length:
         pages = min(pages, -(-(args.offset + args.length) // PAGE) - first)
-    return Layout(args.device, link_name(device / "device"), number_or(device / "align"), first,
+    return Layout(args.device, machine.home(device), number_or(device / "align"), first,
                   pages, parse_entries(entries) + bad_parts(bad_blocks(device)),
                   parse_extents(extents))
 

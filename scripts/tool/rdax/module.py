@@ -53,6 +53,26 @@ def load_module(machine: Machine, path: str | None) -> None:
                               f"{'' if path else ' (--module names its file)'}")
 
 
+def load_driver(machine: Machine, driver: Path, module: str) -> None:
+    """A driver of Linux, by modprobe."""
+    import subprocess
+
+    if driver.is_dir():
+        return
+    if not may_load():
+        raise Failure(FORBIDDEN, "not permitted: the right to load a module (CAP_SYS_MODULE) is "
+                                 f"needed, because {module} is not loaded; root has it")
+    env = dict(os.environ, PATH=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin", LC_ALL="C")
+    try:
+        done = subprocess.run(["modprobe", module], stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True, errors="replace", env=env, check=False)
+    except OSError as error:
+        raise Failure(FAILED, f"{module} can't be loaded: modprobe: {error.strerror}") from None
+    if done.returncode or not driver.is_dir():
+        why = printable(" ".join(done.stderr.split())) or "the driver isn't there after it"
+        raise Failure(FAILED, f"{module} can't be loaded: {why}")
+
+
 def set_parameter(machine: Machine, name: str, values: Sequence[str]) -> None:
     """Makes a parameter the first of these values that the module takes."""
     refusal = ""

@@ -7,7 +7,6 @@ import time
 from typing import Any, NamedTuple
 
 from .attributes import counters
-from .files import link_name, names_in
 from .list import table
 from .machine import Machine
 from .report import report
@@ -37,7 +36,7 @@ class Sample(NamedTuple):
 
 
 def sample(machine: Machine, names: list[str]) -> Sample:
-    paths = [machine.device(name) for name in names] or names_in(machine.devices, "rdax")
+    paths = [machine.device(name) for name in names] or machine.all_devices()
     found = {}
     for path in paths:
         values = {f"{group}/{name}": value for group in GROUPS
@@ -89,7 +88,7 @@ def lines(counts: dict[str, dict[str, int]], seconds: float | None) -> list[str]
 def data(counts: dict[str, dict[str, int]], seconds: float | None,
          machine: Machine) -> dict[str, Any]:
     return {"seconds": None if seconds is None else round(seconds, 6), "devices": [
-        {"name": name, "namespace": link_name(machine.devices / name / "device"),
+        {"name": name, "namespace": machine.home(machine.path_of(name)),
          **{group: {counter.removeprefix(f"{group}/"): value for counter, value in found.items()
                     if counter.startswith(f"{group}/")} for group in GROUPS}}
         for name, found in counts.items()]}

@@ -65,6 +65,35 @@ def is_uuid(text: str) -> bool:
     return bool(re.fullmatch(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", text))
 
 
+def is_dax(name: str) -> bool:
+    """Whether it is the name of a device of the dax bus."""
+    return bool(re.fullmatch(r"dax(0|[1-9]\d*)\.(0|[1-9]\d*)", name, re.ASCII))
+
+
+def parse_memory(text: str) -> str:
+    """A namespace as a user names it, or a device of the dax bus."""
+    name = text.removeprefix("/dev/")
+    if is_dax(name):
+        return name
+    try:
+        return parse_name_or_uuid(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"'{text}' is neither the name of a namespace "
+                                         "(namespace0.0) nor a UUID, nor a device of the dax bus "
+                                         "(dax0.0)") from None
+
+
+def parse_any_device(text: str) -> str:
+    name = text.removeprefix("/dev/")
+    if is_dax(name):
+        return name
+    try:
+        return parse_device(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not the name of a device (rdax0, or dax0.0 "
+                                         "of the dax bus)") from None
+
+
 def parse_name_or_uuid(text: str) -> str:
     """A namespace as a user names it: Machine.named() has its name."""
     if is_uuid(text):
@@ -78,6 +107,9 @@ def parse_name_or_uuid(text: str) -> str:
 
 def parse_device(text: str) -> str:
     name = text.removeprefix("/dev/")
+    if is_dax(name):
+        raise argparse.ArgumentTypeError(f"{name} is divided by the dax bus itself ('daxctl "
+                                         "create-device', 'daxctl reconfigure-device -s SIZE')")
     if not re.fullmatch(r"rdax(0|[1-9]\d*)", name, re.ASCII):
         raise argparse.ArgumentTypeError(f"'{text}' is not the name of a device (rdax0)")
     return name

@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: GPL-2.0
+"""scripts/rdax and the dax bus: which driver has a device, and giving it to another."""
+
+import errno
+import json
+import os
+import subprocess
+import unittest
+from pathlib import Path
+from unittest import mock
+
+import rdax.cli
+import test_rdax as base
+
+CXL = "sys/devices/platform/ACPI0017:00/root0/decoder0.0/region3/dax_region3/dax3.0"
+NVDIMM = "sys/devices/platform/ACPI0012:00/ndbus0/region1/dax1.0/dax1.0"
+HMEM = "sys/devices/platform/hmem_platform.0/hmem.4/dax4.0"
+DRIVERS = ("rdax", "device_dax", "kmem")
+
+
+class Bus(base.Fake):
+    """Three devices without a driver: of CXL memory, of an NVDIMM, and of soft-reserved memory."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        for place in (CXL, NVDIMM, HMEM):
+            name = Path(place).name
+            self.files({f"{place}/size": str(1 << 30), f"{place}/align": str(2 << 20),
+                        f"{place}/numa_node": "-1", f"{place}/target_node": "1",
+                        f"{place}/dev": "0:0", f"dev/{name}": ""})
+            (self.top / "sys/bus/dax/devices").mkdir(parents=True, exist_ok=True)
+            self.link(f"sys/bus/dax/devices/{name}", str(self.top / place))
+        self.files({f"{Path(NVDIMM).parent}/namespace": "namespace1.0\n"})
+        for driver in DRIVERS:
+            self.files({f"sys/bus/dax/drivers/{driver}/{file}": ""
+                        for file in ("new_id", "remove_id", "bind", "unbind")})
+        # Of each driver: which error its probe ends with.
+        self.errors: dict[str, int] = {}
+        self.log: list[str] = []
+        patch = mock.patch.object(rdax.files, "write", self.write)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def write(self, path: Path, text: str) -> None:
+        """As the bus does."""
+        self.log.append(f"{path.parent.name}/{path.name} {text}")
+        device, driver = self.machine.dax_devices / text / "driver", path.parent.name
+        if path.name == "unbind":
+            device.unlink()
+        elif path.name in ("new_id", "bind") and not os.path.lexists(device):
+            if driver not in self.errors:
+                device.symlink_to(path.parent)
+            elif path.name == "bind":
+                raise OSError(self.errors[driver], os.strerror(self.errors[driver]))
+
+    def bound_to(self, name: str, driver: str) -> None:
+        (self.machine.dax_devices / name / "driver").symlink_to(self.machine.dax_drivers / driver)
+
+    def online(self, *states: str) -> None:
+        """kmem has dax3.0, in memory blocks of 128 MiB in these states."""
+        self.bound_to("dax3.0", "kmem")
+        self.files({"sys/devices/system/memory/block_size_bytes": "8000000\n",
+                    f"{CXL}/mapping0/start": hex(0x10000000),
+                    f"{CXL}/mapping0/end": hex(0x10000000 + len(states) * 0x8000000 - 1)})
+        self.files({f"sys/devices/system/memory/memory{2 + number}/state": f"{state}\n"
+                    for number, state in enumerate(states)})
+
+    def driver(self, name: str = "dax3.0") -> str:
+        return rdax.files.link_name(self.machine.dax_devices / name / "driver")
+
+
+class Binds(Bus):
+    def test_from_none(self) -> None:
+        self.assertEqual(self.run_tool("bind", "/dev/dax3.0"), (
+            0, "dax3.0: bound: 1G of dax_region3 (cxl); align 2M\n", ""))
+        self.assertEqual(self.log, ["rdax/new_id dax3.0"])
+        self.assertEqual(self.run_tool("bind", "dax3.0"), (
+            0, "dax3.0: bound already: 1G of dax_region3 (cxl); align 2M\n", ""))
+
+    def test_json(self) -> None:
+        _, out, _ = self.run_tool("bind", "dax1.0", "--json")
+        self.assertEqual(json.loads(out), {
+            "device": "dax1.0", "kind": "nvdimm", "region": "namespace1.0", "was_bound": False,
+            "size": 1 << 30, "align": 2 << 20, "numa_node": -1})
+
+    def test_from_device_dax(self) -> None:
+        self.bound_to("dax3.0", "device_dax")
+        self.assertEqual(self.run_tool("bind", "dax3.0")[0], 0)
+        # If the name stayed with device_dax, that could take the device again.
+        self.assertEqual(self.log, ["device_dax/unbind dax3.0", "device_dax/remove_id dax3.0",
+                                    "rdax/new_id dax3.0"])
+
+    def test_from_device_dax_open(self) -> None:
+        # Its unbinding under an open file ends in a use after free.
+        self.bound_to("dax3.0", "device_dax")
+        self.process(77, "fio", [str(self.top / "dev/dax3.0")])
+        for argv in (("bind", "dax3.0"), ("bind", "dax3.0", "--force"),
+                     ("unbind", "dax3.0", "--to", "kmem", "--force", "-y")):
+            status, _, err = self.run_tool(*argv)
+            self.assertEqual(status, 5, err)
+            self.assertIn("refused: dax3.0 is in use by 77 fio, and device_dax", err)
+        self.assertEqual(self.log, [])
+
+    def test_from_kmem(self) -> None:
+        self.online("offline", "offline")
+        self.assertEqual(self.run_tool("bind", "dax3.0")[0], 0)
+        self.assertEqual(self.driver(), "rdax")
+
+    def test_from_kmem_online(self) -> None:
+        self.online("offline", "online", "going-offline")
+        for argv in (("bind", "dax3.0"), ("unbind", "dax3.0", "--to", "device_dax", "--force")):
+            status, _, err = self.run_tool(*argv)
+            self.assertEqual((status, err), (5, (
+                "rdax: refused: dax3.0 is ordinary memory of the system now: 2 of its 3 memory "
+                "blocks are online ('daxctl offline-memory dax3.0' first)\n")))
+        self.assertEqual(self.log, [])
+        # That it stays there is no move.
+        status, out, _ = self.run_tool("unbind", "dax3.0", "--to", "kmem")
+        self.assertEqual((status, out), (
+            0, "dax3.0: was bound to it already; 2 of 3 memory blocks are online\n"))
+
+    def test_given_back(self) -> None:
+        self.errors["rdax"] = errno.EBUSY
+        for before in ("", "device_dax"):
+            if before:
+                self.bound_to("dax3.0", before)
+            status, _, err = self.run_tool("bind", "dax3.0")
+            self.assertEqual((status, err), (5, (
+                "rdax: dax3.0: rdax does not take it: another driver has it, or something else "
+                f"has its memory{'; it was given back to device_dax' if before else ''}\n")))
+            self.assertEqual(self.driver(), before)
+            self.assertIn("rdax/remove_id dax3.0", self.log)
+
+    def test_can_not_be_given_back(self) -> None:
+        self.bound_to("dax3.0", "device_dax")
+        self.errors = {"rdax": errno.ENXIO, "device_dax": errno.ENOMEM}
+        status, _, err = self.run_tool("bind", "dax3.0")
+        self.assertEqual(status, 4)
+        self.assertIn("; it could not be given back to device_dax: dax3.0: device_dax does not take "
+                      "it: there is not enough memory", err)
+
+    def test_interrupted(self) -> None:
+        self.bound_to("dax3.0", "device_dax")
+        with mock.patch.object(rdax.daxbus, "attach", side_effect=[KeyboardInterrupt, None]) as at:
+            status, _, err = self.run_tool("bind", "dax3.0")
+        self.assertEqual(status, 130)
+        self.assertIn("dax3.0: interrupted; it was given back to device_dax", err)
+        self.assertEqual(at.call_args[0][2].name, "device_dax")
+
+    def test_refusals(self) -> None:
+        self.bound_to("dax4.0", "other")
+        self.files({f"{NVDIMM}/size": "0"})
+        for argv, status, text in (
+                (("dax9.0",), 4, "there is no dax9.0"),
+                (("dax4.0",), 5, "dax4.0 belongs to the driver other"),
+                (("dax1.0",), 1, "dax1.0 has no memory yet ('daxctl reconfigure-device -s"),
+                (("dax3.0", "--align", "4K"), 1, "the dax bus has dax3.0 at align 2M"),
+                (("dax03.0",), 2, "'dax03.0' is neither the name of a namespace"),
+                (("dax3",), 2, "nor a device of the dax bus (dax0.0)")):
+            got, _, err = self.run_tool("bind", *argv)
+            self.assertEqual(got, status, err)
+            self.assertIn(text, err)
+        self.assertEqual(self.log, [])
+        self.assertEqual(self.run_tool("bind", "dax3.0", "--align", "2M")[0], 0)
+
+    def test_a_module_without_the_bus(self) -> None:
+        for file in ("new_id", "remove_id", "bind", "unbind"):
+            (self.machine.dax_driver / file).unlink()
+        self.machine.dax_driver.rmdir()
+        status, _, err = self.run_tool("bind", "dax3.0")
+        self.assertEqual(status, 1)
+        self.assertIn("the loaded module has no driver for the dax bus", err)
+
+
+class Unbinds(Bus):
+    def test_plain(self) -> None:
+        self.assertEqual(self.run_tool("unbind", "dax3.0"), (
+            4, "", "rdax: dax3.0 is not bound to rdax ('rdax bind dax3.0')\n"))
+        self.bound_to("dax3.0", "rdax")
+        self.assertEqual(self.run_tool("unbind", "dax3.0"), (0, "dax3.0: unbound\n", ""))
+        self.assertEqual(self.log, ["rdax/unbind dax3.0", "rdax/remove_id dax3.0"])
+
+    def test_in_use(self) -> None:
+        self.bound_to("dax3.0", "rdax")
+        self.process(77, "fio", [str(self.top / "dev/dax3.0")])
+        status, _, err = self.run_tool("unbind", "dax3.0")
+        self.assertEqual(status, 5)
+        self.assertIn("dax3.0 is in use by 77 fio (--force:", err)
+        self.assertEqual(self.run_tool("unbind", "dax3.0", "--force")[0], 0)
+
+    def test_to_another(self) -> None:
+        for before in ("", "rdax", "kmem"):
+            if before:
+                (self.machine.dax_devices / "dax3.0/driver").unlink()
+                self.bound_to("dax3.0", before)
+            self.assertEqual(self.run_tool("unbind", "dax3.0", "--to", "device_dax"), (
+                0, "dax3.0: now of device_dax\n", ""), before)
+            self.assertEqual(self.log[-1], "device_dax/new_id dax3.0")
+
+    def test_to_kmem_loses_data(self) -> None:
+        self.bound_to("dax3.0", "rdax")
+        status, _, err = self.run_tool("unbind", "dax3.0", "--to", "kmem")
+        self.assertEqual(status, 6)
+        self.assertIn("the data in it will be lost", err)
+        self.assertEqual(self.log, [])
+        self.assertEqual(self.run_tool("unbind", "dax3.0", "--to", "kmem", "--yes")[:2],
+                         (0, "dax3.0: now of kmem\n"))
+
+    def test_given_back(self) -> None:
+        self.bound_to("dax3.0", "rdax")
+        self.errors["device_dax"] = errno.ENOMEM
+        status, _, err = self.run_tool("unbind", "dax3.0", "--to", "device_dax")
+        self.assertEqual(status, 1)
+        self.assertIn("not enough memory (for its memory map, if the driver makes one); it was "
+                      "given back to rdax", err)
+        self.assertEqual(self.driver(), "rdax")
+
+    def test_module_of_a_driver(self) -> None:
+        (self.machine.dax_drivers / "kmem").rename(self.top / "kmem")
+
+        def modprobe(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+            self.assertEqual(command, ["modprobe", "kmem"])
+            (self.top / "kmem").rename(self.machine.dax_drivers / "kmem")
+            return subprocess.CompletedProcess(command, 0, "", "")
+
+        with mock.patch.object(subprocess, "run", modprobe), \
+                mock.patch.object(rdax.module, "may_load", lambda: True):
+            self.assertEqual(self.run_tool("unbind", "dax3.0", "--to", "kmem", "-y")[0], 0)
+        self.assertEqual(self.driver(), "kmem")
+
+    def test_of_the_other_kind(self) -> None:
+        for argv in (("dax3.0", "--to", "nd_pmem"), ("namespace0.0", "--to", "kmem")):
+            status, _, err = self.run_tool("unbind", *argv)
+            self.assertEqual(status, 1)
+            self.assertIn("nd_pmem is for namespaces, device_dax and kmem for the dax bus", err)
+
+
+class Others(Bus):
+    def setUp(self) -> None:
+        super().setUp()
+        self.bound_to("dax3.0", "rdax")
+        self.files({f"{CXL}/faults/pte_mapped": "7", f"{CXL}/faults/pmd_mapped": "3",
+                    f"{CXL}/entries/writebacks": "5"})
+
+    def test_list(self) -> None:
+        self.bound_to("dax1.0", "device_dax")
+        status, out, err = self.run_tool("list")
+        self.assertEqual((status, err), (0, ""))
+        self.assertIn("dax_region3   dax3.0    1G     2M    -1   7   3   0  -\n", out)
+        self.assertIn("dax1.0          1G  nvdimm           -1  device_dax       yes\n", out)
+        self.assertIn("dax4.0          1G  soft-reserved    -1  nobody           yes\n", out)
+
+    def test_list_json(self) -> None:
+        _, out, _ = self.run_tool("list", "--json")
+        found = {dax["name"]: dax for dax in json.loads(out)["dax"]}
+        self.assertEqual(found["dax3.0"]["faults"], {"pmd_mapped": 3, "pte_mapped": 7})
+        self.assertEqual(found["dax4.0"], {
+            "name": "dax4.0", "kind": "soft-reserved", "region": "hmem.4", "size": 1 << 30,
+            "align": 2 << 20, "numa_node": -1, "target_node": 1, "driver": None, "uses": [],
+            "bindable": True})
+
+    def test_stat(self) -> None:
+        _, out, _ = self.run_tool("stat", "dax3.0", "--json")
+        device, = json.loads(out)["devices"]
+        self.assertEqual((device["name"], device["namespace"]), ("dax3.0", "dax_region3"))
+        self.assertIn("dax3.0", self.run_tool("stat")[1])
+        self.assertEqual(self.run_tool("stat", "dax4.0")[0], 4)
+
+    def test_map(self) -> None:
+        self.files({"sys/kernel/debug/rdax/dax3.0/entries": "0x0 1 order 9 mapped dirty\n",
+                    "sys/kernel/debug/rdax/dax3.0/extents": "0x0 0x0 0x40000\n"})
+        status, out, err = self.run_tool("map", "dax3.0", "--ascii")
+        self.assertEqual((status, err), (0, ""))
+        self.assertIn("dax3.0: 1G of dax_region3, align 2M", out)
+
+    def test_sync(self) -> None:
+        with mock.patch.object(os, "fsync"):
+            self.assertEqual(self.run_tool("sync", "dax3.0"), (
+                0, "dax3.0: durable, 0 entries written back\n", ""))
+
+    def test_what_divides_it(self) -> None:
+        for argv in (("resize", "dax3.0", "1G"), ("destroy", "dax3.0")):
+            status, _, err = self.run_tool(*argv)
+            self.assertEqual(status, 2)
+            self.assertIn("dax3.0 is divided by the dax bus itself ('daxctl create-device'", err)
+
+
+if __name__ == "__main__":
+    unittest.main()
