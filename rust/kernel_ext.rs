@@ -15,6 +15,7 @@ pub(crate) mod error;
 pub(crate) mod fs;
 pub(crate) mod ida;
 pub(crate) mod log;
+pub(crate) mod media;
 pub(crate) mod mm;
 pub(crate) mod nvdimm;
 pub(crate) mod parameters;

@@ -16,7 +16,7 @@ use crate::dax::{
 use crate::kernel_ext::{
     fs::anon_inode::AnonInode,
     log::RateLimit,
-    nvdimm::live::LiveMedia,
+    media::live::LiveMedia,
     sync::{
         percpu_rwsem::PercpuRwSemaphore,
         srcu::{

@@ -34,10 +34,8 @@ use crate::kernel_ext::{
         debugfs::Dir, //
     },
     log::RateLimit,
-    nvdimm::{
-        live::LiveMedia,
-        namespace::Namespace, //
-    },
+    media::live::LiveMedia,
+    nvdimm::namespace::Namespace,
     sync::srcu::{
         SrcuGuard,
         SrcuRevocable, //

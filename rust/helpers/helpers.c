@@ -10,6 +10,7 @@
 #include <../../drivers/nvdimm/nd.h>
 #endif
 
+#include "barrier.c"
 #include "bug.c"
 #include "debugfs.c"
 #include "ida.c"

@@ -33,6 +33,9 @@ void nvdimm_badblocks_populate(struct nd_region *nd_region, struct badblocks *bb
 long nvdimm_clear_poison(struct device *dev, phys_addr_t phys, unsigned int len);
 const uuid_t *nd_dev_to_uuid(struct device *dev);
 
+/* barrier.c */
+void rust_helper_wmb(void);
+
 /* bug.c */
 void rust_helper_warn_at(const char *file, size_t len, unsigned int line);
 

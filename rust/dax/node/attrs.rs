@@ -29,6 +29,7 @@ use crate::kernel_ext::{
             Store, //
         }, //
     },
+    media::badblocks,
     mm::fault::{
         FaultResult::{
             self,
@@ -46,7 +47,6 @@ use crate::kernel_ext::{
             Pud, //
         }, //
     },
-    nvdimm::badblocks,
     task,
     units::{
         DeviceOffset,

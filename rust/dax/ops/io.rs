@@ -27,7 +27,7 @@ use crate::kernel_ext::{
         iov,
         kiocb::Kiocb, //
     },
-    nvdimm::badblocks::BLOCK,
+    media::badblocks::BLOCK,
     sync::srcu::SrcuGuard,
     task,
     units::{

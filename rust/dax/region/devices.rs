@@ -24,7 +24,7 @@ use crate::kernel_ext::{
         cdev::Minor,
         device_node::Node, //
     },
-    nvdimm::live::LiveMedia,
+    media::live::LiveMedia,
     units::{
         PageOffset,
         Pages, //

@@ -11,8 +11,8 @@ use crate::dax::{
 };
 use crate::kernel_ext::{
     fs::device_node::Node,
+    media::live::LiveMedia,
     mm::memory_failure::Registration,
-    nvdimm::live::LiveMedia,
     sync::srcu::SrcuRevocable, //
 };
 use kernel::{

@@ -7,17 +7,22 @@
 
 use crate::kernel_ext::{
     bindings,
-    nvdimm::{
+    media::{
+        badblocks::List,
         live::{
+            name,
             publish,
             LiveMedia, //
         },
-        pmem::{
-            Media,
+        windows::{
+            first_part,
+            request,
             Windows, //
         },
-        region::is_read_only, //
+        Backing,
+        Media, //
     },
+    nvdimm::region::is_read_only,
     sync::srcu::{
         Classes,
         SrcuRevocable, //
@@ -42,16 +47,6 @@ use kernel::{
     str::BStr,
     sync::Arc, //
 };
-
-/// The number of bytes of the leaves with which the kernel maps a namespace.
-const LEAF: u64 = (bindings::PAGE_SIZE << bindings::PMD_ORDER) as u64;
-
-/// Returns the name of a device, as in sysfs (`dev_name()`). Any context.
-pub(in crate::kernel_ext) fn name(device: &Device) -> &CStr {
-    // SAFETY: A device that is bound, or being bound, is registered, and so has a name, a C string
-    // that does not change while the device exists (CAST: `Device` is transparent).
-    unsafe { CStr::from_char_ptr(bindings::dev_name(ptr::from_ref(device).cast())) }
-}
 
 /// What identifies a namespace that is being bound.
 ///
@@ -126,7 +121,7 @@ impl fmt::Display for Identity<'_> {
 ///   unbound.
 pub(crate) struct Namespace<'a> {
     common: *mut bindings::nd_namespace_common,
-    windows: Windows,
+    windows: Arc<Windows>,
     _bound: PhantomData<&'a bindings::nd_namespace_common>,
 }
 
@@ -179,50 +174,47 @@ impl Namespace<'_> {
 
     /// Reserves the memory of a namespace and maps it, until the driver is unbound. Sleeps.
     ///
-    /// Errors: those of `devm_nsio_enable()` and `devm_memremap()`, `EBUSY`.
+    /// Errors: those of `devm_nsio_enable()` and `devm_memremap()`, `EBUSY`, `ENOMEM`.
     ///
     /// # Safety
     ///
     /// `common` is a namespace that is being bound and not yet enabled.
-    unsafe fn enable(common: *mut bindings::nd_namespace_common) -> Result<Windows> {
+    unsafe fn enable(common: *mut bindings::nd_namespace_common) -> Result<Arc<Windows>> {
         // SAFETY: Every namespace of libnvdimm lies in an `nd_namespace_io`
         // (`to_nd_namespace_io()`). Its resource does not change while the device lock is held.
+        // libnvdimm requests the first part and maps it write-back.
         unsafe {
             let dev = &raw mut (*common).dev;
             let nsio: *mut bindings::nd_namespace_io =
                 container_of!(common, bindings::nd_namespace_io, common);
             let (start, end) = ((*nsio).res.start, (*nsio).res.end);
             let size = usize::try_from(end - start + 1)?;
-            let first = (start.next_multiple_of(LEAF) - start) as usize;
-            let seam = match first {
-                0 => size,
-                first => first.min(size),
-            };
+            let seam = first_part(start, size);
+            let rest = size - seam;
+            let mut windows = Windows::new(start);
             to_result(bindings::devm_namespace_enable(dev, common, seam as u64))?;
-            let rest = match size - seam {
-                0 => ptr::null_mut(),
-                rest => Self::map(dev, start + seam as u64, rest)?,
-            };
-            Ok(Windows::new((*nsio).addr.cast(), seam, rest, size))
+            windows.push(start, seam, (*nsio).addr.cast())?;
+            if rest != 0 {
+                request(dev, start + seam as u64, rest as u64)?;
+                windows.map(dev, start + seam as u64, rest)?;
+            }
+            Ok(Arc::new(windows, GFP_KERNEL)?)
         }
     }
 
-    /// Maps memory as `devm_nsio_enable()` does. Sleeps.
-    ///
-    /// # Safety
-    ///
-    /// `dev` is a namespace that is being bound, and owns the `len` bytes from the physical address
-    /// `start`.
-    unsafe fn map(dev: *mut bindings::device, start: u64, len: usize) -> Result<*mut u8> {
-        // SAFETY: By the requirements of this function.
+    /// Returns the media. It is valid until the driver is unbound.
+    fn media(&self) -> Media {
+        // SAFETY: The namespace is enabled by the type invariants: the windows map its memory, its
+        // list of bad blocks is initialised, and its parent is its region.
         unsafe {
-            let name = bindings::dev_name(dev);
-            let iomem = &raw mut bindings::iomem_resource;
-            if bindings::__devm_request_region(dev, iomem, start, len as u64, name).is_null() {
-                return Err(EBUSY);
-            }
-            let mapped = bindings::devm_memremap(dev, start, len, bindings::MEMREMAP_WB as usize);
-            Ok(from_err_ptr(mapped)?.cast())
+            let dev = &raw mut (*self.common).dev;
+            let region = bindings::to_nd_region((*dev).parent);
+            Media::new(
+                dev,
+                self.windows.clone(),
+                Backing::Nvdimm { region, dev },
+                List::Namespace(&raw mut (*self.io()).bb),
+            )
         }
     }
 
@@ -323,11 +315,11 @@ impl Namespace<'_> {
         &self,
         value: impl PinInit<T, Error>,
     ) -> Result<Arc<SrcuRevocable<LiveMedia<T>>>> {
-        // SAFETY: The namespace is enabled, and being bound, by the type invariants.
+        // SAFETY: The namespace is enabled, and being bound, by the type invariants. What was enabled
+        // is in devres already.
         unsafe {
             publish(
-                self.io(),
-                self.windows,
+                self.media(),
                 None,
                 value,
                 Classes {
@@ -342,12 +334,7 @@ impl Namespace<'_> {
     ///
     /// Errors: `EIO` at a bad block, `EFBIG` past the end.
     pub(crate) fn read(&self, offset: RegionOffset, buf: &mut [u8]) -> Result {
-        // SAFETY: The namespace is enabled and mapped so by the type invariants; its parent is its
-        // region.
-        let media = unsafe {
-            let region = bindings::to_nd_region((*self.common).dev.parent);
-            Media::new(self.io(), self.windows, region)
-        };
+        let media = self.media();
         if media.is_bad(offset, buf.len()) {
             return Err(EIO);
         }

@@ -1,18 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The media of a bound namespace, as the kernel accesses it.
+//! The media of a bound device, as the kernel accesses it.
+//!
+//! It is a list of ranges with addresses, made by whoever binds. What a platform has besides is told
+//! apart by [`Backing`] and [`badblocks::List`].
 //!
 //! C headers: [`include/linux/libnvdimm.h`](srctree/include/linux/libnvdimm.h); the model is
 //! `drivers/nvdimm/pmem.c`.
 
+pub(crate) mod badblocks;
+pub(crate) mod live;
+pub(crate) mod windows;
+
 use crate::kernel_ext::{
     bindings,
     fs::anon_inode::AnonInode,
-    mm::frames::Frames,
-    nvdimm::badblocks::{
-        Badblocks,
-        BLOCK, //
+    media::{
+        badblocks::{
+            Badblocks,
+            List,
+            BLOCK, //
+        },
+        windows::Windows, //
     },
+    mm::frames::Frames,
     task,
     units::{
         Pages,
@@ -30,26 +41,44 @@ use kernel::{
         IovIterDest,
         IovIterSource, //
     },
-    prelude::*, //
+    prelude::*,
+    sync::Arc, //
 };
 
 /// The number of bytes that are processed before other tasks may run.
 const STEP: usize = bindings::PAGE_SIZE << bindings::PMD_ORDER;
 
-/// The media of a namespace.
+/// What makes writes to the media durable, and clears its bad blocks.
+#[derive(Clone, Copy)]
+pub(in crate::kernel_ext) enum Backing {
+    /// An NVDIMM.
+    Nvdimm {
+        /// The enabled region that is flushed, and that knows bad blocks.
+        region: *mut bindings::nd_region,
+        /// A device below the region's bus. The firmware clears bad blocks at its request.
+        dev: *mut bindings::device,
+    },
+    /// Memory that loses its content with its power (CXL, soft-reserved). Writing the CPU caches
+    /// back is all that can be done, and nothing clears a bad block.
+    #[expect(dead_code, reason = "only namespaces are bound")]
+    Volatile,
+}
+
+/// The media of a bound device.
 ///
-/// A reference to one exists only while its namespace is bound: see
-/// [`LiveMedia`](super::live::LiveMedia).
+/// A reference to one exists only while its device is bound: see
+/// [`LiveMedia`](live::LiveMedia).
 ///
 /// # Invariants
 ///
-/// While a reference to it can exist, `nsio` is the namespace's, enabled, and its `bb` is
-/// initialised. `windows` are write-back mappings of all its bytes, one after the other. `region`
-/// is its enabled region.
+/// While a reference to it can exist, `dev` is bound to this driver, `windows` map memory that it
+/// owns, `bad` is initialised, and what `backing` names is valid.
+#[derive(Clone)]
 pub(crate) struct Media {
-    nsio: *mut bindings::nd_namespace_io,
-    windows: Windows,
-    region: *mut bindings::nd_region,
+    dev: *mut bindings::device,
+    windows: Arc<Windows>,
+    backing: Backing,
+    bad: List,
     has_cache: bool,
 }
 
@@ -59,91 +88,34 @@ unsafe impl Send for Media {}
 // method relies on its content.
 unsafe impl Sync for Media {}
 
-/// The kernel's mappings of a namespace.
-///
-/// `memremap()` uses leaves of 2 MiB only from a start that is a multiple of 2 MiB. Otherwise it
-/// uses 4 KiB, whose page tables take 2 GiB a TiB and are never freed. So the part before the first
-/// such multiple is a window of its own.
-#[derive(Clone, Copy)]
-pub(in crate::kernel_ext) struct Windows {
-    first: *mut u8,
-    /// The number of bytes of `first`.
-    seam: usize,
-    /// The mapping of the bytes after `first`.
-    rest: *mut u8,
-    /// The number of bytes of both.
-    size: usize,
-}
-
-impl Windows {
-    /// `first` maps `seam` bytes of `size`, and `rest` the others, if there are any.
-    pub(in crate::kernel_ext) fn new(
-        first: *mut u8,
-        seam: usize,
-        rest: *mut u8,
-        size: usize,
-    ) -> Self {
-        Self {
-            first,
-            seam,
-            rest,
-            size,
-        }
-    }
-
-    /// Whether all of the `len` bytes at `offset` exist.
-    fn contain(&self, offset: RegionOffset, len: usize) -> bool {
-        offset
-            .checked_add(len as u64)
-            .is_some_and(|behind| behind.get() <= self.size as u64)
-    }
-
-    /// Returns the address of the first of `len` bytes at `offset`, and how many are contiguous
-    /// there: more than 0, unless `len` is 0.
-    ///
-    /// Errors: `EFBIG` if they do not all exist.
-    fn at(&self, offset: RegionOffset, len: usize) -> Result<(*mut u8, usize)> {
-        if !self.contain(offset, len) {
-            return Err(EFBIG);
-        }
-        let offset = usize::try_from(offset.get())?;
-        Ok(match offset.checked_sub(self.seam) {
-            Some(offset) => (self.rest.wrapping_add(offset), len),
-            None => (
-                self.first.wrapping_add(offset),
-                len.min(self.seam.saturating_sub(offset)),
-            ),
-        })
-    }
-}
-
 impl Media {
     /// # Safety
     ///
     /// The invariants of the type must hold.
     pub(in crate::kernel_ext) unsafe fn new(
-        nsio: *mut bindings::nd_namespace_io,
-        windows: Windows,
-        region: *mut bindings::nd_region,
+        dev: *mut bindings::device,
+        windows: Arc<Windows>,
+        backing: Backing,
+        bad: List,
     ) -> Self {
+        let has_cache = match backing {
+            // SAFETY: `region` is valid by the requirements of this function.
+            Backing::Nvdimm { region, .. } => unsafe { bindings::nvdimm_has_cache(region) != 0 },
+            Backing::Volatile => true,
+        };
         // INVARIANT: By the requirements of this function.
         Self {
-            nsio,
+            dev,
             windows,
-            region,
-            // SAFETY: `region` is valid by the requirements of this function.
-            has_cache: unsafe { bindings::nvdimm_has_cache(region) } != 0,
+            backing,
+            bad,
+            has_cache,
         }
     }
 
-    /// Returns the mappings.
-    pub(in crate::kernel_ext) fn windows(&self) -> Windows {
-        self.windows
-    }
-
-    /// Returns the namespace, which is enabled while a reference to `self` exists.
-    pub(in crate::kernel_ext) fn namespace(&self) -> *mut bindings::nd_namespace_io {
-        self.nsio
+    /// Returns the device, which is bound while a reference to `self` exists.
+    pub(in crate::kernel_ext) fn device(&self) -> *mut bindings::device {
+        self.dev
     }
 
     /// Returns the `pages` page frames from `pfn`, for mappings of `inode` while a reference to
@@ -151,24 +123,21 @@ impl Media {
     ///
     /// # Safety
     ///
-    /// All mappings of `inode` must be unmapped before the namespace is disabled.
+    /// All mappings of `inode` must be unmapped before the device is unbound.
     pub(in crate::kernel_ext) unsafe fn frames<'a>(
         &'a self,
         pfn: Pfn,
         pages: Pages,
         inode: &'a AnonInode,
     ) -> Option<Frames<'a>> {
-        // SAFETY: `nsio` is valid by the type invariants. Its resource does not change while it is
-        // enabled.
-        let start = unsafe { (*self.nsio).res.start };
         let first = (pfn.get() as u64).checked_mul(bindings::PAGE_SIZE as u64)?;
-        let offset = RegionOffset::new(first.checked_sub(start)?);
+        let offset = RegionOffset::new(first.checked_sub(self.windows.base())?);
         let len = pages.get().checked_mul(bindings::PAGE_SIZE)?;
         if pages.is_zero() || !self.windows.contain(offset, len) {
             return None;
         }
         // SAFETY: The range was checked just above, and the mappings are unmapped in time by the
-        // requirements of this function. libnvdimm maps the media write-back while it is enabled.
+        // requirements of this function. The windows map the media write-back.
         Some(unsafe { Frames::new(pfn, pages, inode) })
     }
 
@@ -303,9 +272,9 @@ impl Media {
 
     /// Returns the list of known bad blocks.
     pub(crate) fn bad(&self) -> Badblocks<'_> {
-        // SAFETY: By the type invariants `nsio` is enabled, and its `bb` initialised, while a
-        // reference to `self` exists.
-        unsafe { Badblocks::from_raw(&raw mut (*self.nsio).bb) }
+        // SAFETY: By the type invariants the list is initialised while a reference to `self`
+        // exists.
+        unsafe { Badblocks::from_raw(self.bad.as_raw()) }
     }
 
     /// Whether one of `len` bytes at byte `offset` is in a bad block.
@@ -313,17 +282,20 @@ impl Media {
         self.good(offset, len) != len
     }
 
-    /// Updates the list of bad blocks from libnvdimm. Sleeps.
+    /// Updates the list of bad blocks from libnvdimm, if that knows some. Sleeps.
     pub(crate) fn update_bad(&self) {
-        // SAFETY: `nsio` and `region` are valid by the type invariants.
-        unsafe {
-            let res = &raw const (*self.nsio).res;
-            let range = bindings::range {
-                start: (*res).start,
-                end: (*res).end,
-            };
-            bindings::nvdimm_badblocks_populate(self.region, &raw mut (*self.nsio).bb, &range);
-        }
+        let Backing::Nvdimm { region, .. } = self.backing else {
+            return;
+        };
+        let Some(last) = self.windows.size().checked_sub(1) else {
+            return;
+        };
+        let range = bindings::range {
+            start: self.windows.base(),
+            end: self.windows.base() + last,
+        };
+        // SAFETY: `region` is valid, and the list is initialised, by the type invariants.
+        unsafe { bindings::nvdimm_badblocks_populate(region, self.bad.as_raw(), &range) };
     }
 
     /// Returns how many of `len` bytes at byte `offset` come before the first bad block: 0 if the
@@ -387,11 +359,12 @@ impl Media {
     /// Errors: `EFBIG` past the end; `EIO` if not even the first block was cleared.
     fn clear(&self, offset: RegionOffset, len: usize) -> Result<usize> {
         let (addr, len) = self.windows.at(offset, len)?;
-        // SAFETY: `nsio` is valid by the type invariants.
-        let cleared = unsafe {
-            let start = (*self.nsio).res.start + offset.get();
-            bindings::nvdimm_clear_poison(&raw mut (*self.nsio).common.dev, start, len as c_uint)
+        let Backing::Nvdimm { dev, .. } = self.backing else {
+            return Err(EIO);
         };
+        let start = self.windows.base() + offset.get();
+        // SAFETY: `dev` is valid, and below the bus of an NVDIMM, by the type invariants.
+        let cleared = unsafe { bindings::nvdimm_clear_poison(dev, start, len as c_uint) };
         // Less than `len` if the firmware stops early: only the first blocks are cleared then.
         let cleared = usize::try_from(cleared).unwrap_or(0).min(len);
         let cleared = cleared / BLOCK as usize * BLOCK as usize;
@@ -403,11 +376,21 @@ impl Media {
         Ok(cleared)
     }
 
-    /// Makes durable what was written back (`nvdimm_flush()`). Sleeps.
+    /// Makes durable what was written back (`nvdimm_flush()`). Of memory that is not an NVDIMM's,
+    /// only waits until the write-backs are complete. Sleeps.
     ///
     /// Errors: `EIO` and others, for regions that the host flushes (virtio-pmem).
     pub(crate) fn flush(&self) -> Result {
-        // SAFETY: `region` is the enabled region, by the type invariants.
-        to_result(unsafe { bindings::nvdimm_flush(self.region, ptr::null_mut()) })
+        match self.backing {
+            Backing::Nvdimm { region, .. } => {
+                // SAFETY: `region` is the enabled region, by the type invariants.
+                to_result(unsafe { bindings::nvdimm_flush(region, ptr::null_mut()) })
+            }
+            Backing::Volatile => {
+                // SAFETY: The C function takes no arguments, and only is a barrier.
+                unsafe { bindings::wmb() };
+                Ok(())
+            }
+        }
     }
 }

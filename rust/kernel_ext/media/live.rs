@@ -1,25 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Values that can be used while a namespace is bound.
+//! Values that can be used while a device is bound.
 //!
 //! C header: [`include/linux/device/devres.h`](srctree/include/linux/device/devres.h)
 
 use crate::kernel_ext::{
     bindings,
     fs::anon_inode::AnonInode,
+    media::Media,
     mm::{
         frames::{
             Frames,
             ZeroFrames, //
         },
         page::HugeZeroPage, //
-    },
-    nvdimm::{
-        namespace::name,
-        pmem::{
-            Media,
-            Windows, //
-        }, //
     },
     sync::srcu::{
         Classes,
@@ -31,7 +25,10 @@ use crate::kernel_ext::{
         Pfn, //
     }, //
 };
-use core::ops::Deref;
+use core::{
+    ops::Deref,
+    ptr, //
+};
 use kernel::{
     device::Device,
     prelude::*,
@@ -43,7 +40,14 @@ use kernel::{
     }, //
 };
 
-/// The media of a bound namespace, with data of its driver.
+/// Returns the name of a device, as in sysfs (`dev_name()`). Any context.
+pub(in crate::kernel_ext) fn name(device: &Device) -> &CStr {
+    // SAFETY: A device that is bound, or being bound, is registered, and so has a name, a C string
+    // that does not change while the device exists (CAST: `Device` is transparent).
+    unsafe { CStr::from_char_ptr(bindings::dev_name(ptr::from_ref(device).cast())) }
+}
+
+/// The media of a bound device, with data of its driver.
 ///
 /// A reference to one comes only from a [`SrcuRevocable`] that is alive, or is being revoked.
 #[pin_data]
@@ -71,14 +75,14 @@ impl<T> LiveMedia<T> {
         &self.media
     }
 
-    /// Returns the namespace. The caller must not keep a reference to it: libnvdimm frees the
+    /// Returns the bound device. The caller must not keep a reference to it: libnvdimm frees the
     /// region under a namespace that outlives its removal.
     pub(crate) fn device(&self) -> &Device {
-        // SAFETY: `self` is alive, so the namespace is, too.
-        unsafe { Device::from_raw(&raw mut (*self.media.namespace()).common.dev) }
+        // SAFETY: `self` is alive, so the device is, too.
+        unsafe { Device::from_raw(self.media.device()) }
     }
 
-    /// Returns the namespace's name, `namespace0.0`. Any context.
+    /// Returns the name of the bound device, `namespace0.0`. Any context.
     pub(crate) fn name(&self) -> &BStr {
         BStr::from_bytes(name(self.device()).to_bytes())
     }
@@ -87,7 +91,7 @@ impl<T> LiveMedia<T> {
     /// if they are not all of this media, or there is no inode.
     pub(crate) fn frames(&self, pfn: Pfn, pages: Pages) -> Option<Frames<'_>> {
         let inode = self.inode.as_deref()?;
-        // SAFETY: `revoked()` unmaps the inode's mappings before the namespace is disabled, and
+        // SAFETY: `revoked()` unmaps the inode's mappings before the device is unbound, and
         // after the last reference to `self`, without which nothing is inserted.
         unsafe { self.media.frames(pfn, pages, inode) }
     }
@@ -123,12 +127,11 @@ impl<T> LiveMedia<T> {
         inode: Arc<AnonInode>,
         value: impl PinInit<U, Error>,
     ) -> Result<Arc<SrcuRevocable<LiveMedia<U>>>> {
-        // SAFETY: `self` is alive, so the namespace is bound and enabled. Its devres is not being
-        // released, because that begins with revoking `self`.
+        // SAFETY: `self` is alive, so the device is bound. Its devres is not being released, because
+        // that begins with revoking `self`.
         unsafe {
             publish(
-                self.media.namespace(),
-                self.media.windows(),
+                self.media.clone(),
                 Some(inode),
                 value,
                 Classes {
@@ -146,12 +149,12 @@ impl<T> LiveMedia<T> {
         other: &Arc<SrcuRevocable<LiveMedia<U>>>,
     ) {
         let live = Arc::as_ptr(other).cast_mut().cast();
-        // SAFETY: `self` is alive, so the namespace is, too. `matches()` is called only for
+        // SAFETY: `self` is alive, so the device is, too. `matches()` is called only for
         // resources of `RELEASE`. The one that it finds has the address of `other`, so it is a
         // `Published` of a `SrcuRevocable<LiveMedia<U>>`. It is no longer a resource, so this gives
         // back its reference.
         unsafe {
-            let dev = &raw mut (*self.media.namespace()).common.dev;
+            let dev = self.media.device();
             let found = bindings::devres_remove(dev, Some(RELEASE), Some(Published::matches), live);
             if !found.is_null() {
                 let revoke = (*found.cast::<Published>()).revoke;
@@ -170,27 +173,20 @@ impl<T> Deref for LiveMedia<T> {
     }
 }
 
-/// Makes a value that is revoked, at the latest, when the bus releases the memory of `nsio`.
+/// Makes a value that is revoked, at the latest, when devres releases what `media` consists of.
 /// Sleeps.
 ///
 /// # Safety
 ///
-/// `nsio` is an enabled namespace that is bound or being bound to this driver. `windows` are its
-/// mappings.
+/// The invariants of `media` hold until devres of its device, which is bound or being bound to this
+/// driver, releases what was added before this call.
 pub(in crate::kernel_ext) unsafe fn publish<T: Send + Sync + 'static>(
-    nsio: *mut bindings::nd_namespace_io,
-    windows: Windows,
+    media: Media,
     inode: Option<Arc<AnonInode>>,
     value: impl PinInit<T, Error>,
     classes: Classes,
 ) -> Result<Arc<SrcuRevocable<LiveMedia<T>>>> {
-    // SAFETY: The namespace is enabled by the requirements of this function. Its mapping, its list
-    // of bad blocks and its region exist until devres releases them, which is after the resource
-    // added below has revoked `live`.
-    let media = unsafe {
-        let region = bindings::to_nd_region((*nsio).common.dev.parent);
-        Media::new(nsio, windows, region)
-    };
+    let dev = media.device();
     let live = Arc::pin_init(
         SrcuRevocable::new(
             try_pin_init!(LiveMedia {
@@ -203,7 +199,7 @@ pub(in crate::kernel_ext) unsafe fn publish<T: Send + Sync + 'static>(
         ),
         GFP_KERNEL,
     )?;
-    // SAFETY: `nsio` is valid and bound by the requirements of this function. This owns the
+    // SAFETY: `dev` is valid and bound by the requirements of this function. This owns the
     // resource until it is added. The resource gets a reference of its own, which `revoke()` gives
     // back.
     unsafe {
@@ -222,12 +218,12 @@ pub(in crate::kernel_ext) unsafe fn publish<T: Send + Sync + 'static>(
             revoke: revoke::<T>,
             live: Arc::into_raw(live.clone()).cast_mut().cast(),
         });
-        bindings::devres_add(&raw mut (*nsio).common.dev, found);
+        bindings::devres_add(dev, found);
     }
     Ok(live)
 }
 
-/// A resource of the namespace's device: a value that [`publish`] made.
+/// A resource of the device: a value that [`publish`] made.
 ///
 /// # Invariants
 ///

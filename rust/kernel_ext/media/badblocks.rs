@@ -13,6 +13,12 @@ use core::{
     ops::Range,
     ptr, //
 };
+use kernel::{
+    error::to_result,
+    prelude::*,
+    sync::Arc,
+    types::Opaque, //
+};
 
 /// The number of bytes of a block.
 pub(crate) const BLOCK: u64 = bindings::SECTOR_SIZE as u64;
@@ -20,7 +26,64 @@ pub(crate) const BLOCK: u64 = bindings::SECTOR_SIZE as u64;
 /// The maximum number of blocks in one call of `badblocks_check()`, which counts them in an `int`.
 const MOST: u64 = 1 << 30;
 
-/// A `struct badblocks` that C code owns.
+/// A list of our own.
+///
+/// # Invariants
+///
+/// `inner` is initialised by `badblocks_init()`.
+#[pin_data(PinnedDrop)]
+pub(in crate::kernel_ext) struct OwnBadblocks {
+    #[pin]
+    inner: Opaque<bindings::badblocks>,
+}
+
+// SAFETY: A `struct badblocks` has a lock of its own, and may be used from any thread.
+unsafe impl Send for OwnBadblocks {}
+// SAFETY: There is no method that changes anything without that lock.
+unsafe impl Sync for OwnBadblocks {}
+
+impl OwnBadblocks {
+    /// An empty list. Sleeps. Errors: `ENOMEM`.
+    #[expect(dead_code, reason = "a namespace has a list")]
+    pub(in crate::kernel_ext) fn new() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            // INVARIANT: Initialised here, or construction fails.
+            inner <- Opaque::try_ffi_init(|slot| {
+                // SAFETY: `slot` is valid for writes. 1: the list is in use.
+                to_result(unsafe { bindings::badblocks_init(slot, 1) })
+            }),
+        })
+    }
+}
+
+#[pinned_drop]
+impl PinnedDrop for OwnBadblocks {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: Initialised by the type invariants, and not used again.
+        unsafe { bindings::badblocks_exit(self.inner.get()) };
+    }
+}
+
+/// The owner of a region's list.
+#[derive(Clone)]
+pub(in crate::kernel_ext) enum List {
+    /// libnvdimm: the list of an enabled namespace.
+    Namespace(*mut bindings::badblocks),
+    /// The region.
+    #[expect(dead_code, reason = "a namespace has a list")]
+    Own(Arc<OwnBadblocks>),
+}
+
+impl List {
+    pub(in crate::kernel_ext) fn as_raw(&self) -> *mut bindings::badblocks {
+        match self {
+            Self::Namespace(raw) => *raw,
+            Self::Own(list) => list.inner.get(),
+        }
+    }
+}
+
+/// A `struct badblocks` that something else owns.
 ///
 /// # Invariants
 ///
