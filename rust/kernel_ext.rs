@@ -11,6 +11,7 @@ mod jump_label;
 
 pub(crate) mod bits;
 pub(crate) mod bug;
+pub(crate) mod dax_bus;
 pub(crate) mod error;
 pub(crate) mod fs;
 pub(crate) mod ida;

@@ -13,7 +13,7 @@ mod kernel_ext;
 use kernel::prelude::*;
 
 module! {
-    type: dax::bus::nd::Module,
+    type: dax::bus::Module,
     name: "rdax",
     authors: ["The rdax developers"],
     description: "DAX device driver with per-entry fault locking",

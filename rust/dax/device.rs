@@ -36,6 +36,10 @@ use kernel::{
     new_work,
     prelude::*,
     static_lock_class,
+    str::{
+        BStr,
+        CString, //
+    },
     sync::{
         atomic::{
             Atomic,
@@ -83,6 +87,27 @@ struct Users {
     retired: bool,
 }
 
+/// The name of a device.
+pub(crate) struct Name {
+    /// The minor number of its node.
+    minor: usize,
+    /// The name of the node, if something else has made that.
+    given: Option<CString>,
+}
+
+impl Name {
+    /// That of the node `/dev/rdaxN` that will be made.
+    pub(crate) const fn rdax(minor: usize) -> Self {
+        Self { minor, given: None }
+    }
+
+    /// That of an existing node. Sleeps. Errors: `ENOMEM`.
+    pub(crate) fn given(name: &CStr, minor: usize) -> Result<Self> {
+        let given = Some(CString::try_from(name)?);
+        Ok(Self { minor, given })
+    }
+}
+
 /// A device.
 ///
 /// Its memory is reference-counted: the region and each open file hold a reference. Its media is
@@ -92,7 +117,7 @@ pub(crate) struct Device {
     geometry: Arc<Geometry>,
     live: Arc<SrcuRevocable<Live>>,
     inode: Arc<AnonInode>,
-    number: SetOnce<usize>,
+    name: SetOnce<Name>,
     /// The exponent of an [`Order`]. Changes only while no file is open.
     align: Atomic<u32>,
     #[pin]
@@ -126,10 +151,10 @@ impl Device {
             try_pin_init!(Self {
                 geometry: geometry.clone(),
                 inode: Arc::new(
-                    AnonInode::new(c"[rdax]", geometry.span.pages())?,
+                    AnonInode::new(c"[rdax]", geometry.pages)?,
                     GFP_KERNEL,
                 )?,
-                number: SetOnce::new(),
+                name: SetOnce::new(),
                 align: Atomic::new(align.get()),
                 users <- new_mutex!(Users { files: 0, retired: false }, "rdax_users"),
                 faults: Faults::new()?,
@@ -139,7 +164,7 @@ impl Device {
                 unmap_poison <- new_work!("rdax_unmap_poison"),
                 // Last, because what it makes would outlive a failure.
                 live: live.publish(inode.clone(), try_pin_init!(Contents {
-                    entries <- EntryTable::new(geometry.span.pages()),
+                    entries <- EntryTable::new(geometry.pages),
                     layout <- PercpuRwSemaphore::new(extents, c"rdax_layout", static_lock_class!()),
                 }))?,
             }),
@@ -217,16 +242,18 @@ impl Device {
         &self.inode
     }
 
-    /// Returns its minor number, which is also the number in its name. 0 if it has none yet.
+    /// Returns its minor number, which is also that in the name of `/dev/rdaxN`. 0 if it has none
+    /// yet.
     pub(crate) fn number(&self) -> usize {
-        self.number.as_ref().copied().unwrap_or_default()
+        self.name.as_ref().map_or(0, |name| name.minor)
     }
 
-    /// Sets its minor number, once.
-    pub(crate) fn set_number(&self, number: usize) {
-        self.number.populate(number);
+    /// Sets its name, once.
+    pub(crate) fn set_name(&self, name: Name) {
+        let minor = name.minor;
+        self.name.populate(name);
         if let Some(live) = self.live() {
-            live.entries.set_minor(number);
+            live.entries.set_minor(minor);
         }
     }
 
@@ -278,6 +305,9 @@ impl Device {
 /// The name of its node.
 impl fmt::Display for Device {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "rdax{}", self.number())
+        match self.name.as_ref().and_then(|name| name.given.as_deref()) {
+            Some(given) => fmt::Display::fmt(BStr::from_bytes(given.to_bytes()), f),
+            None => write!(f, "rdax{}", self.number()),
+        }
     }
 }

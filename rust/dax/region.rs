@@ -16,6 +16,7 @@ mod block;
 mod devices;
 mod member;
 mod resize;
+pub(crate) mod single;
 
 use crate::dax::{
     device::Device,
@@ -29,6 +30,7 @@ use crate::dax::{
     }, //
 };
 use crate::kernel_ext::{
+    error::eopnotsupp,
     fs::{
         cdev::Class,
         debugfs::Dir, //
@@ -64,12 +66,15 @@ struct State {
 /// The data of a device's attributes.
 pub(crate) struct AttributeData {
     device: Arc<Device>,
-    region: Arc<Region>,
+    /// `None` on a bus that divides the region itself.
+    region: Option<Arc<Region>>,
 }
 
 impl AttributeData {
-    pub(crate) fn region(&self) -> &Arc<Region> {
-        &self.region
+    /// Returns the region that makes, resizes and deletes the device. Errors: `EOPNOTSUPP` if its
+    /// bus does that.
+    pub(crate) fn region(&self) -> Result<&Region> {
+        self.region.as_deref().ok_or(eopnotsupp())
     }
 }
 

@@ -10,8 +10,15 @@
 #include <../../drivers/nvdimm/nd.h>
 #endif
 
+#if __has_include(<../../drivers/dax/dax-private.h>)
+#include <../../drivers/dax/bus.h>
+#include <../../drivers/dax/dax-private.h>
+#endif
+
 #include "barrier.c"
 #include "bug.c"
+#include "chrdev.c"
+#include "dax_bus.c"
 #include "debugfs.c"
 #include "ida.c"
 #include "lockdep.c"

@@ -19,6 +19,7 @@
 #include <linux/wait.h>
 
 #include "compat.h"
+#include "dax_bus.h"
 
 /*
  * drivers/nvdimm/nd.h is private, so a headers package lacks it, but the symbols
@@ -38,6 +39,12 @@ void rust_helper_wmb(void);
 
 /* bug.c */
 void rust_helper_warn_at(const char *file, size_t len, unsigned int line);
+
+/* chrdev.c */
+int rust_helper_chrdevs_insert(dev_t number, void *entry);
+void rust_helper_chrdevs_erase(dev_t number);
+void *rust_helper_chrdevs_lock(dev_t number);
+void rust_helper_chrdevs_unlock(void);
 
 /* debugfs.c */
 struct dentry *rust_helper_debugfs_create_private_dir(const char *name);

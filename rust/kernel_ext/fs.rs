@@ -4,6 +4,7 @@
 
 pub(crate) mod anon_inode;
 pub(crate) mod cdev;
+pub(crate) mod chrdev;
 pub(crate) mod debugfs;
 pub(crate) mod device_node;
 pub(crate) mod file_operations;

@@ -60,7 +60,6 @@ pub(in crate::kernel_ext) enum Backing {
     },
     /// Memory that loses its content with its power (CXL, soft-reserved). Writing the CPU caches
     /// back is all that can be done, and nothing clears a bad block.
-    #[expect(dead_code, reason = "only namespaces are bound")]
     Volatile,
 }
 

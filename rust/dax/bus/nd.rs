@@ -45,8 +45,7 @@ use crate::kernel_ext::{
     nvdimm::{
         driver::{
             NvdimmDriver,
-            Origin,
-            Registration, //
+            Origin, //
         },
         namespace::{
             Identity,
@@ -55,8 +54,6 @@ use crate::kernel_ext::{
     },
     parameters::{
         self,
-        leaf_is_safe,
-        max_leaf,
         List,
         Param, //
     },
@@ -72,40 +69,16 @@ use kernel::{
     dev_notice,
     dev_warn,
     prelude::*,
-    sync::Arc,
-    ThisModule, //
+    sync::Arc, //
 };
 
 /// The smallest namespace that is bound, in bytes. A smaller one has no room for a huge page.
 const MIN_SIZE: u64 = Order::PMD.bytes() as u64;
 
-/// The module.
-#[pin_data]
-pub(crate) struct Module {
-    // Dropped first: unbinds every namespace. The class is freed with the last reference to it.
-    #[pin]
-    _driver: Registration<Driver>,
-}
-
-impl kernel::InPlaceModule for Module {
-    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
-            _driver <- Registration::new(
-                Driver {
-                    // fio and QEMU recognize a DAX device by the name of its class.
-                    class: Arc::pin_init(Class::new(c"dax", c"rdax"), GFP_KERNEL)?,
-                    debugfs: Arc::new(Dir::new(c"rdax"), GFP_KERNEL)?,
-                },
-                module,
-            ),
-        })
-    }
-}
-
 /// The driver of the nd bus.
 pub(crate) struct Driver {
-    class: Arc<Class<Device>>,
-    debugfs: Arc<Dir>,
+    pub(super) class: Arc<Class<Device>>,
+    pub(super) debugfs: Arc<Dir>,
 }
 
 impl NvdimmDriver for Driver {
@@ -169,12 +142,7 @@ impl NvdimmDriver for Driver {
                 align.bytes()
             );
         }
-        if !leaf_is_safe(max_leaf()) {
-            dev_warn!(
-                dev,
-                "rdax: mbind() on a mapping with 2 MiB pages can crash this kernel: set parameter max_leaf=4K to prevent it\n"
-            );
-        }
+        super::warn_of_leaves(dev);
         let bound = KBox::pin(bound, GFP_KERNEL)?;
         trace::bind(dev, span.size(), align.bytes() as u64);
         Ok(bound)
@@ -314,6 +282,7 @@ fn examine(namespace: &Namespace<'_>) -> Result<Geometry> {
 
     Ok(Geometry::new(
         span,
+        span.pages(),
         align,
         namespace.numa_node(),
         namespace.is_synchronous(),

@@ -3,7 +3,10 @@
 //! What the devices of a region have in common.
 
 use crate::dax::layout::span::Span;
-use crate::kernel_ext::units::Order;
+use crate::kernel_ext::units::{
+    Order,
+    Pages, //
+};
 use kernel::sync::atomic::{
     Atomic,
     Relaxed, //
@@ -13,6 +16,8 @@ use kernel::sync::atomic::{
 pub(crate) struct Geometry {
     /// Where its media lies.
     pub(crate) span: Span,
+    /// The number of its pages: all of `span`, if that has no gaps.
+    pub(crate) pages: Pages,
     /// The alignment of new devices.
     pub(crate) align: Order,
     /// The nearest NUMA node; -1 if unknown.
@@ -26,6 +31,7 @@ pub(crate) struct Geometry {
 impl Geometry {
     pub(crate) fn new(
         span: Span,
+        pages: Pages,
         align: Order,
         numa_node: i32,
         synchronous: bool,
@@ -33,6 +39,7 @@ impl Geometry {
     ) -> Self {
         Self {
             span,
+            pages,
             align,
             numa_node,
             synchronous,

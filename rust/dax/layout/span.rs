@@ -12,7 +12,8 @@ use crate::kernel_ext::units::{
     PAGE_SHIFT, //
 };
 
-/// The media of a region: consecutive page frames.
+/// The page frames in which the media of a region lies. They are consecutive, but where the media
+/// consists of several ranges, some between them may be other memory.
 ///
 /// # Invariants
 ///

@@ -111,20 +111,21 @@ fn faults(device: &Device, level: Level, result: FaultResult) -> u64 {
 
 /// The owner of an attribute, for the log.
 trait Owner {
-    fn region(&self) -> &Region;
-    /// The device; `None` if the owner is the namespace.
-    fn device(&self) -> Option<&Device>;
+    /// What was written to.
+    fn owner(&self) -> Written<'_>;
     /// Whether a refusal may be logged now.
     fn allows(&self) -> bool;
 }
 
-impl Owner for AttributeData {
-    fn region(&self) -> &Region {
-        self.region()
-    }
+/// What an attribute was written of.
+enum Written<'a> {
+    Device(&'a Device),
+    Region(&'a Region),
+}
 
-    fn device(&self) -> Option<&Device> {
-        Some(self)
+impl Owner for AttributeData {
+    fn owner(&self) -> Written<'_> {
+        Written::Device(self)
     }
 
     fn allows(&self) -> bool {
@@ -134,12 +135,8 @@ impl Owner for AttributeData {
 }
 
 impl Owner for Bound {
-    fn region(&self) -> &Region {
-        &self.region
-    }
-
-    fn device(&self) -> Option<&Device> {
-        None
+    fn owner(&self) -> Written<'_> {
+        Written::Region(&self.region)
     }
 
     fn allows(&self) -> bool {
@@ -161,15 +158,15 @@ fn refused(
 ) -> Error {
     if owner.allows() {
         let text = BStr::from_bytes(text);
-        let (region, task, pid) = (owner.region(), task::Name::current(), current!().pid());
-        match owner.device() {
-            Some(device) => log!(
+        let (task, pid) = (task::Name::current(), current!().pid());
+        match owner.owner() {
+            Written::Device(device) => log!(
                 dev_info,
                 pr_info,
-                region,
+                device,
                 "{device}: {task} ({pid}): {what} {text} refused: {reason}\n"
             ),
-            None => log!(
+            Written::Region(region) => log!(
                 dev_info,
                 pr_info,
                 region,
@@ -189,7 +186,7 @@ impl Store<AttributeData> for Size {
     fn store(device: &AttributeData, text: &[u8]) -> Result {
         let size = params::number(text)
             .ok_or_else(|| refused(device, "size", text, "not a number of bytes", EINVAL))?;
-        device.region().resize(device, size).inspect_err(|&error| {
+        device.region()?.resize(device, size).inspect_err(|&error| {
             let reason = match error {
                 EINVAL => "not a multiple of align",
                 ENOSPC => "the region has less free space",
@@ -209,7 +206,7 @@ impl Store<AttributeData> for Align {
         let align = params::align(text)
             .ok_or_else(|| refused(device, "align", text, "it must be 4K, 2M or 1G", EINVAL))?;
         device
-            .region()
+            .region()?
             .set_align(device, align)
             .inspect_err(|&error| {
                 let reason = match error {
@@ -258,7 +255,7 @@ impl Store<AttributeData> for Extents {
             )
         })?;
         device
-            .region()
+            .region()?
             .append(device, offset, len)
             .inspect_err(|&error| {
                 let reason = match error {
@@ -276,13 +273,19 @@ impl Store<AttributeData> for Extents {
 static EXTENTS: Attribute<AttributeData> =
     Attribute::new::<Extents>(c"extents", 0o644).writable::<Extents>();
 
+/// The same of a device that its bus divides.
+static FIXED_EXTENTS: Attribute<AttributeData> = Attribute::new::<Extents>(c"extents", 0o444);
+
 attribute!(SIZE, c"size", 0o644, "{}", Size, |dev| live(dev, |live| {
     live.layout.read().size()
 })?);
 attribute!(ALIGN, c"align", 0o644, "{}", Align, |dev| dev
     .align()
     .bytes());
-attribute!(AVAILABLE, c"available_size", |dev| dev.region().available());
+attribute!(AVAILABLE, c"available_size", |dev| dev
+    .region()
+    .map_err(|_| fmt::Error)?
+    .available());
 // A physical address, so only root may read it. A device without pages shows all ones, as
 // `dev_dax_resource()` does.
 attribute!(RESOURCE, c"resource", 0o400, "{:#x}", |dev| live(
@@ -380,6 +383,17 @@ static ENTRIES: Group<AttributeData> = Group::new(Some(c"entries"), &ENTRY_ATTRS
 /// All attributes of a device.
 pub(crate) static GROUPS: Groups<AttributeData, 4> =
     Groups::new([Some(&DEVICE), Some(&FAULTS), Some(&ENTRIES), None]);
+
+/// The device's own attributes that a bus does not have.
+static BUS_ATTRS: Attributes<AttributeData, 3> =
+    Attributes::new([Some(&FIXED_EXTENTS), Some(&BADBLOCKS), None]);
+
+static BUS: Group<AttributeData> = Group::new(Some(c"rdax"), &BUS_ATTRS);
+
+/// The attributes of a device that its bus has made, in directories of their own: the bus has
+/// attributes of the same names.
+pub(crate) static BUS_GROUPS: Groups<AttributeData, 4> =
+    Groups::new([Some(&BUS), Some(&FAULTS), Some(&ENTRIES), None]);
 
 /// Why [`Region::create`] failed for a given number.
 pub(crate) struct NotMade {

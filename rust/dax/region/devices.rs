@@ -3,7 +3,10 @@
 //! Making and deleting devices.
 
 use crate::dax::{
-    device::Device,
+    device::{
+        Device,
+        Name, //
+    },
     layout::extents::{
         Extents,
         Run, //
@@ -50,7 +53,7 @@ impl Region {
         let attributes = Arc::new(
             AttributeData {
                 device: device.clone(),
-                region: self.clone(),
+                region: Some(self.clone()),
             },
             GFP_KERNEL,
         );
@@ -129,7 +132,7 @@ impl Region {
         };
         let frames = register(new)?;
         let minor = self.class.reserve(new, number)?;
-        new.set_number(minor.number());
+        new.set_name(Name::rdax(minor.number()));
         let member = KBox::pin_init(
             try_pin_init!(Member {
                 attached,

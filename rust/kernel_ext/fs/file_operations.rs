@@ -14,6 +14,7 @@ use crate::kernel_ext::{
             Cdev,
             Class, //
         },
+        chrdev,
         debugfs,
         kiocb::Kiocb,
         sysfs::GroupList, //
@@ -117,15 +118,25 @@ impl<T: FileOperations> FileVTable<T> {
         ..pin_init::zeroed()
     };
 
+    /// The same for a [`Chrdev`](super::chrdev::Chrdev).
+    const CHRDEV: bindings::file_operations = bindings::file_operations {
+        open: Some(Self::open_chrdev),
+        ..Self::VTABLE
+    };
+
     pub(in crate::kernel_ext) const fn build() -> &'static bindings::file_operations {
         &Self::VTABLE
     }
 
+    pub(in crate::kernel_ext) const fn build_chrdev() -> &'static bindings::file_operations {
+        &Self::CHRDEV
+    }
+
     /// # Safety
     ///
-    /// `file` was opened by [`Self::open`] and is not yet released.
+    /// `file` was opened by [`Self::opened`] and is not yet released.
     unsafe fn data<'a>(file: *const bindings::file) -> &'a T {
-        // SAFETY: `open()` stored a reference, which `release()` takes back.
+        // SAFETY: `opened()` stored a reference, which `release()` takes back.
         unsafe { &*(*file).private_data.cast::<T>() }
     }
 
@@ -144,27 +155,49 @@ impl<T: FileOperations> FileVTable<T> {
             // SAFETY: The inode of an open is valid. The first minor number is 0.
             let minor = unsafe { (*inode).i_rdev } & ((1 << bindings::MINORBITS) - 1);
             let data = class.device_of(minor as usize).ok_or(ENXIO)?;
-            data.open()?;
-
-            // SAFETY: Only `open()` uses the file until this returns. The inode behind `mapping()`
-            // lives as long as `data`, and `data` as long as the file is open.
-            unsafe {
-                (*file).f_mapping = data.inode().mapping();
-                (*file).f_wb_err = bindings::errseq_sample(&raw mut (*(*file).f_mapping).wb_err);
-                (*file).private_data = Arc::<T>::into_raw(data).cast_mut().cast();
-                // There is no page cache to bypass. A read or write waits only for the user's
-                // memory, or for a punch that zeroes 2 MiB.
-                (*file).f_mode |= bindings::FMODE_CAN_ODIRECT | bindings::FMODE_NOWAIT;
-            }
-            Ok(0)
+            // SAFETY: `file` is being opened, by the requirements of this function.
+            unsafe { Self::opened(file, data) }
         })
     }
 
     /// # Safety
     ///
-    /// `file` was opened by [`Self::open`], and this is the last call for it.
+    /// `inode` and `file` are those of an open of the cdev of a `Chrdev<T>`, by `chrdev_open()`.
+    unsafe extern "C" fn open_chrdev(
+        inode: *mut bindings::inode,
+        file: *mut bindings::file,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The inode of an open is valid.
+            let data = chrdev::find(unsafe { (*inode).i_rdev }).ok_or(ENXIO)?;
+            // SAFETY: `file` is being opened, by the requirements of this function.
+            unsafe { Self::opened(file, data) }
+        })
+    }
+
+    /// # Safety
+    ///
+    /// `file` is being opened, with operations of this type.
+    unsafe fn opened(file: *mut bindings::file, data: Arc<T>) -> Result<c_int> {
+        data.open()?;
+        // SAFETY: Only the open uses the file until this returns. The inode behind `mapping()` lives
+        // as long as `data`, and `data` as long as the file is open.
+        unsafe {
+            (*file).f_mapping = data.inode().mapping();
+            (*file).f_wb_err = bindings::errseq_sample(&raw mut (*(*file).f_mapping).wb_err);
+            (*file).private_data = Arc::<T>::into_raw(data).cast_mut().cast();
+            // There is no page cache to bypass. A read or write waits only for the user's memory,
+            // or for a punch that zeroes 2 MiB.
+            (*file).f_mode |= bindings::FMODE_CAN_ODIRECT | bindings::FMODE_NOWAIT;
+        }
+        Ok(0)
+    }
+
+    /// # Safety
+    ///
+    /// `file` was opened by [`Self::opened`], and this is the last call for it.
     unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        // SAFETY: By the requirements of this function, `open()` stored this reference, and it is
+        // SAFETY: By the requirements of this function, `opened()` stored this reference, and it is
         // not used again.
         unsafe { Arc::from_raw((*file).private_data.cast::<T>()) }.close();
         0
@@ -172,7 +205,7 @@ impl<T: FileOperations> FileVTable<T> {
 
     /// # Safety
     ///
-    /// `file` was opened by [`Self::open`] and is not yet released.
+    /// `file` was opened by [`Self::opened`] and is not yet released.
     unsafe extern "C" fn llseek(
         file: *mut bindings::file,
         offset: bindings::loff_t,
@@ -190,7 +223,7 @@ impl<T: FileOperations> FileVTable<T> {
 
     /// # Safety
     ///
-    /// `kiocb` and `iter` are those of a read under way of a file opened by [`Self::open`].
+    /// `kiocb` and `iter` are those of a read under way of a file opened by [`Self::opened`].
     unsafe extern "C" fn read_iter(
         kiocb: *mut bindings::kiocb,
         iter: *mut bindings::iov_iter,
@@ -211,7 +244,7 @@ impl<T: FileOperations> FileVTable<T> {
 
     /// # Safety
     ///
-    /// `kiocb` and `iter` are those of a write under way of a file opened by [`Self::open`].
+    /// `kiocb` and `iter` are those of a write under way of a file opened by [`Self::opened`].
     unsafe extern "C" fn write_iter(
         kiocb: *mut bindings::kiocb,
         iter: *mut bindings::iov_iter,
@@ -232,7 +265,7 @@ impl<T: FileOperations> FileVTable<T> {
 
     /// # Safety
     ///
-    /// `file` was opened by [`Self::open`] and is not yet released.
+    /// `file` was opened by [`Self::opened`] and is not yet released.
     unsafe extern "C" fn fsync(
         file: *mut bindings::file,
         first: bindings::loff_t,
@@ -253,7 +286,7 @@ impl<T: FileOperations> FileVTable<T> {
 
     /// # Safety
     ///
-    /// `desc` describes a mapping being made of a file opened by [`Self::open`].
+    /// `desc` describes a mapping being made of a file opened by [`Self::opened`].
     unsafe extern "C" fn mmap_prepare(desc: *mut bindings::vm_area_desc) -> c_int {
         // SAFETY: `desc` is that of a mapping of an open file, by the requirements of this
         // function.
@@ -267,7 +300,7 @@ impl<T: FileOperations> FileVTable<T> {
 
     /// # Safety
     ///
-    /// `file` was opened by [`Self::open`] and is not yet released.
+    /// `file` was opened by [`Self::opened`] and is not yet released.
     unsafe extern "C" fn ioctl(file: *mut bindings::file, cmd: c_uint, arg: c_ulong) -> c_long {
         // SAFETY: `file` is open by the requirements of this function.
         let (data, mode) = unsafe { (Self::data(file), (*file).f_mode) };
@@ -282,7 +315,7 @@ impl<T: FileOperations> FileVTable<T> {
     ///
     /// # Safety
     ///
-    /// `file` was opened by [`Self::open`] and is not yet released.
+    /// `file` was opened by [`Self::opened`] and is not yet released.
     unsafe extern "C" fn get_unmapped_area(
         file: *mut bindings::file,
         addr: usize,

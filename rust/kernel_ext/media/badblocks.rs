@@ -44,7 +44,6 @@ unsafe impl Sync for OwnBadblocks {}
 
 impl OwnBadblocks {
     /// An empty list. Sleeps. Errors: `ENOMEM`.
-    #[expect(dead_code, reason = "a namespace has a list")]
     pub(in crate::kernel_ext) fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             // INVARIANT: Initialised here, or construction fails.
@@ -70,7 +69,6 @@ pub(in crate::kernel_ext) enum List {
     /// libnvdimm: the list of an enabled namespace.
     Namespace(*mut bindings::badblocks),
     /// The region.
-    #[expect(dead_code, reason = "a namespace has a list")]
     Own(Arc<OwnBadblocks>),
 }
 

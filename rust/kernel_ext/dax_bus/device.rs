@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A device of the dax bus, while it is being bound.
+//!
+//! The bus makes the device, its number, its node and its attributes. The driver requests and maps
+//! its memory.
+
+use crate::kernel_ext::{
+    bindings,
+    media::{
+        badblocks::{
+            List,
+            OwnBadblocks, //
+        },
+        live::{
+            name,
+            publish,
+            LiveMedia, //
+        },
+        windows::{
+            request,
+            Windows, //
+        },
+        Backing,
+        Media, //
+    },
+    nvdimm::region::is_read_only,
+    sync::srcu::{
+        Classes,
+        SrcuRevocable, //
+    }, //
+};
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+use kernel::{
+    device::Device,
+    prelude::*,
+    static_lock_class,
+    sync::Arc, //
+};
+
+/// A range of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Range {
+    /// The physical address of its first byte.
+    pub(crate) start: u64,
+    /// The number of bytes, not 0.
+    pub(crate) len: u64,
+}
+
+/// A device whose memory is not requested yet.
+///
+/// # Invariants
+///
+/// `raw` is a valid device of the dax bus that is being bound to this driver, with its lock held.
+/// Its ranges and its alignment do not change meanwhile, and while it is bound.
+pub(crate) struct Unclaimed<'a> {
+    raw: *mut bindings::dev_dax,
+    _bound: PhantomData<&'a bindings::dev_dax>,
+}
+
+impl Unclaimed<'_> {
+    /// Checks that the bus's structures are as `helpers/dax_bus.h` has them. Errors: `ENODEV` if
+    /// not.
+    ///
+    /// # Safety
+    ///
+    /// `raw` is a valid device of the dax bus that is being bound to this driver, and the structures
+    /// have been compared when the driver was registered.
+    pub(in crate::kernel_ext) unsafe fn new(raw: *mut bindings::dev_dax) -> Result<Self> {
+        // SAFETY: By the requirements of this function.
+        if !unsafe { bindings::dev_dax_is_sane(raw) } {
+            return Err(ENODEV);
+        }
+        // INVARIANT: The bus changes ranges and alignment only with its rwsem held, and only of a
+        // device without a driver. `dax_bus_probe()` takes that rwsem after the driver is set.
+        Ok(Self {
+            raw,
+            _bound: PhantomData,
+        })
+    }
+
+    fn raw_device(&self) -> *mut bindings::device {
+        // SAFETY: `raw` is valid by the type invariants.
+        unsafe { bindings::dev_dax_device(self.raw) }
+    }
+
+    /// Returns the device.
+    pub(crate) fn device(&self) -> &Device {
+        // SAFETY: The device is valid by the type invariants.
+        unsafe { Device::from_raw(self.raw_device()) }
+    }
+
+    /// Returns its name, `dax3.0`.
+    pub(crate) fn name(&self) -> &CStr {
+        name(self.device())
+    }
+
+    /// Returns the minor number of its node.
+    pub(crate) fn minor(&self) -> usize {
+        // SAFETY: The device is valid by the type invariants. Its number never changes.
+        let number = unsafe { (*self.raw_device()).devt };
+        (number & ((1 << bindings::MINORBITS) - 1)) as usize
+    }
+
+    /// Whether a file of another driver is still open.
+    pub(crate) fn is_open(&self) -> bool {
+        // SAFETY: `raw` is valid by the type invariants.
+        unsafe { bindings::dev_dax_is_open(self.raw) }
+    }
+
+    /// Returns the alignment of its ranges, and of mappings of it, in bytes.
+    pub(crate) fn align(&self) -> u64 {
+        // SAFETY: `raw` is valid by the type invariants.
+        unsafe { bindings::dev_dax_align(self.raw) }.into()
+    }
+
+    /// Returns the nearest NUMA node; -1 if unknown.
+    pub(crate) fn numa_node(&self) -> i32 {
+        // SAFETY: The device is valid by the type invariants.
+        unsafe { bindings::dev_to_node(self.raw_device()) }
+    }
+
+    /// Returns its ranges, in the order in which they stand in the device.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = Range> + '_ {
+        (0..).map_while(|index| {
+            let mut range = bindings::range { start: 0, end: 0 };
+            // SAFETY: `raw` is valid, and its ranges do not change, by the type invariants.
+            let found = unsafe { bindings::dev_dax_range(self.raw, index, &mut range) };
+            found.then(|| Range {
+                start: range.start,
+                // Not 0 and no overflow, because the range was checked (`dev_dax_is_sane()`).
+                len: (range.end - range.start).saturating_add(1),
+            })
+        })
+    }
+
+    /// Returns the region of the NVDIMM that has its memory, if there is one.
+    fn nd_region(&self) -> Option<NonNull<bindings::nd_region>> {
+        // SAFETY: `raw` is valid by the type invariants.
+        NonNull::new(unsafe { bindings::dev_dax_nd_region(self.raw) })
+    }
+
+    /// Requests its memory and maps it, until the driver is unbound. Sleeps.
+    ///
+    /// Errors: `EBUSY` if another driver has some of it; `ENOMEM`, and those of `devm_memremap()`.
+    pub(crate) fn claim(&self) -> Result<DaxDevice<'_>> {
+        let dev = self.raw_device();
+        let mut ranges = KVec::new();
+        for range in self.ranges() {
+            ranges.push(range, GFP_KERNEL)?;
+        }
+        ranges.sort_unstable_by_key(|range| range.start);
+        let mut windows = Windows::new(ranges.first().ok_or(ENXIO)?.start);
+        for range in &ranges {
+            // SAFETY: The device is being bound by the type invariants. The windows are used only
+            // through `Media`, while it is bound. The memory is requested before it is mapped.
+            unsafe {
+                request(dev, range.start, range.len)?;
+                windows.map(dev, range.start, usize::try_from(range.len)?)?;
+            }
+        }
+        let backing = match self.nd_region() {
+            Some(region) => Backing::Nvdimm {
+                region: region.as_ptr(),
+                // The parent is a device on the region's bus.
+                //
+                // SAFETY: The device is valid by the type invariants.
+                dev: unsafe { (*dev).parent },
+            },
+            None => Backing::Volatile,
+        };
+        let bad = List::Own(Arc::pin_init(OwnBadblocks::new(), GFP_KERNEL)?);
+        // SAFETY: The device is being bound, and has requested and mapped the memory just above,
+        // until it is unbound. An NVDIMM's region and dax device outlive what the bus makes of
+        // them, because they are its parents.
+        let media = unsafe { Media::new(dev, Arc::new(windows, GFP_KERNEL)?, backing, bad) };
+        media.update_bad();
+        Ok(DaxDevice {
+            unclaimed: self,
+            media,
+        })
+    }
+}
+
+/// A device whose memory is requested, and mapped write-back, until the driver is unbound.
+///
+/// # Invariants
+///
+/// Those of `media` hold until devres of the device releases what was added before.
+pub(crate) struct DaxDevice<'a> {
+    unclaimed: &'a Unclaimed<'a>,
+    media: Media,
+}
+
+impl DaxDevice<'_> {
+    /// Returns the device.
+    pub(crate) fn device(&self) -> &Device {
+        self.unclaimed.device()
+    }
+
+    /// Whether its content stays when the power is off: it is an NVDIMM's.
+    pub(crate) fn is_persistent(&self) -> bool {
+        self.unclaimed.nd_region().is_some()
+    }
+
+    /// Whether `MAP_SYNC` is supported: stores are durable once user space has flushed them.
+    ///
+    /// Not for memory that loses its content: nothing makes a store there durable.
+    pub(crate) fn is_synchronous(&self) -> bool {
+        self.unclaimed
+            .nd_region()
+            // SAFETY: The region is valid while the device is.
+            .is_some_and(|region| unsafe { bindings::is_nvdimm_sync(region.as_ptr()) })
+    }
+
+    /// Whether the region of its NVDIMM is read-only now. Sleeps.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.unclaimed.nd_region().is_some_and(|_| {
+            // SAFETY: The device has a region, which is its parent's parent.
+            unsafe { is_read_only((*(*self.unclaimed.raw_device()).parent).parent) }
+        })
+    }
+
+    /// Whether memory errors in a part of it are not reported: where a section of the memory map
+    /// (128 MiB) has ordinary memory, too, `memory_failure()` does not check for registered frames.
+    pub(crate) fn shares_section(&self) -> bool {
+        // A section that begins and ends in a range contains nothing else.
+        self.unclaimed.ranges().any(|range| {
+            [range.start, range.start + (range.len - 1)]
+                .iter()
+                // SAFETY: The C function takes any number. The media itself has no pages.
+                .any(|address| unsafe {
+                    bindings::pfn_valid((address >> bindings::PAGE_SHIFT) as usize)
+                })
+        })
+    }
+
+    /// Makes a value that can be used until the driver is unbound, together with the media. Sleeps.
+    ///
+    /// devres revokes the value before the memory is released, whatever the driver does.
+    ///
+    /// Errors: `ENOMEM`, and those of `value`.
+    pub(crate) fn publish<T: Send + Sync + 'static>(
+        &self,
+        value: impl PinInit<T, Error>,
+    ) -> Result<Arc<SrcuRevocable<LiveMedia<T>>>> {
+        // SAFETY: By the type invariants.
+        unsafe {
+            publish(
+                self.media.clone(),
+                None,
+                value,
+                Classes {
+                    readers: static_lock_class!(),
+                    revoking: static_lock_class!(),
+                },
+            )
+        }
+    }
+}
