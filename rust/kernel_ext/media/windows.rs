@@ -169,11 +169,22 @@ impl Windows {
     }
 
     /// Whether all of the `len` bytes at `offset` exist.
+    #[inline]
     pub(in crate::kernel_ext) fn contain(&self, offset: RegionOffset, len: usize) -> bool {
         let Some(end) = offset.checked_add(len as u64) else {
             return false;
         };
-        let (mut at, end) = (offset.get(), end.get());
+        let (at, end) = (offset.get(), end.get());
+        // Most media has one window.
+        match self.list.first() {
+            Some(first) if at >= first.start && end <= first.behind() => true,
+            _ => self.all_contain(at, end),
+        }
+    }
+
+    /// Whether the windows have all bytes from `at` to `end`.
+    #[cold]
+    fn all_contain(&self, mut at: u64, end: u64) -> bool {
         let windows = self.list.get(self.index(at)..).unwrap_or_default();
         for window in windows {
             if at >= end || at < window.start {
