@@ -228,6 +228,16 @@ class Unbinds(Bus):
             self.assertEqual(self.run_tool("unbind", "dax3.0", "--to", "kmem", "-y")[0], 0)
         self.assertEqual(self.driver(), "kmem")
 
+    def test_module_that_takes_it_at_once(self) -> None:
+        # kmem is then not unbound again: its memory may be online already.
+        def load(*_: object) -> None:
+            self.bound_to("dax3.0", "kmem")
+
+        with mock.patch.object(rdax.daxbus, "load_driver", load):
+            self.assertEqual(self.run_tool("unbind", "dax3.0", "--to", "kmem", "-y")[:2],
+                             (0, "dax3.0: now of kmem\n"))
+        self.assertEqual(self.log, [])
+
     def test_of_the_other_kind(self) -> None:
         for argv in (("dax3.0", "--to", "nd_pmem"), ("namespace0.0", "--to", "kmem")):
             status, _, err = self.run_tool("unbind", *argv)

@@ -213,7 +213,10 @@ def unbind_dax(machine: Machine, args: argparse.Namespace) -> None:
 def release(machine: Machine, device: Path, to: str | None) -> None:
     if to:
         load_driver(machine, machine.dax_drivers / to, DRIVERS[to])
-        move(machine, device, machine.dax_drivers / to)
+        # A driver that has just been loaded takes each device of its kind that has no driver.
+        if link_name(device / "driver") != to:
+            refuse_hindered(machine, device)
+            move(machine, device, machine.dax_drivers / to)
         return
     try:
         detach(device, machine.dax_driver)
