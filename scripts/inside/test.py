@@ -6,7 +6,8 @@ persist.
 host      the checks of scripts/inside/check, Rust's and Python's unit tests, and that a
           warning on a guest's console is found
 guest     the kselftests of samples/selftests in a guest, by Linux's own runner; those of
-          SPECIAL and ODD in these guests, those of NODES in one with two NUMA nodes
+          SPECIAL and ODD in these guests, those of NODES in one with two NUMA nodes, those of
+          DAX in each guest that has a device of the dax bus
 torture   the short form of scripts/inside/torture.py
 persist   a pattern written in one boot and verified in the next; a page that is dirty when
           the machine shuts down
@@ -42,6 +43,9 @@ SPECIAL = ("poison_mce", "eadr", "flush_unknown.sh")
 ODD = ("read_only_dimm.sh", "unaligned.sh", "legacy.sh", "hotplug.sh", "identity.sh")
 # What needs several NUMA nodes.
 NODES = ("lock_comparison.sh", "walkers_nodes.sh")
+# What needs a device of the dax bus, of any kind.
+DAX = ("dax_udev.sh",)
+DAX_MACHINES = (guest.CXL, guest.HMEM, guest.DEVDAX)
 
 
 class Fold:
@@ -161,7 +165,7 @@ def in_boot(tap: Tap) -> None:
         return
     runner = [str(KSELFTEST / "run_kselftest.sh"), "-o", str(PROGRAM_TIMEOUT * guest.slower())]
     say("guest: the kselftests")
-    in_guest(tap, "kselftest", [*runner, *options("-S", SPECIAL + ODD + NODES)], Kselftest(tap),
+    in_guest(tap, "kselftest", [*runner, *options("-S", SPECIAL + ODD + NODES + DAX)], Kselftest(tap),
              timeout=3000)
     say("guest: those that need the special guest")
     in_guest(tap, "special", [*runner, *options("-t", SPECIAL)], Kselftest(tap), timeout=300,
@@ -172,6 +176,10 @@ def in_boot(tap: Tap) -> None:
     say("guest: those that need several NUMA nodes")
     in_guest(tap, "nodes", [*runner, *options("-t", NODES)], Kselftest(tap), timeout=300,
              machine=guest.Machine(cpus=4, nodes=2))
+    for name in DAX_MACHINES:
+        say(f"guest: those that need a dax device: {name}")
+        in_guest(tap, name, [*runner, *options("-t", DAX)], Kselftest(tap), timeout=600,
+                 machine=guest.MACHINES[name])
 
 
 def persist(tap: Tap) -> None:

@@ -245,6 +245,80 @@ class Unbinds(Bus):
             self.assertIn("nd_pmem is for namespaces, device_dax and kmem for the dax bus", err)
 
 
+class Configured(Bus):
+    """The configuration names devices of the bus by their places."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.files({f"{CXL}/resource": "0xcf0000000\n", f"{NVDIMM}/resource": "0x240200000\n",
+                    f"{HMEM}/resource": "0x60000000\n", "etc/.keep": ""})
+        (self.machine.namespaces / "namespace0.0/driver").unlink()
+        (self.machine.namespaces / "namespace0.0/rdax_region/align").unlink()
+        (self.machine.namespaces / "namespace0.0/rdax_region/size").unlink()
+        (self.machine.namespaces / "namespace0.0/rdax_region/available_size").unlink()
+        (self.machine.namespaces / "namespace0.0/rdax_region").rmdir()
+
+    def entry(self, name: str = "dax3.0", resource: int = 0xcf0000000, size: str = "1G") -> str:
+        return f'[[dax]]\ndevice = "{name}"\nresource = {resource:#x}\nsize = "{size}"\n'
+
+    def test_save(self) -> None:
+        self.bound_to("dax3.0", "rdax")
+        status, out, err = self.run_tool("save")
+        self.assertEqual((status, err), (0, ""))
+        self.assertEqual(out, f"dax3.0: saved: 1G\n{self.machine.config}: written\n")
+        self.assertIn(self.entry(), self.machine.config.read_text())
+        self.assertIn("as it was", self.run_tool("save")[1])
+        # What is not bound stays, unless it is to be forgotten.
+        (self.machine.dax_devices / "dax3.0/driver").unlink()
+        self.bound_to("dax4.0", "rdax")
+        _, _, err = self.run_tool("save")
+        self.assertEqual(err, "rdax: dax3.0 is not bound: its entry is kept (--forget removes it)\n")
+        text = self.machine.config.read_text()
+        self.assertIn(self.entry(), text)
+        self.assertIn(self.entry("dax4.0", 0x60000000), text)
+        self.assertEqual(self.run_tool("save", "--forget", "dax3.0")[0], 0)
+        self.assertNotIn(self.entry(), self.machine.config.read_text())
+        self.assertEqual(self.run_tool("save", "dax1.0")[0], 4)
+
+    def test_restore(self) -> None:
+        # The device has another name now.
+        self.machine.config.write_text(self.entry("dax7.0"))
+        self.assertEqual(self.run_tool("restore", "--dry-run")[1], "dax3.0: would be bound: 1G\n")
+        self.assertEqual(self.log, [])
+        for state in ("restored", "as configured"):
+            self.assertEqual(self.run_tool("restore"), (0, f"dax3.0: {state}: 1G\n", ""))
+        self.assertEqual(self.log, ["rdax/new_id dax3.0"])
+
+    def test_restore_one(self) -> None:
+        self.machine.config.write_text(self.entry("dax1.0") + self.entry("dax9.0", 0x60000000))
+        # dax1.0 is another device now: its place is not configured.
+        for name, status, driver in (("dax1.0", 1, ""), ("dax3.0", 0, "rdax"), ("dax4.0", 0, "rdax")):
+            self.assertEqual(self.run_tool("restore", name)[0], status, name)
+            self.assertEqual(self.driver(name), driver)
+        self.assertEqual(self.run_tool("restore", "--if-configured", "dax1.0"), (0, "", ""))
+
+    def test_refusals(self) -> None:
+        for text, said in (
+                (self.entry(resource=0x1000), "no device of the dax bus begins at 0x1000"),
+                (self.entry(size="2G"), "dax3.0 is another device, or has changed: it has 1G"),
+                (self.entry() + self.entry("dax5.0"), "0xcf0000000 is configured again at"),
+                (self.entry("dax3"), "'dax3' is not a device of the dax bus"),
+                ('[[dax]]\ndevice = "dax3.0"\n', "resource is missing"),
+                (self.entry() + "align = 1\n", "there is no key 'align'")):
+            self.machine.config.write_text(text)
+            status, _, err = self.run_tool("restore")
+            self.assertEqual(status, 1)
+            self.assertIn(said, err)
+        self.assertEqual(self.log, [])
+
+    def test_of_kmem(self) -> None:
+        self.machine.config.write_text(self.entry())
+        self.online("online")
+        status, _, err = self.run_tool("restore")
+        self.assertEqual(status, 1)
+        self.assertIn("memory blocks are online", err)
+
+
 class Others(Bus):
     def setUp(self) -> None:
         super().setUp()

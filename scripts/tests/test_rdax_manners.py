@@ -73,7 +73,8 @@ class Json(Manners):
         for state, backup in (("written", None), ("as it was", None)):
             self.assertEqual(self.result("save"), {
                 "file": str(self.config), "state": state, "backup": backup,
-                "regions": [{"namespace": "namespace0.0", "uuid": None, "devices": devices}]})
+                "regions": [{"namespace": "namespace0.0", "uuid": None, "devices": devices}],
+                "dax": []})
 
     def test_restore(self) -> None:
         self.config.write_text(base.NAMESPACE1 + base.DEVICES1)

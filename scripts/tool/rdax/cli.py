@@ -183,7 +183,7 @@ def parser() -> Parser:
     command.add_argument("device", type=parse_any_device, metavar="DEVICE")
 
     command = add("save", do_save, "write to the configuration file how regions are divided")
-    command.add_argument("namespaces", type=parse_name_or_uuid, metavar="NAMESPACE", nargs="*",
+    command.add_argument("namespaces", type=parse_memory, metavar="NAMESPACE|DAX", nargs="*",
                          help="only these (default: all bound ones)")
     command.add_argument("--output", type=parse_path, metavar="FILE",
                          help="instead of /etc/rdax.conf (-: to stdout)")
@@ -191,7 +191,7 @@ def parser() -> Parser:
                          help="remove the entries of namespaces that are not bound")
 
     command = add("restore", do_restore, "bind and divide regions as the configuration file says")
-    command.add_argument("namespaces", type=parse_name_or_uuid, metavar="NAMESPACE", nargs="*",
+    command.add_argument("namespaces", type=parse_memory, metavar="NAMESPACE|DAX", nargs="*",
                          help="only these (default: all in the file)")
     command.add_argument("--config", type=parse_path, metavar="FILE",
                          help="instead of /etc/rdax.conf")

@@ -13,6 +13,7 @@ from .say import FAILED, MISSING, Failure
 from .values import (
     LONGEST_NAME,
     PAGE,
+    is_dax,
     is_uuid,
     parse_align,
     parse_device,
@@ -70,9 +71,26 @@ class Entry(NamedTuple):
         return {device.name for device in self.region.devices or ()} - {""}
 
 
+class DaxConfig(NamedTuple):
+    """A device of the dax bus. Its place identifies it: its name may be another one's later."""
+
+    device: str
+    resource: int
+    size: int
+
+
+class DaxEntry(NamedTuple):
+    """A table [[dax]]. It is used only if there are no problems."""
+
+    where: str
+    dax: DaxConfig
+    problems: list[str]
+
+
 class Config(NamedTuple):
     entries: list[Entry]
-    # What is wrong outside of the regions' tables.
+    daxes: list[DaxEntry]
+    # What is wrong outside of these tables.
     problems: list[str]
 
 
@@ -151,6 +169,13 @@ def as_namespace(value: Any) -> str:
 
 def as_device(value: Any) -> str:
     return parse_device(as_name(value))
+
+
+def as_dax(value: Any) -> str:
+    text = as_name(value)
+    if not is_dax(text):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a device of the dax bus (dax0.0)")
+    return text
 
 
 def as_uuid(value: Any) -> str:
@@ -249,6 +274,24 @@ def parse_region_table(value: Any, problems: list[str]) -> RegionConfig:
                         devices if divided or not whole else None)
 
 
+def parse_dax_table(value: Any, problems: list[str]) -> DaxConfig:
+    fields = Fields(value, "", problems)
+    dax = DaxConfig(fields.need("device", as_dax, ""), fields.need("resource", as_size, 0),
+                    fields.need("size", as_size, 0))
+    fields.end()
+    return dax
+
+
+def check_unique_daxes(entries: Sequence[DaxEntry]) -> None:
+    """Each place is configured once."""
+    for entry in entries:
+        others = [other.where for other in entries
+                  if other is not entry and other.dax.resource == entry.dax.resource]
+        if others:
+            entry.problems.append(f"{entry.dax.resource:#x} is configured again at "
+                                  f"{', '.join(others)}")
+
+
 def check_unique(entries: Sequence[Entry]) -> None:
     """Of two entries for one namespace, or one name, nobody knows which is right: neither is."""
     claims: dict[str, list[Entry]] = {}
@@ -263,10 +306,14 @@ def check_unique(entries: Sequence[Entry]) -> None:
             entry.problems.append(f"{key} is configured again at {others}")
 
 
-def header_lines(text: str) -> list[int]:
-    """The numbers of the lines [[region]]."""
-    return [number for number, line in enumerate(text.split("\n"), 1)
-            if re.fullmatch(r"\s*\[\[\s*region\s*\]\]\s*(#.*)?", line)]
+def places(text: str, path: str, table: str, count: int) -> list[str]:
+    """Where the tables of that name are: their lines [[NAME]]. Tables can be written otherwise, or
+    look so in a string: then only their number is said."""
+    lines = [number for number, line in enumerate(text.split("\n"), 1)
+             if re.fullmatch(rf"\s*\[\[\s*{table}\s*\]\]\s*(#.*)?", line)]
+    if len(lines) == count:
+        return [f"{path}:{line}: " for line in lines]
+    return [f"{path}: {table} {number}: " for number in range(1, count + 1)]
 
 
 def parse_config(text: str, path: str) -> Config:
@@ -280,18 +327,20 @@ def parse_config(text: str, path: str) -> Config:
     problems: list[str] = []
     fields = Fields(top, "", problems)
     tables: list[Any] = fields.take("region", as_tables, [])
+    dax_tables: list[Any] = fields.take("dax", as_tables, [])
     fields.end()
-    lines = header_lines(text)
-    entries = []
-    for number, table in enumerate(tables, 1):
+    entries, daxes = [], []
+    for where, table in zip(places(text, path, "region", len(tables)), tables, strict=True):
         found: list[str] = []
         region = parse_region_table(table, found)
-        # Tables can be written otherwise, or look so in a string: then only their number is said.
-        where = (f"{path}:{lines[number - 1]}: " if len(lines) == len(tables)
-                 else f"{path}: region {number}: ")
         entries.append(Entry(where + (region.namespace or "[[region]]"), region, found))
+    for where, table in zip(places(text, path, "dax", len(dax_tables)), dax_tables, strict=True):
+        found = []
+        dax = parse_dax_table(table, found)
+        daxes.append(DaxEntry(where + (dax.device or "[[dax]]"), dax, found))
     check_unique(entries)
-    return Config(entries, [f"{path}: {problem}" for problem in problems])
+    check_unique_daxes(daxes)
+    return Config(entries, daxes, [f"{path}: {problem}" for problem in problems])
 
 
 def read_config(path: Path) -> Config:
@@ -333,3 +382,8 @@ def region_lines(region: RegionConfig) -> Iterator[str]:
         yield from ("", "[[region.device]]", f'name = "{device.name}"',
                     f'align = "{size_text(device.align)}"',
                     f"extents = {quoted([str(run) for run in device.runs])}")
+
+
+def dax_lines(dax: DaxConfig) -> Iterator[str]:
+    yield from ("", "[[dax]]", f'device = "{dax.device}"', f"resource = {dax.resource:#x}",
+                f'size = "{size_text(dax.size)}"')

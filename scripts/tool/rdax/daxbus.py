@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from . import files
+from .config import DaxConfig
 from .errors import DAX_ERRORS, UNBIND_ERRORS, reason, status_of
 from .files import exact, forbidden, link_name, names_in, number_or, read_or
 from .kernellog import kernel_log
@@ -165,6 +166,25 @@ def take_dax(machine: Machine, device: Path, module: str | None) -> bool:
                                   f"reconfigure-device -s SIZE {device.name}')")
         move(machine, device, machine.dax_driver)
     return False
+
+
+def place(device: Path) -> DaxConfig:
+    """What identifies a device as long as the machine's hardware stays the same."""
+    return DaxConfig(device.name, exact(device / "resource"), exact(device / "size"))
+
+
+def find_dax(machine: Machine, dax: DaxConfig) -> Path:
+    """The device at that place, whatever its name is now."""
+    for device in names_in(machine.dax_devices, "dax"):
+        if not number_or(device / "size"):
+            continue
+        found = place(device)
+        if found.resource == dax.resource:
+            if found.size != dax.size:
+                raise Failure(FAILED, f"refused: {device.name} is another device, or has changed: "
+                                      f"it has {size_text(found.size)}, not {size_text(dax.size)}")
+            return device
+    raise Failure(MISSING, f"no device of the dax bus begins at {dax.resource:#x}")
 
 
 def bind_dax(machine: Machine, args: argparse.Namespace) -> None:

@@ -9,18 +9,27 @@ from typing import Any, NamedTuple
 
 from . import files
 from .bind import Binding, check_bindable, given_back, take_over, whole
-from .config import DeviceConfig, Entry, RegionConfig, Run, read_config
+from .config import (
+    Config,
+    DaxEntry,
+    DeviceConfig,
+    Entry,
+    RegionConfig,
+    Run,
+    read_config,
+)
+from .daxbus import find_dax, place, refuse_hindered, take_dax
 from .devices import store
 from .division import devices_data, devices_text, difference, division, find_namespace, is_wanted
 from .errors import CREATE_ERRORS, reason
-from .files import exact, link_name
+from .files import exact, link_name, number_or
 from .kernellog import kernel_log
 from .locks import locked, uninterrupted
 from .machine import Machine, also_read_only
 from .module import load_module
-from .report import report, sizes
+from .report import Bytes, report, sizes
 from .say import FAILED, FORBIDDEN, Failure, say, show, text_of
-from .values import size_text
+from .values import is_dax, size_text
 
 # A program of udev looks into each disk that comes: for that, restore waits longer than bind.
 RESTORE_LOOKS = 25
@@ -42,6 +51,20 @@ class Restored(NamedTuple):
     def data(self) -> dict[str, Any]:
         return {"namespace": self.namespace, "state": self.state,
                 "devices": None if self.devices is None else devices_data(self.devices)}
+
+
+class RestoredDax(NamedTuple):
+    """What was done for an entry of the dax bus."""
+
+    name: str
+    state: str
+    size: int
+
+    def text(self, args: argparse.Namespace) -> str:
+        return f"{self.name}: {self.state}: {sizes(args)(self.size)}"
+
+    def data(self) -> dict[str, Any]:
+        return {"name": self.name, "state": self.state, "size": Bytes(self.size)}
 
 
 def is_as_configured(machine: Machine, namespace: Path, region: RegionConfig) -> bool:
@@ -167,6 +190,26 @@ def restore(machine: Machine, entry: Entry, reserved: set[str],
     return Restored(namespace.name, f"would be {'divided' if bound else 'bound'}", region.devices)
 
 
+def restore_dax(machine: Machine, entry: DaxEntry, args: argparse.Namespace) -> RestoredDax:
+    device = find_dax(machine, entry.dax)
+    if args.dry_run:
+        refuse_hindered(machine, device)
+        bound = link_name(device / "driver") == "rdax"
+        return RestoredDax(device.name, "as configured" if bound else "would be bound",
+                           entry.dax.size)
+    was = take_dax(machine, device, args.module)
+    return RestoredDax(device.name, "as configured" if was else "restored", entry.dax.size)
+
+
+def wanted_daxes(machine: Machine, config: Config, names: Iterable[str]) -> list[DaxEntry]:
+    """The entries for devices that a user means by their names now, or in the file."""
+    places_now = {place(device).resource for device in map(machine.path_of, names)
+                  if number_or(device / "size")}
+    return [entry for entry in config.daxes
+            if entry.dax.device in names and not (machine.dax_devices / entry.dax.device).exists()
+            or entry.dax.resource in places_now]
+
+
 def do_restore(machine: Machine, args: argparse.Namespace) -> None:
     path = Path(args.config) if args.config else machine.config
     config = read_config(path)
@@ -178,10 +221,16 @@ def do_restore(machine: Machine, args: argparse.Namespace) -> None:
         say(text)
         statuses.append(status)
 
-    wanted = config.entries
+    wanted, daxes = config.entries, config.daxes
     if args.namespaces:
-        wanted = []
+        wanted, daxes = [], []
         for name in dict.fromkeys(args.namespaces):
+            if is_dax(name):
+                found_daxes = wanted_daxes(machine, config, [name])
+                daxes += [entry for entry in found_daxes if entry not in daxes]
+                if not found_daxes and not args.if_configured:
+                    failed(f"{path} does not have {name}")
+                continue
             found = [entry for entry in config.entries if is_wanted(machine, entry, name)]
             wanted += [entry for entry in found if entry not in wanted]
             if not found and not args.if_configured:
@@ -203,8 +252,23 @@ def do_restore(machine: Machine, args: argparse.Namespace) -> None:
             failed(f"{entry.where}: {failure}", failure.status)
         except OSError as error:
             failed(f"{entry.where}: {text_of(error)}")
+    done_daxes: list[RestoredDax] = []
+    for dax_entry in daxes:
+        for problem in dax_entry.problems:
+            failed(f"{dax_entry.where}: {problem}")
+        if dax_entry.problems:
+            continue
+        try:
+            done_daxes.append(restore_dax(machine, dax_entry, args))
+            if not args.json:
+                show(done_daxes[-1].text(args))
+        except Failure as failure:
+            failed(f"{dax_entry.where}: {failure}", failure.status)
+        except OSError as error:
+            failed(f"{dax_entry.where}: {text_of(error)}")
     if args.json:
-        report(args, {"file": str(path), "regions": [each.data() for each in done]}, "")
+        report(args, {"file": str(path), "regions": [each.data() for each in done],
+                      "dax": [each.data() for each in done_daxes]}, "")
     if statuses:
         raise Failure(FORBIDDEN if set(statuses) == {FORBIDDEN} else FAILED,
                       f"some regions are not as {path} says: see above")

@@ -8,14 +8,24 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
-from .config import HEADER, Config, RegionConfig, parse_config, read_config, region_lines
+from .config import (
+    HEADER,
+    Config,
+    DaxConfig,
+    RegionConfig,
+    dax_lines,
+    parse_config,
+    read_config,
+    region_lines,
+)
+from .daxbus import place
 from .division import devices_data, devices_text, division, is_about, is_of, is_wanted, present
 from .files import exact, forbidden
 from .locks import locked
 from .machine import Machine, uuid_of
-from .report import report, sizes
+from .report import Bytes, report, sizes
 from .say import FAILED, OUTPUT, Failure, printable, say
-from .values import in_order
+from .values import in_order, is_dax
 
 
 def read_region(machine: Machine, namespace: Path, force: bool) -> RegionConfig:
@@ -82,15 +92,40 @@ def kept_entries(machine: Machine, old: Config, saved: Sequence[Path],
     return kept
 
 
+def dax_places(machine: Machine, old: Config,
+               args: argparse.Namespace) -> tuple[list[DaxConfig], list[DaxConfig]]:
+    """The devices of the dax bus to be saved, and the file's entries for others."""
+    bound = {device.name: place(device) for device in machine.bound_daxes()}
+    named = [name for name in args.namespaces if is_dax(name)]
+    if not args.forget:
+        for name in named:
+            machine.device(name)
+    saved = [found for name, found in bound.items() if name in named or not args.namespaces]
+    kept = []
+    for entry in old.daxes:
+        dax = entry.dax
+        if any(found.resource == dax.resource for found in saved):
+            continue
+        if not any(found.resource == dax.resource for found in bound.values()):
+            if args.forget and (dax.device in named or not args.namespaces):
+                say(f"{dax.device} is not bound: its entry is removed")
+                continue
+            say(f"{dax.device} is not bound: its entry is kept (--forget removes it)")
+        kept.append(dax)
+    return saved, kept
+
+
 def read_old(path: Path) -> Config:
     """The configuration that will be replaced. What is not understood is not replaced."""
     if path.exists() and not path.is_file():
         raise Failure(FAILED, f"refused: {path} is not a regular file")
     if not path.exists():
-        return Config([], [])
+        return Config([], [], [])
     old = read_config(path)
-    problems = old.problems + [f"{entry.where}: {problem}"
-                               for entry in old.entries for problem in entry.problems]
+    tables = [*((entry.where, entry.problems) for entry in old.entries),
+              *((entry.where, entry.problems) for entry in old.daxes)]
+    problems = old.problems + [f"{where}: {problem}"
+                               for where, found in tables for problem in found]
     if problems:
         raise Failure(FAILED, f"refused, because {path} has errors, and what they are about would "
                               f"be lost: {printable('; '.join(problems))}")
@@ -101,8 +136,10 @@ def do_save(machine: Machine, args: argparse.Namespace) -> None:
     path = None if args.output == "-" else (
         Path(args.output) if args.output else machine.config).resolve()
     with locked(machine) if machine.driver.is_dir() else nullcontext():
-        old = read_old(path) if path else Config([], [])
+        old = read_old(path) if path else Config([], [], [])
         names = args.namespaces or [found.parent.name for found in machine.regions()]
+        saved_daxes, kept_daxes = dax_places(machine, old, args)
+        names = [name for name in names if not is_dax(name)]
         saved = []
         for name in dict.fromkeys(present(machine, names) if args.forget else
                                   map(machine.named, names)):
@@ -115,10 +152,13 @@ def do_save(machine: Machine, args: argparse.Namespace) -> None:
             saved.append(read_region(machine, namespace, force))
         kept = kept_entries(machine, old, [machine.namespaces / region.namespace
                                            for region in saved], args)
-        if not saved and not old.entries:
-            raise Failure(FAILED, "no namespace is bound: nothing was saved")
+        if not saved and not saved_daxes and not old.entries and not old.daxes:
+            raise Failure(FAILED, "no namespace is bound, nor a device of the dax bus: nothing was "
+                                  "saved")
         regions = sorted(saved + kept, key=lambda region: in_order(Path(region.namespace)))
-        text = HEADER + "\n".join(line for region in regions for line in region_lines(region))
+        daxes = sorted(saved_daxes + kept_daxes, key=lambda dax: in_order(Path(dax.device)))
+        text = HEADER + "\n".join([*(line for region in regions for line in region_lines(region)),
+                                   *(line for dax in daxes for line in dax_lines(dax))])
         text = text.rstrip("\n") + "\n"
         for entry in parse_config(text, str(path or "-")).entries:
             if entry.problems:
@@ -131,11 +171,13 @@ def do_save(machine: Machine, args: argparse.Namespace) -> None:
     size = sizes(args)
     lines = [f"{region.namespace}: saved: {devices_text(region.devices or (), size)}"
              for region in saved]
+    lines += [f"{dax.device}: saved: {size(dax.size)}" for dax in saved_daxes]
     kept_in = f", what was there is in {backup}" if backup else ""
     report(args, {"file": str(path), "state": done, "backup": str(backup) if backup else None,
                   "regions": [{"namespace": region.namespace, "uuid": region.uuid or None,
                                "devices": devices_data(region.devices or ())}
-                              for region in saved]},
+                              for region in saved],
+                  "dax": [{"name": dax.device, "size": Bytes(dax.size)} for dax in saved_daxes]},
            "\n".join([*lines, f"{path}: {done}{kept_in}"]))
 
 

@@ -1,0 +1,96 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# scripts/udev and devices of the dax bus, with a real udevd: names by the place, whatever driver
+# has the device; rdax's owner and mode; what an administrator wants, over a rebind; and daxctl's
+# rule only while the device is not rdax's.
+
+# shellcheck source=lib/lib.sh
+. "$(dirname "$0")/lib.sh"
+# shellcheck source=lib/dax.sh
+. "$HERE/dax.sh"
+UDEV=${RDAX_UDEV:-${KO%/*}/scripts/udev}
+UDEVD=/usr/lib/systemd/systemd-udevd
+[ -e "$UDEV/60-rdax.rules" ] || skip_all "there is no $UDEV: set RDAX_UDEV"
+[ -x "$UDEVD" ] || skip_all "udevd isn't there"
+[ ! -S /run/udev/control ] || skip_all "a udevd is running"
+[ -e /usr/lib/udev/rules.d/90-daxctl-device.rules ] || skip_all "daxctl's rule isn't there"
+modprobe -q device_dax || skip_all "no device_dax"
+dax_load
+ktap_set_plan 15
+
+udev_cleanup() {
+	udevadm control --exit 2>/dev/null
+	dax_cleanup
+	rm -rf /run/udev /dev/dax
+}
+trap udev_cleanup EXIT
+
+settle() {
+	udevadm settle --timeout=60
+}
+
+owner() {
+	stat -L -c '%U:%G %a' "$DAX_NODE"
+}
+
+# The names that lead to the node.
+links() {
+	local link
+	for link in /dev/dax/*/*; do
+		[ "$(readlink -f "$link")" != "$DAX_NODE" ] || echo "${link#/dev/dax/}"
+	done | sort | paste -sd ' '
+}
+
+wanted() {
+	udevadm info --query=property --property=SYSTEMD_WANTS --value "$DAX_NODE"
+}
+
+# As when the machine starts.
+trigger() {
+	udevadm trigger --action="$1" "$DAX_DEVICE"
+	settle
+}
+
+link=by-path/${KIND/devdax/nvdimm}-$(cat "$DAX_DEVICE/resource")
+uuid=$(cat "$DAX_DEVICE/../uuid" 2>/dev/null)
+link=$link${uuid:+ by-uuid/$uuid}
+restore=rdax-restore-dax@$DAX.service
+reconfigure=daxdev-reconfigure@dev-$DAX.service
+
+dax_release
+mkdir -p /run/udev/rules.d
+cp "$UDEV"/*.rules /run/udev/rules.d/
+# It would load kmem, which makes ordinary memory of the device.
+: >/run/udev/rules.d/80-drivers.rules
+check "udev knows every word of the rules" udevadm verify --no-summary "$UDEV"/*.rules
+check "udevd starts" "$UDEVD" --daemon
+trigger add
+expect "no driver: its names" "$link" links
+expect "no driver: daxctl's work, and ours" "$reconfigure $restore" wanted
+expect "no driver: the kernel's mode" "root:root 600" owner
+dax_to rdax
+settle
+expect "rdax: its names" "$link" links
+expect "rdax: owner and mode" "root:disk 660" owner
+trigger add
+expect "rdax: no work for daxctl" "$restore" wanted
+dax_release
+settle
+expect "unbound: its names" "$link" links
+check "of device_dax" dax_to device_dax
+settle
+expect "device_dax: its names" "$link" links
+echo "KERNEL==\"$DAX\", OWNER=\"nobody\", GROUP=\"daemon\", MODE=\"0640\"" \
+	>/run/udev/rules.d/61-rdax-local.rules
+udevadm control --reload
+for turn in once twice; do
+	dax_release
+	dax_to rdax
+	settle
+	expect "rebound $turn: the administrator's owner and mode" "nobody:daemon 640" owner
+done
+check "and its owner can open it" setpriv --reuid=65534 --regid=65534 --clear-groups \
+	head -c 0 "$DAX_NODE"
+expect "udevd ends" "" udevadm control --exit
+ktap_finished
