@@ -141,23 +141,44 @@ static double now(void)
 	return t.tv_sec * 1e3 + t.tv_nsec / 1e6;
 }
 
+/* A device may be mapped only in multiples of its alignment: around the part, as much as that. */
+static void whole_units(const struct part *part, uint64_t *offset, uint64_t *length)
+{
+	uint64_t align;
+
+	if (!attribute("align", &align) || align < 4 * KiB)
+		align = 4 * KiB;
+	*offset = part->offset / align * align;
+	*length = (part->offset + part->length + align - 1) / align * align - *offset;
+}
+
 static void *map_part(int fd, const struct part *part)
 {
-	void *p;
+	uint64_t offset, length;
+	char *p;
 
+	whole_units(part, &offset, &length);
 	/*
 	 * MAP_SYNC: the mapping is of the media itself, so that data are safe
 	 * once they have left the CPU's caches. It needs MAP_SHARED_VALIDATE.
 	 * MAP_PRIVATE would be refused: there is nothing to copy pages into.
 	 */
-	p = mmap(NULL, part->length, PROT_READ | PROT_WRITE,
-		 MAP_SHARED_VALIDATE | MAP_SYNC, fd, (off_t)part->offset);
+	p = mmap(NULL, length, PROT_READ | PROT_WRITE,
+		 MAP_SHARED_VALIDATE | MAP_SYNC, fd, (off_t)offset);
 	if (p == MAP_FAILED && errno == EOPNOTSUPP)
-		p = mmap(NULL, part->length, PROT_READ | PROT_WRITE, MAP_SHARED,
-			 fd, (off_t)part->offset);
+		p = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED,
+			 fd, (off_t)offset);
 	if (p == MAP_FAILED)
 		err(1, "can't map %s of %s", part->name, device);
-	return p;
+	return p + (part->offset - offset);
+}
+
+static void unmap_part(void *p, const struct part *part)
+{
+	uint64_t offset, length;
+
+	whole_units(part, &offset, &length);
+	munmap((char *)p - (part->offset - offset), length);
 }
 
 /* From the CPU's caches to the media: what is there from here on outlives a power failure. */
@@ -201,7 +222,7 @@ static bool fits(const struct part *part, uint64_t size)
 {
 	if (part->offset + part->length <= size)
 		return true;
-	printf("%s mapping: left out, the device ends before ", part->name);
+	printf("%s: left out, the device ends before ", part->name);
 	print_bytes(part->offset + part->length);
 	puts(".");
 	return false;
@@ -230,10 +251,10 @@ static void write_part(int fd, const struct part *part, uint64_t seed)
 	for (uint64_t at = 0; at < part->length; at += part->step)
 		*(uint64_t *)(p + at) = word(seed, part->offset + at);
 	make_durable(p, part->length);
-	printf("%s mapping: wrote %" PRIu64 " words", part->name,
+	printf("%s: wrote %" PRIu64 " words", part->name,
 	       part->length / part->step);
 	print_faults(&before, start);
-	munmap(p, part->length);
+	unmap_part(p, part);
 }
 
 static void write_all(int fd, uint64_t size)
@@ -255,7 +276,7 @@ static void write_all(int fd, uint64_t size)
 		 "Hello from %s, seed %016" PRIx64 ". This is memory, and it stays.",
 		 text, header->seed);
 	make_durable(header, sizeof(*header));
-	printf("4 KiB mapping: wrote a greeting");
+	printf("4 KiB: wrote a greeting");
 	print_faults(&before, start);
 
 	for (size_t i = 0; i < sizeof(data_parts) / sizeof(*data_parts); i++)
@@ -263,7 +284,7 @@ static void write_all(int fd, uint64_t size)
 			write_part(fd, &data_parts[i], header->seed);
 
 	printf("\nThe greeting: \"%s\"\n", header->greeting);
-	munmap(header, header_part.length);
+	unmap_part(header, &header_part);
 }
 
 static uint64_t verify_part(int fd, const struct part *part, uint64_t seed)
@@ -275,10 +296,10 @@ static uint64_t verify_part(int fd, const struct part *part, uint64_t seed)
 
 	for (uint64_t at = 0; at < part->length; at += part->step)
 		wrong += *(uint64_t *)(p + at) != word(seed, part->offset + at);
-	printf("%s mapping: read %" PRIu64 " words, %s", part->name,
+	printf("%s: read %" PRIu64 " words, %s", part->name,
 	       part->length / part->step, wrong ? "NOT all as written," : "all as written,");
 	print_faults(&before, start);
-	munmap(p, part->length);
+	unmap_part(p, part);
 	return wrong;
 }
 
@@ -293,7 +314,7 @@ static int verify_all(int fd, uint64_t size)
 	header = map_part(fd, &header_part);
 	if (strncmp(header->magic, MAGIC, sizeof(header->magic)))
 		errx(1, "there is no greeting on %s: run `first_steps write` first", device);
-	printf("4 KiB mapping: found a greeting");
+	printf("4 KiB: found a greeting");
 	print_faults(&before, start);
 
 	for (size_t i = 0; i < sizeof(data_parts) / sizeof(*data_parts); i++)
@@ -308,7 +329,7 @@ static int verify_all(int fd, uint64_t size)
 		       "the data have outlived a reboot.\n", header->boot, boot);
 	else
 		puts("It was written in this boot. A reboot keeps it if the memory is persistent.");
-	munmap(header, header_part.length);
+	unmap_part(header, &header_part);
 	if (wrong)
 		printf("%" PRIu64 " words are WRONG.\n", wrong);
 	return wrong != 0;
