@@ -324,7 +324,7 @@ class Others(Bus):
         super().setUp()
         self.bound_to("dax3.0", "rdax")
         self.files({f"{CXL}/faults/pte_mapped": "7", f"{CXL}/faults/pmd_mapped": "3",
-                    f"{CXL}/entries/writebacks": "5"})
+                    f"{CXL}/entries/writebacks": "5", f"{CXL}/rdax/badblocks": "8 2\n"})
 
     def test_list(self) -> None:
         self.bound_to("dax1.0", "device_dax")
@@ -338,6 +338,7 @@ class Others(Bus):
         _, out, _ = self.run_tool("list", "--json")
         found = {dax["name"]: dax for dax in json.loads(out)["dax"]}
         self.assertEqual(found["dax3.0"]["faults"], {"pmd_mapped": 3, "pte_mapped": 7})
+        self.assertEqual(found["dax3.0"]["bad_bytes"], 1024)
         self.assertEqual(found["dax4.0"], {
             "name": "dax4.0", "kind": "soft-reserved", "region": "hmem.4", "size": 1 << 30,
             "align": 2 << 20, "numa_node": -1, "target_node": 1, "driver": None, "uses": [],

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .files import names_in, number_or, read_or
+from .values import is_dax
 
 SECTOR = 512
 
@@ -16,7 +17,9 @@ def counters(path: Path) -> dict[str, int]:
 
 def bad_blocks(device: Path) -> list[tuple[int, int]]:
     """The first byte of each run, and how many."""
-    pairs = [line.split() for line in read_or(device / "badblocks").splitlines()]
+    # On the dax bus, what has no group of its own is in the directory rdax.
+    own = device / "rdax" if is_dax(device.name) else device
+    pairs = [line.split() for line in read_or(own / "badblocks").splitlines()]
     return [(int(pair[0]) * SECTOR, int(pair[1]) * SECTOR) for pair in pairs
             if len(pair) == 2 and all(re.fullmatch("[0-9]{1,20}", text) for text in pair)]
 

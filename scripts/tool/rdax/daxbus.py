@@ -93,7 +93,7 @@ def attach(machine: Machine, device: Path, driver: Path) -> None:
             if link_name(device / "driver") != driver.name:
                 files.write(driver / "bind", name)
         except OSError as error:
-            logged = log.find(rf"\b{re.escape(name)}: (?:rdax: )?(.*)")
+            logged = log.find(rf"\b{re.escape(name)}: (?:rdax: )?((?!probe with driver).*)")
             raise Failure(status_of(error), f"{name}: {driver.name} does not take it: "
                                             f"{reason(error, DAX_ERRORS, logged)}") from None
 
