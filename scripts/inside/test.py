@@ -43,9 +43,10 @@ SPECIAL = ("poison_mce", "eadr", "flush_unknown.sh")
 ODD = ("read_only_dimm.sh", "unaligned.sh", "legacy.sh", "hotplug.sh", "identity.sh")
 # What needs several NUMA nodes.
 NODES = ("lock_comparison.sh", "walkers_nodes.sh")
-# What needs a device of the dax bus, of any kind.
-DAX = ("dax_udev.sh",)
-DAX_MACHINES = (guest.CXL, guest.HMEM, guest.DEVDAX)
+# What needs a device of the dax bus, in the guests of each kind.
+DAX = {guest.CXL: ("dax_udev.sh", "dax_tools.sh", "rdax_dax.sh"),
+       guest.HMEM: ("dax_tools.sh",),
+       guest.DEVDAX: ("dax_udev.sh", "dax_tools.sh")}
 
 
 class Fold:
@@ -165,7 +166,7 @@ def in_boot(tap: Tap) -> None:
         return
     runner = [str(KSELFTEST / "run_kselftest.sh"), "-o", str(PROGRAM_TIMEOUT * guest.slower())]
     say("guest: the kselftests")
-    in_guest(tap, "kselftest", [*runner, *options("-S", SPECIAL + ODD + NODES + DAX)], Kselftest(tap),
+    in_guest(tap, "kselftest", [*runner, *options("-S", SPECIAL + ODD + NODES + DAX[guest.CXL])], Kselftest(tap),
              timeout=3000)
     say("guest: those that need the special guest")
     in_guest(tap, "special", [*runner, *options("-t", SPECIAL)], Kselftest(tap), timeout=300,
@@ -176,9 +177,9 @@ def in_boot(tap: Tap) -> None:
     say("guest: those that need several NUMA nodes")
     in_guest(tap, "nodes", [*runner, *options("-t", NODES)], Kselftest(tap), timeout=300,
              machine=guest.Machine(cpus=4, nodes=2))
-    for name in DAX_MACHINES:
+    for name, programs in DAX.items():
         say(f"guest: those that need a dax device: {name}")
-        in_guest(tap, name, [*runner, *options("-t", DAX)], Kselftest(tap), timeout=600,
+        in_guest(tap, name, [*runner, *options("-t", programs)], Kselftest(tap), timeout=600,
                  machine=guest.MACHINES[name])
 
 
