@@ -166,8 +166,8 @@ def in_boot(tap: Tap) -> None:
         return
     runner = [str(KSELFTEST / "run_kselftest.sh"), "-o", str(PROGRAM_TIMEOUT * guest.slower())]
     say("guest: the kselftests")
-    in_guest(tap, "kselftest", [*runner, *options("-S", SPECIAL + ODD + NODES + DAX[guest.CXL])], Kselftest(tap),
-             timeout=3000)
+    elsewhere = SPECIAL + ODD + NODES + DAX[guest.CXL]
+    in_guest(tap, "kselftest", [*runner, *options("-S", elsewhere)], Kselftest(tap), timeout=3000)
     say("guest: those that need the special guest")
     in_guest(tap, "special", [*runner, *options("-t", SPECIAL)], Kselftest(tap), timeout=300,
              machine=guest.MACHINES[guest.SPECIAL])
