@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A plugin of QEMU's TCG: which cache lines the guest's kernel reads and writes in each
- * operation that a program has marked (marks.h), with the functions that do so.
+ * operation that a program or a module has marked (marks.h), with the functions that do so.
  *
  *	-plugin file=coherence.so,out=DIRECTORY
  *
@@ -410,9 +410,8 @@ static void translated(uint64_t id, struct qemu_plugin_tb *tb)
 		if (trace)
 			qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(
 				insn, QEMU_PLUGIN_INLINE_ADD_U64, instructions, 1);
-		if (!(qemu_plugin_insn_vaddr(insn) >> 63))
-			watch_for_marks(insn, bytes, size);
-		else if (trace)
+		watch_for_marks(insn, bytes, size);
+		if (trace && qemu_plugin_insn_vaddr(insn) >> 63)
 			watch_kernel(insn, bytes, size);
 	}
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * How a program in the guest tells the plugin coherence.so what to record: by a NOP with
- * an operand that no compiler makes, which does nothing without the plugin.
+ * How a program in the guest, or a module of its kernel, tells the plugin coherence.so
+ * what to record: by a NOP with an operand that no compiler makes, which does nothing
+ * without the plugin.
  */
 #ifndef MARKS_H
 #define MARKS_H
