@@ -14,6 +14,7 @@ mod range;
 mod request;
 mod rounds;
 pub(crate) mod scheme;
+mod unlocked;
 
 use kernel::{
     debugfs::{

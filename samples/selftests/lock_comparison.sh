@@ -105,7 +105,7 @@ check "entry-bit: 2 MiB falls back where 4 KiB came first" entries_stay 4k 0
 check "entry-bit: and doesn't where it came first itself" entries_stay 2m 1
 check "entry-bit: entries stay" entries_take_memory
 
-expect "an unknown scheme" ENOENT errno_of "scheme=none"
+expect "an unknown scheme" ENOENT errno_of "scheme=unheard-of"
 expect "an unknown word" EINVAL errno_of "scheme=range colour=red"
 expect "a number out of range" EINVAL errno_of "scheme=range threads=0"
 expect "a node without CPUs" ENODEV errno_of "scheme=range node=99"

@@ -22,6 +22,8 @@ PAGES = 1_000_000
 WORK = 200
 MILLIS = 30
 CHECK_PAIRS = 200  # of each thread
+WORK_PAIRS = 20_000
+MEETING_THREADS = (2, 4, 8, 16)
 NAP = 50  # microseconds in the critical section, so that others run meanwhile
 
 Result = dict[str, str]
@@ -140,8 +142,33 @@ def exclusion() -> None:
                  across=int(found["across"]), fallbacks=int(found["fallbacks"]))
 
 
+def meetings() -> None:
+    """Where a scheme doesn't exclude faults, how many of them find another one at their page.
+
+    As many threads as there are CPUs, each half of the time in the critical section; and more of
+    them, each in it all the time, which is the most that there can be.
+    """
+    cases: dict[str, dict[str, object]] = {}
+    for contention in ("none", "some", "full"):
+        threads = os.cpu_count() or 1
+        cases[f"work {contention} {threads}"] = {
+            "contention": contention, "threads": threads, "count": WORK_PAIRS, "inside": WORK,
+            "outside": WORK}
+        for threads in MEETING_THREADS:
+            cases[f"nap {contention} {threads}"] = {
+                "contention": contention, "threads": threads, "count": CHECK_PAIRS, "nap": NAP}
+    for _ in range(ROUNDS):
+        for case, request in cases.items():
+            for scheme in schemes():
+                if scheme["faults"] == "1":
+                    continue
+                found = ask(measure="throughput", scheme=scheme["scheme"], check=1, **request)
+                tell(case, scheme["scheme"], pairs=int(found["pairs"]),
+                     violations=int(found["violations"]))
+
+
 PARTS = {"instructions": instructions, "memory": memory, "throughput": throughput, "mixed": mixed,
-         "fairness": fairness, "exclusion": exclusion}
+         "fairness": fairness, "meetings": meetings, "exclusion": exclusion}
 
 
 def main() -> int:

@@ -7,6 +7,7 @@ memory        of a mapping, and what locked pages leave behind
 throughput    by threads, with no, some and full contention
 mixed         the same where a tenth of the ranges is of 2 MiB
 fairness      who gets how much of a page that all want
+meetings      how often two holders of a page meet where nothing keeps them apart
 exclusion     two holders of a page, counted, on four NUMA nodes
 
 Each part replaces its own figures in RESULTS; the tables and plots are made anew.
@@ -40,7 +41,8 @@ class Boot:
 
 BOOTS = (
     Boot("counting", guest.Machine(cpus=1, count_instructions=True), ("instructions",)),
-    Boot("parallel", guest.Machine(cpus=CPUS), ("memory", "throughput", "mixed", "fairness")),
+    Boot("parallel", guest.Machine(cpus=CPUS), ("memory", "throughput", "mixed", "fairness",
+                                                   "meetings")),
     Boot("nodes", guest.Machine(cpus=8, nodes=4), ("exclusion",)),
 )
 
@@ -119,7 +121,8 @@ def main() -> int:
         results["schemes"] = collector.schemes
         for part, figures in collector.parts.items():
             results["parts"][part] = {"cpus": boot.machine.cpus, "host_cpus": CPUS,
-                                      "nodes": boot.machine.nodes, **figures}
+                                      "nodes": boot.machine.nodes,
+                                      "kernel": guest.kernel()["release"], **figures}
         path.write_text(text_of(results))
     locks_report.write(results, RESULTS)
     print(f"bench-locks: {len(wanted)} parts in {time.monotonic() - begun:.0f} s; "

@@ -14,6 +14,7 @@ Row = dict[str, Any]
 Part = Mapping[str, Any]
 
 TITLES = {
+    "none": "no lock",
     "mapping-mutex": "mutex of the mapping",
     "mapping-write": "rwsem of the mapping, for write",
     "mapping-read": "rwsem of the mapping, for read",
@@ -26,7 +27,7 @@ TITLES = {
     "numa-memory": "hashed, table of the memory's node",
     "entry-bit": "entry bit (rdax)",
 }
-COLOURS = ("#777777", "#000000", "#bbbbbb", "#d55e00", "#56b4e9", "#0072b2", "#009e73", "#8c564b",
+COLOURS = ("#76b041", "#777777", "#000000", "#bbbbbb", "#d55e00", "#56b4e9", "#0072b2", "#009e73", "#8c564b",
            "#cc79a7", "#e69f00", "#e00000")
 
 
@@ -84,7 +85,8 @@ def instructions(part: Part) -> list[str]:
             row = rows[case, name]
             value = median(row)
             low, high = quartiles(row["value"])
-            spread = max(spread, (high - low) / value)
+            # no lock takes no instruction
+            spread = max(spread, (high - low) / max(value, 1.0))
             line += [f"{value:,.0f}", f"{value / base[case]:.2f}"]
         lines.append([*line, f"{100 * spread:.1f} %"])
     header = ["scheme"]
@@ -187,6 +189,42 @@ def fairness(part: Part) -> list[str]:
              "the one that got most; how often at most one got it in succession (where the scheme "
              "doesn't exclude this means nothing). Medians."), "",
             *table(header, lines)]
+
+
+CONTENTIONS = {"none": "4 MiB for each", "some": "8 pages for all", "full": "one page for all"}
+
+
+def meetings(part: Part) -> list[str]:
+    """A line for each scheme, contention and share of time in the section; a column for each number
+    of threads."""
+    rows = rows_of(part)
+    threads = sorted({int(case.split()[2]) for case in cases_of(part)})
+    shares = {"work": "half of the time", "nap": "all the time"}
+    lines = []
+    for name in schemes_of(part):
+        for contention, pages in CONTENTIONS.items():
+            for how, share in shares.items():
+                line = [f"{TITLES[name]}: {pages}, {share}"]
+                for count in threads:
+                    row = rows.get((f"{how} {contention} {count}", name))
+                    line.append("–" if row is None else percent(
+                        [met / pairs for met, pairs in
+                         zip(row["violations"], row["pairs"], strict=True)]))
+                lines.append(line)
+    return ["## Meetings", "",
+            ("Pairs that found another holder at their page, of all, by the number of threads: the "
+             "median of the rounds, and its quartiles. \"Half of the time\": the critical section "
+             "and the work outside are as for throughput. \"All the time\": each thread sleeps in "
+             f"the section, so that {part['cpus']} CPUs are enough for all of them, and goes to the "
+             "next page at once."), "",
+            *table(["scheme, pages, time in the section", *(f"{count} thr." for count in threads)],
+                   lines)]
+
+
+def percent(shares: Sequence[float]) -> str:
+    low, high = quartiles(shares)
+    return (f"{100 * statistics.median(shares):.1f} % "
+            f"({100 * low:.1f}–{100 * high:.1f})")
 
 
 def exclusion(part: Part, schemes: Iterable[Mapping[str, str]]) -> list[str]:
@@ -296,13 +334,23 @@ def throughput_plot(part: Part) -> Svg:
     return svg
 
 
+def kernels(parts: Mapping[str, Part]) -> str:
+    """On which each part was measured."""
+    by_kernel: dict[str, list[str]] = {}
+    for name, part in parts.items():
+        by_kernel.setdefault(part.get("kernel", "not recorded"), []).append(name)
+    return "; ".join(f"{kernel}: {', '.join(names)}" for kernel, names in by_kernel.items())
+
+
 def write(results: Mapping[str, Any], directory: Path) -> None:
     """results.md, and a plot for each part that has one."""
     parts = results["parts"]
     lines = ["# The locks beside each other", "",
-             "Written by `make bench-locks`; what it means is in ../locks.rst.", ""]
+             "Written by `make bench-locks`; what it means is in ../locks.rst.", "",
+             f"Kernels: {kernels(parts)}.", ""]
     for name, section in (("instructions", instructions), ("memory", memory),
-                          ("throughput", throughput), ("mixed", mixed), ("fairness", fairness)):
+                          ("throughput", throughput), ("mixed", mixed), ("fairness", fairness),
+                          ("meetings", meetings)):
         if name in parts:
             lines += section(parts[name])
     if "exclusion" in parts:

@@ -103,11 +103,7 @@ pub(crate) struct MappingRead {
 
 impl Scheme for MappingRead {
     const NAME: &'static str = "mapping-read";
-    const EXCLUDES: Excludes = Excludes {
-        faults: false,
-        sizes: false,
-        nodes: false,
-    };
+    const EXCLUDES: Excludes = Excludes::NOTHING;
 
     fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {

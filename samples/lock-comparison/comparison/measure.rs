@@ -29,6 +29,7 @@ use super::{
         Excludes,
         Scheme, //
     },
+    unlocked::Unlocked, //
 };
 use crate::kernel_ext::{
     slab,
@@ -60,7 +61,8 @@ const fn candidate<S: Scheme>() -> Candidate {
 }
 
 /// All schemes.
-pub(crate) static SCHEMES: [Candidate; 11] = [
+pub(crate) static SCHEMES: [Candidate; 12] = [
+    candidate::<Unlocked>(),
     candidate::<MappingMutex>(),
     candidate::<MappingWrite>(),
     candidate::<MappingRead>(),

@@ -26,6 +26,13 @@ impl Excludes {
         sizes: true,
         nodes: true,
     };
+
+    /// Nobody.
+    pub(crate) const NOTHING: Self = Self {
+        faults: false,
+        sizes: false,
+        nodes: false,
+    };
 }
 
 /// What memory a scheme takes, in bytes, before anything is locked.
