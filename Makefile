@@ -53,7 +53,7 @@ torture:
 test-mutants:
 	@$(LAB) mutants $(MUTANTS)
 
-# make bench-locks PARTS="instructions memory throughput mixed fairness meetings exclusion"
+# make bench-locks PARTS="instructions memory throughput mixed fairness meetings exclusion coherence"
 bench-locks:
 	@$(LAB) bench-locks $(PARTS)
 

@@ -6,6 +6,9 @@
  * plugin (scripts/plugin) records what the kernel does between two marks. Without it
  * nothing is measured.
  *
+ * The target of the operations lock-* is the file `step` of samples/lock-comparison: each
+ * write locks and unlocks a page. The module makes the marks, so that only its lock counts.
+ *
  * The others sleep meanwhile. The main program stays on CPU 0, which no worker has, so
  * that the kernel's threads have one for themselves: the guest needs a CPU more than there
  * are workers.
@@ -14,6 +17,7 @@
 #include <err.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
@@ -39,9 +43,11 @@
 #define ZEROED_COUNTED	3
 #define MARK_DELAY	20000		/* microseconds; arming takes effect a little later */
 #define READ_SIZE	PAGE
+/* The first page of an index needs no node of it. */
+#define NOT_FIRST	(7 * PAGE)
 #define NAME		"coherence-%s-%s"
 
-enum action { TOUCH_TO_READ, TOUCH_TO_WRITE, SYNC, READ, WRITE };
+enum action { TOUCH_TO_READ, TOUCH_TO_WRITE, SYNC, READ, WRITE, LOCK };
 
 /* What an operation is, and what was done to the pages before. */
 struct kind {
@@ -49,6 +55,8 @@ struct kind {
 	enum pages pages;
 	enum action action;
 	bool dense;
+	bool one_page;		/* again and again, */
+	uint64_t apart;		/* this far from that of the next worker */
 	bool read_before, written_before, written_by_another;
 	bool only_files, only_shared;
 };
@@ -68,6 +76,10 @@ static const struct kind kinds[] = {
 	  .only_shared = true },
 	{ .name = "pwrite-4k", .pages = SMALL, .action = WRITE, .only_files = true,
 	  .only_shared = true },
+	{ .name = "lock-own-page", .action = LOCK, .one_page = true, .apart = SHARE },
+	{ .name = "lock-own-pages", .action = LOCK },
+	{ .name = "lock-near-pages", .action = LOCK, .one_page = true, .apart = MiB },
+	{ .name = "lock-same-page", .action = LOCK, .one_page = true },
 };
 
 /*
@@ -152,6 +164,8 @@ static struct pages_list pages_of(const struct crew *crew, unsigned int number)
 {
 	uint64_t from = number * SHARE;
 
+	if (crew->kind->one_page)
+		return sequential(NOT_FIRST + number * crew->kind->apart, 0, WARM_UPS + COUNTED);
 	if (crew->kind->pages == HUGE)
 		return sequential(from + LEAF, LEAF, SHARE / LEAF - 1);
 	if (crew->kind->dense)
@@ -170,10 +184,25 @@ static void make_tables(const struct crew *crew, char *map, unsigned int number)
 			__atomic_store_n(map + number * SHARE + offset, 1, __ATOMIC_RELAXED);
 }
 
-static void prepare(const struct crew *crew, char *map, unsigned int number)
+static void lock_once(int fd, uint64_t offset, bool warm_up)
+{
+	char line[64];
+	int length = snprintf(line, sizeof(line), "page=%" PRIu64 " warm-up=%d", offset / PAGE,
+			      warm_up);
+
+	if (write(fd, line, length) != length)
+		err(EXIT_FAILURE, "%s", line);
+}
+
+static void prepare(const struct crew *crew, char *map, int fd, unsigned int number)
 {
 	const struct kind *kind = crew->kind;
 
+	if (kind->action == LOCK) {
+		for (unsigned int i = 0; i < crew->rounds; i++)
+			lock_once(fd, crew->pages[number].offsets[i], true);
+		return;
+	}
 	if (kind->action == READ || kind->action == WRITE)
 		return;
 	make_tables(crew, map, number);
@@ -204,6 +233,8 @@ static void do_once(const struct kind *kind, char *map, int fd, uint64_t offset,
 		if (pwrite(fd, buffer, READ_SIZE, offset) != (ssize_t)READ_SIZE)
 			err(EXIT_FAILURE, "pwrite");
 		break;
+	case LOCK:
+		break;
 	}
 }
 
@@ -218,7 +249,9 @@ static void take_turns(const struct crew *crew, unsigned int number, char *map, 
 		uint64_t offset = crew->pages[number].offsets[round];
 
 		await(&crew->turns->step[number], FIRST_ROUND + round, NULL);
-		if (round < crew->warm_ups) {
+		if (crew->kind->action == LOCK) {
+			lock_once(fd, offset, round < crew->warm_ups);
+		} else if (round < crew->warm_ups) {
 			mark(MARK_WARM_UP);
 			do_once(crew->kind, map, fd, offset, buffer);
 			mark(MARK_END);
@@ -250,11 +283,12 @@ static void *work(void *data)
 			if (own.fd < 0)
 				err(EXIT_FAILURE, "%s", own.path);
 		}
-		map = map_target(&own, length_of(crew), crew->kind->pages);
+		if (crew->kind->action != LOCK)
+			map = map_target(&own, length_of(crew), crew->kind->pages);
 	}
 	/* one after the other, so that it is always the same */
 	await(&crew->turns->step[worker->number], PREPARE, NULL);
-	prepare(crew, map, worker->number);
+	prepare(crew, map, own.fd, worker->number);
 	pass_on(crew, worker->number, PREPARE);
 	take_turns(crew, worker->number, map, own.fd);
 	return NULL;
@@ -424,5 +458,9 @@ const struct operation coherence_operations[] = {
 	{ "coherence-pread-4k-threads", run },
 	{ "coherence-pwrite-4k-processes", run },
 	{ "coherence-pwrite-4k-threads", run },
+	{ "coherence-lock-own-page-processes", run },
+	{ "coherence-lock-own-pages-processes", run },
+	{ "coherence-lock-near-pages-processes", run },
+	{ "coherence-lock-same-page-processes", run },
 	{ }
 };

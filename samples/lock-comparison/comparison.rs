@@ -14,6 +14,7 @@ mod range;
 mod request;
 mod rounds;
 pub(crate) mod scheme;
+mod steps;
 mod unlocked;
 
 use kernel::{
@@ -29,14 +30,20 @@ use kernel::{
     uaccess::UserSliceReader, //
 };
 use measure::SCHEMES;
-use request::Request;
+use request::{
+    Request,
+    Step, //
+};
+use steps::Steps;
 
-/// The module: two files in debugfs.
+/// The module: three files in debugfs.
 #[pin_data]
 pub(crate) struct Module {
     dir: Dir,
     #[pin]
     run: File<Mutex<Option<CString>>>,
+    #[pin]
+    step: File<Mutex<Option<KBox<dyn Steps>>>>,
     #[pin]
     schemes: File<()>,
 }
@@ -51,21 +58,37 @@ impl kernel::InPlaceModule for Module {
                 &show_result,
                 &measure,
             ),
+            step <- dir.write_callback_file(c"step", new_mutex!(None), &take_step),
             schemes <- dir.read_callback_file(c"schemes", (), &show_schemes),
         })
     }
 }
 
-/// Measures what is asked for, one at a time. The result can be read when this has returned.
-fn measure(result: &Mutex<Option<CString>>, reader: &mut UserSliceReader) -> Result {
+/// Calls `f` with the line that is written. Errors: `E2BIG`, `EFAULT`; those of `f`.
+fn with_line(reader: &mut UserSliceReader, f: impl FnOnce(&[u8]) -> Result) -> Result {
     let mut text = [0; request::MAX_LEN];
     let text = text.get_mut(..reader.len()).ok_or(E2BIG)?;
     reader.read_slice(text)?;
-    let request = Request::parse(text)?;
-    let mut result = result.lock();
-    *result = None;
-    *result = Some(measure::run(&request)?);
-    Ok(())
+    f(text)
+}
+
+/// Measures what is asked for, one at a time. The result can be read when this has returned.
+fn measure(result: &Mutex<Option<CString>>, reader: &mut UserSliceReader) -> Result {
+    with_line(reader, |line| {
+        let request = Request::parse(line)?;
+        let mut result = result.lock();
+        *result = None;
+        *result = Some(measure::run(&request)?);
+        Ok(())
+    })
+}
+
+/// Locks and unlocks a page, in the task that asks for it, one at a time.
+fn take_step(mapping: &Mutex<Option<KBox<dyn Steps>>>, reader: &mut UserSliceReader) -> Result {
+    with_line(reader, |line| {
+        let step = Step::parse(line)?;
+        steps::run(&mut mapping.lock(), &step)
+    })
 }
 
 fn show_result(result: &Mutex<Option<CString>>, f: &mut fmt::Formatter<'_>) -> fmt::Result {

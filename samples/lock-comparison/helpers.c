@@ -6,6 +6,7 @@
 #include <linux/topology.h>
 
 #include "../../rust/helpers/helpers.h"
+#include "../../scripts/plugin/marks.h"
 #include "helpers.h"
 
 /* Those of the driver's that its files here call. */
@@ -55,4 +56,19 @@ unsigned long rust_helper_slab_bytes(void)
 {
 	return (global_node_page_state_pages(NR_SLAB_RECLAIMABLE_B) +
 		global_node_page_state_pages(NR_SLAB_UNRECLAIMABLE_B)) << PAGE_SHIFT;
+}
+
+void rust_helper_mark_warm_up(void)
+{
+	mark(MARK_WARM_UP);
+}
+
+void rust_helper_mark_operation(void)
+{
+	mark(MARK_OPERATION);
+}
+
+void rust_helper_mark_end(void)
+{
+	mark(MARK_END);
 }

@@ -12,5 +12,8 @@ int rust_helper_cpu_to_node(unsigned int cpu);
 int rust_helper_numa_node_id(void);
 unsigned int rust_helper_nr_node_ids(void);
 unsigned long rust_helper_slab_bytes(void);
+void rust_helper_mark_warm_up(void);
+void rust_helper_mark_operation(void);
+void rust_helper_mark_end(void);
 
 #endif /* _LOCK_COMPARISON_HELPERS_H */

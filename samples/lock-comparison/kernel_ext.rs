@@ -32,6 +32,7 @@ mod xa_node;
 pub(crate) mod xarray;
 
 pub(crate) mod kthread;
+pub(crate) mod marks;
 pub(crate) mod range_lock;
 pub(crate) mod rwsem;
 pub(crate) mod slab;

@@ -81,12 +81,29 @@ errno_of() {
 	poke write "$DIR/run" "$1"
 }
 
+step_errno_of() {
+	poke write "$DIR/step" "$1"
+}
+
+# A lock that a step left would stop the next one.
+steps_of_all() {
+	local scheme page
+	while read -r result; do
+		scheme=$(value scheme)
+		echo "scheme=$scheme" >"$DIR/step" || return
+		for page in 7 7 $(((1 << 28) - 1)); do
+			echo "page=$page warm-up=1" >"$DIR/step" || return
+			echo "page=$page" >"$DIR/step" || return
+		done
+	done <<<"$schemes"
+}
+
 [ -r "$MODULE" ] || skip_all "there is no $MODULE: make -C samples/lock-comparison"
 [ -d /sys/devices/system/node/node1 ] || skip_all "one NUMA node only"
 insmod "$MODULE" || exit 1
 schemes=$(cat "$DIR/schemes")
 count=$(wc -l <<<"$schemes")
-ktap_set_plan $((3 * count + 10))
+ktap_set_plan $((3 * count + 15))
 
 while read -r result; do
 	scheme=$(value scheme)
@@ -110,6 +127,11 @@ expect "an unknown word" EINVAL errno_of "scheme=range colour=red"
 expect "a number out of range" EINVAL errno_of "scheme=range threads=0"
 expect "a node without CPUs" ENODEV errno_of "scheme=range node=99"
 expect "a line too long" E2BIG errno_of "scheme=range $(printf '%600s' '')"
+expect "a step of no scheme" ENOENT step_errno_of "scheme=unheard-of"
+expect "a step before there is a mapping" ENODEV step_errno_of "page=1"
+check "steps of each scheme" steps_of_all
+expect "a step without a page" EINVAL step_errno_of "warm-up=1"
+expect "a page that is too far" EINVAL step_errno_of "page=$((1 << 28))"
 expect "a result of what failed is not there" "" cat "$DIR/run"
 check "rmmod" removed
 ktap_finished

@@ -15,7 +15,10 @@ from pathlib import Path
 
 MODULE = os.path.dirname(os.environ["RDAX_KO"]) + "/samples/lock-comparison/lock_comparison.ko"
 RUN = Path("/sys/kernel/debug/lock_comparison/run")
+STEP = Path("/sys/kernel/debug/lock_comparison/step")
 SCHEMES = Path("/sys/kernel/debug/lock_comparison/schemes")
+BENCH = "/build/samples/bench"
+WORK_DIRECTORY = Path("/work")
 ROUNDS = 15
 PAGES = 1_000_000
 # Rounds of work in the critical section, and as many outside: about a 4 KiB fault.
@@ -167,8 +170,27 @@ def meetings() -> None:
                      violations=int(found["violations"]))
 
 
+def coherence() -> None:
+    """The lines that move, for the plugin of QEMU. The benchmark tells of the traces.
+
+    The kernel's names of addresses are those of this boot.
+    """
+    (WORK_DIRECTORY / "kallsyms").write_bytes(Path("/proc/kallsyms").read_bytes())
+    text = Path("/sys/module/lock_comparison/sections/.text").read_bytes()
+    (WORK_DIRECTORY / "module.text").write_bytes(text)
+    # a CPU more for the kernel's threads
+    workers = (os.cpu_count() or 1) - 1
+    for name in names():
+        print(json.dumps({"contender": name}), flush=True)
+        for case in ("own-page", "own-pages", "near-pages", "same-page"):
+            STEP.write_text(f"scheme={name}")
+            subprocess.run([BENCH, "-t", str(workers), f"coherence-lock-{case}-processes", STEP],
+                           check=True)
+
+
 PARTS = {"instructions": instructions, "memory": memory, "throughput": throughput, "mixed": mixed,
-         "fairness": fairness, "meetings": meetings, "exclusion": exclusion}
+         "fairness": fairness, "meetings": meetings, "exclusion": exclusion,
+         "coherence": coherence}
 
 
 def main() -> int:

@@ -9,6 +9,7 @@ mixed         the same where a tenth of the ranges is of 2 MiB
 fairness      who gets how much of a page that all want
 meetings      how often two holders of a page meet where nothing keeps them apart
 exclusion     two holders of a page, counted, on four NUMA nodes
+coherence     cache lines that move between CPUs
 
 Each part replaces its own figures in RESULTS; the tables and plots are made anew.
 """
@@ -21,13 +22,19 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import coherence
+import coherence_report
 import guest
 import locks_report
+from figures import FiguresError
 from tap import by_lines
 
 COMMAND = "/rdax/scripts/guest/lock_comparison.py"
 RESULTS = Path("/rdax/Documentation/performance/locks")
 CPUS = os.cpu_count() or 1
+MODULE = guest.MODULE.parent / "samples/lock-comparison/lock_comparison.ko"
+# Where lines move.
+COHERENT_CPUS = (2, 4, 16)
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,7 @@ class Boot:
     name: str
     machine: guest.Machine
     parts: tuple[str, ...]
+    parameters: str = ""
 
 
 BOOTS = (
@@ -44,7 +52,14 @@ BOOTS = (
     Boot("parallel", guest.Machine(cpus=CPUS), ("memory", "throughput", "mixed", "fairness",
                                                    "meetings")),
     Boot("nodes", guest.Machine(cpus=8, nodes=4), ("exclusion",)),
+    # a CPU more for the kernel's threads
+    Boot("coherence", guest.Machine(cpus=max(COHERENT_CPUS) + 1, keep=False,
+                                    plugin=f"{coherence.PLUGIN},out={guest.WORK}"),
+         ("coherence",), coherence.PARAMETERS),
 )
+
+
+Row = dict[str, object]
 
 
 def say(text: str) -> None:
@@ -66,6 +81,7 @@ class Collector:
         self.rows: list[dict[str, object]] = []
         self.part: str | None = None
         self.begun = time.monotonic()
+        self.traces = coherence.Listener(COHERENT_CPUS, (), MODULE)
 
     def line(self, text: str) -> None:
         try:
@@ -73,7 +89,9 @@ class Collector:
         except json.JSONDecodeError:
             say(f"guest: {text}")
             return
-        if "part" in found:
+        if "contender" in found or "operation" in found:
+            self.traces.line(text)
+        elif "part" in found:
             self.end()
             self.part, self.rows, self.begun = found["part"], [], time.monotonic()
         elif self.part is None:
@@ -84,8 +102,26 @@ class Collector:
     def end(self) -> None:
         if self.part is not None:
             seconds = round(time.monotonic() - self.begun, 1)
+            figures: dict[str, object] = {"seconds": seconds}
+            if self.part == "coherence":
+                self.rows, figures["moves"] = lines_of(self.traces.found)
+            figures["rows"] = locks_report.fold(self.rows)
             say(f"{self.part}: {len(self.rows)} figures, {seconds:.0f} s")
-            self.parts[self.part] = {"seconds": seconds, "rows": locks_report.fold(self.rows)}
+            self.parts[self.part] = figures
+
+
+def lines_of(found: coherence.Found) -> tuple[list[Row], list[Row]]:
+    """How many lines moved, and who moved them where there were most CPUs."""
+    rows: list[Row] = []
+    moves: list[Row] = []
+    for (case, cpus), result in found.results.items():
+        figure = coherence_report.figure_of(result)
+        name = f"{case.operation.removeprefix('lock-')} {cpus}"
+        rows.append({"case": name, "scheme": case.contender, "moved": figure["moved"],
+                     "used": figure["used"]})
+        if cpus == max(COHERENT_CPUS):
+            moves.append({"case": name, "scheme": case.contender, "moves": figure["moves"]})
+    return rows, moves
 
 
 def measure(boot: Boot, parts: list[str]) -> Collector | None:
@@ -93,11 +129,15 @@ def measure(boot: Boot, parts: list[str]) -> Collector | None:
     say(f"{', '.join(parts)}: a guest of {boot.machine.cpus} CPUs, {boot.machine.nodes} nodes"
         + (", instructions counted" if boot.machine.count_instructions else ""))
     collector = Collector()
-    result = guest.boot([COMMAND, *parts], timeout=900, name=boot.name, machine=boot.machine,
-                        sink=by_lines(collector.line))
+    result = guest.boot([COMMAND, *parts], timeout=1800, name=boot.name, machine=boot.machine,
+                        parameters=boot.parameters, sink=by_lines(collector.line))
     for line in result.explain():
         say(line)
-    return None if result.exit_status else collector
+    if result.exit_status:
+        return None
+    if "coherence" in parts and (wrong := locks_report.doubts(collector.parts["coherence"])):
+        raise FiguresError("\n".join(wrong))
+    return collector
 
 
 def main() -> int:
@@ -133,7 +173,7 @@ def main() -> int:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except guest.GuestError as error:
+    except (guest.GuestError, FiguresError) as error:
         print(f"bench-locks: FAILED: {error}")
         sys.exit(1)
     except KeyboardInterrupt:

@@ -96,10 +96,12 @@ class Found:
 class Listener:
     """Takes the guest's lines, and replays a trace as soon as it is there."""
 
-    def __init__(self, cpus: Sequence[int], keep: Collection[Case]) -> None:
+    def __init__(self, cpus: Sequence[int], keep: Collection[Case],
+                 module: Path = guest.MODULE) -> None:
         self.found = Found()
         self.cpus = cpus
         self.keep = keep
+        self.module = module
         self.contender = ""
         self.traces = 0
 
@@ -110,7 +112,7 @@ class Listener:
             print(f"guest: {text}", flush=True)
             return
         if "contender" in said:
-            self.contender = VARIANTS[said["contender"]]
+            self.contender = VARIANTS.get(said["contender"], said["contender"])
             return
         operation, _, mode = said["operation"].removeprefix("coherence-").rpartition("-")
         case = Case(self.contender, operation, mode)
@@ -124,7 +126,7 @@ class Listener:
     def replay(self, case: Case, path: Path, expected: int) -> None:
         found = self.found
         if found.names is None:
-            found.names = coherence_trace.Names.of(guest.WORK, guest.MODULE)
+            found.names = coherence_trace.Names.of(guest.WORK, self.module)
         found.names.more((guest.WORK / "chains").read_bytes())
         trace = list(coherence_trace.sections(path.read_bytes()))
         for cpus in self.cpus:

@@ -249,6 +249,49 @@ def exclusion(part: Part, schemes: Iterable[Mapping[str, str]]) -> list[str]:
             *table(["scheme", *(words[case] for case in cases_of(part))], lines)]
 
 
+PLACES = {"own-page": "a page of its own, 32 MiB apart",
+          "own-pages": "pages all over 32 MiB of its own",
+          "near-pages": "a page of its own, 1 MiB apart",
+          "same-page": "the same page"}
+
+
+def doubts(part: Part) -> list[str]:
+    """Why the moved lines cannot be right: a lock that all write to moves a line each time, and no
+    lock moves none."""
+    rows = rows_of(part)
+    found = [] if rows else ["nothing was measured"]
+    for case in cases_of(part):
+        base, nothing = median(rows[case, BASE], "moved"), median(rows[case, "none"], "moved")
+        if base < 1:
+            found.append(f"{case}: {TITLES[BASE]}: {base} lines moved, and it is written each time")
+        if nothing > 0:
+            found.append(f"{case}: {TITLES['none']}: {nothing} lines moved, and it has none")
+    return found
+
+
+def coherence(part: Part) -> list[str]:
+    rows, cases = rows_of(part), cases_of(part)
+    counts = sorted({int(case.split()[1]) for case in cases})
+    lines = [[TITLES[name], *(f"{median(rows[f'{place} {count}', name], 'moved'):.2f}"
+                              for place in PLACES for count in counts)]
+             for name in schemes_of(part)]
+    moves = [[TITLES[row["scheme"]], PLACES[row["case"].split()[0]], f"{move['rate']:.2f}",
+              f"`{move['by']}`",
+              "the same" if move["by"] == move["after"] else f"`{move['after']}`"]
+             for row in part["moves"] for move in row["moves"]]
+    places = "; ".join(f"{place}: {words}" for place, words in PLACES.items())
+    return ["## Cache lines that move", "",
+            (f"Lines that move between CPUs for each lock and unlock, with {counts[0]} to "
+             f"{counts[-1]} CPUs that take turns; hashed tables as for {part['cpus']} CPUs. Which "
+             f"page a CPU locks: {places}. All pages were locked before. The method is that of "
+             "../coherence.rst."), "",
+            *table(["scheme", *(f"{place}, {count} CPUs" for place in PLACES for count in counts)],
+                   lines),
+            f"Who moves them, with {counts[-1]} CPUs:", "",
+            "| scheme | page | a pair | used by | after |", "|---|---|---:|---|---|",
+            *("| " + " | ".join(line) + " |" for line in moves), ""]
+
+
 class Svg:
     """A picture, built up of shapes."""
 
@@ -355,6 +398,8 @@ def write(results: Mapping[str, Any], directory: Path) -> None:
             lines += section(parts[name])
     if "exclusion" in parts:
         lines += exclusion(parts["exclusion"], results["schemes"])
+    if "coherence" in parts:
+        lines += coherence(parts["coherence"])
     (directory / "results.md").write_text("\n".join(lines))
     for name, plot in (("instructions", instructions_plot), ("throughput", throughput_plot)):
         if name in parts:

@@ -57,6 +57,47 @@ class Exclusion(unittest.TestCase):
         self.assertEqual(["(!)" in line for line in self.lines(1, 0)], [True, True])
 
 
+class Meetings(unittest.TestCase):
+    def test_a_share_of_the_pairs(self) -> None:
+        figures = part(*({"case": "nap full 2", "scheme": "none", "pairs": 400,
+                          "violations": count} for count in (100, 200, 400)))
+        line, = (line for line in locks_report.meetings(figures)
+                 if line.startswith("| no lock: one page for all, all the time |"))
+        self.assertIn("| 50.0 % (37.5–75.0) |", line)
+
+
+class Coherence(unittest.TestCase):
+    """A lock of the mapping moves its line each time, hashed mutexes none, no lock none."""
+
+    def figures(self, **moved: float) -> dict[str, object]:
+        found = {"none": 0.0, BASE: 1.0, "hashed": 0.0, **moved}
+        rows = [{"case": f"{place} {cpus}", "scheme": scheme, "moved": value, "used": 5}
+                for place in locks_report.PLACES for cpus in (2, 16)
+                for scheme, value in found.items()]
+        moves = [{"case": "own-page 16", "scheme": BASE,
+                  "moves": [{"rate": 1.0, "by": "down_write", "after": "down_write"}]}]
+        return {**part(*rows), "moves": moves}
+
+    def test_as_it_should_be(self) -> None:
+        self.assertEqual(locks_report.doubts(self.figures()), [])
+        text = "\n".join(locks_report.coherence(self.figures()))
+        self.assertIn("| hashed mutexes, by first page | 0.00 | 0.00 |", text)
+        self.assertIn("| 1.00 | `down_write` | the same |", text)
+
+    def test_nothing_was_counted(self) -> None:
+        doubts = locks_report.doubts(self.figures(**{BASE: 0.0}))
+        self.assertEqual(len(doubts), 2 * len(locks_report.PLACES))
+        self.assertIn("own-page 2: rwsem of the mapping, for write: 0.0 lines moved", doubts[0])
+
+    def test_nothing_was_measured(self) -> None:
+        self.assertEqual(locks_report.doubts(part()), ["nothing was measured"])
+
+    def test_lines_of_no_lock_were_counted(self) -> None:
+        doubts = locks_report.doubts(self.figures(none=0.02))
+        self.assertEqual(len(doubts), 2 * len(locks_report.PLACES))
+        self.assertIn("no lock: 0.02 lines moved", doubts[0])
+
+
 class Write(unittest.TestCase):
     def test_parts_that_were_not_measured_are_left_out(self) -> None:
         with tempfile.TemporaryDirectory() as name:

@@ -29,6 +29,10 @@ use super::{
         Excludes,
         Scheme, //
     },
+    steps::{
+        self,
+        Steps, //
+    },
     unlocked::Unlocked, //
 };
 use crate::kernel_ext::{
@@ -50,13 +54,22 @@ pub(crate) struct Candidate {
     pub(crate) name: &'static str,
     pub(crate) excludes: Excludes,
     run: fn(&Request) -> Result<CString>,
+    begin: fn() -> Result<KBox<dyn Steps>>,
 }
 
-const fn candidate<S: Scheme>() -> Candidate {
+impl Candidate {
+    /// Makes a mapping to lock pages of, one at a time. Errors: `ENOMEM`.
+    pub(crate) fn begin(&self) -> Result<KBox<dyn Steps>> {
+        (self.begin)()
+    }
+}
+
+const fn candidate<S: Scheme + 'static>() -> Candidate {
     Candidate {
         name: S::NAME,
         excludes: S::EXCLUDES,
         run: run_scheme::<S>,
+        begin: steps::begin::<S>,
     }
 }
 
@@ -76,6 +89,14 @@ pub(crate) static SCHEMES: [Candidate; 12] = [
     candidate::<EntryBit>(),
 ];
 
+/// The scheme that is called `name`. Errors: `ENOENT`.
+pub(crate) fn named(name: &[u8]) -> Result<&'static Candidate> {
+    let mut schemes = SCHEMES.iter();
+    schemes
+        .find(|candidate| candidate.name.as_bytes() == name)
+        .ok_or(ENOENT)
+}
+
 /// Measures what is asked for; returns a line of what was found.
 ///
 /// Errors: `ENOENT` when there is no such scheme; those of the measurement.
@@ -83,10 +104,7 @@ pub(crate) fn run(request: &Request) -> Result<CString> {
     if request.measure == Measure::Work {
         return work(request);
     }
-    let candidate = SCHEMES
-        .iter()
-        .find(|candidate| request.is_for(candidate.name));
-    (candidate.ok_or(ENOENT)?.run)(request)
+    (named(request.scheme())?.run)(request)
 }
 
 fn run_scheme<S: Scheme>(request: &Request) -> Result<CString> {

@@ -2,7 +2,10 @@
 
 //! What is asked for: `measure=throughput scheme=range threads=4 contention=full ...`
 
-use crate::kernel_ext::units::Order;
+use crate::kernel_ext::units::{
+    Order,
+    PageOffset, //
+};
 use kernel::prelude::*;
 
 /// The longest line that is taken.
@@ -123,9 +126,39 @@ impl Request {
         Ok(this)
     }
 
-    /// Whether `name` is the scheme that is asked for.
-    pub(crate) fn is_for(&self, name: &str) -> bool {
-        self.scheme.split(|&byte| byte == 0).next() == Some(name.as_bytes())
+    /// The name of the scheme that is asked for.
+    pub(crate) fn scheme(&self) -> &[u8] {
+        let mut parts = self.scheme.split(|&byte| byte == 0);
+        parts.next().unwrap_or_default()
+    }
+}
+
+/// What is written to `step`.
+pub(crate) enum Step<'a> {
+    /// `scheme=range`: a mapping of which nothing is locked takes the place of the last one.
+    Begin { scheme: &'a str },
+    /// `page=5 warm-up=0`: lock this page and unlock it.
+    Lock { pgoff: PageOffset, warm_up: bool },
+}
+
+impl<'a> Step<'a> {
+    /// Errors: `EINVAL`.
+    pub(crate) fn parse(text: &'a [u8]) -> Result<Self> {
+        let text = core::str::from_utf8(text).map_err(|_| EINVAL)?;
+        let (mut page, mut warm_up) = (None, false);
+        for word in text.split_ascii_whitespace() {
+            match word.split_once('=').ok_or(EINVAL)? {
+                ("scheme", scheme) => return Ok(Self::Begin { scheme }),
+                // below 1 TiB, as the schemes expect
+                ("page", value) => page = Some(number(value, 0, (1 << 28) - 1)?),
+                ("warm-up", value) => warm_up = number(value, 0u8, 1)? == 1,
+                _ => return Err(EINVAL),
+            }
+        }
+        Ok(Self::Lock {
+            pgoff: PageOffset::new(page.ok_or(EINVAL)?),
+            warm_up,
+        })
     }
 }
 
