@@ -27,8 +27,37 @@ TITLES = {
     "numa-memory": "hashed, table of the memory's node",
     "entry-bit": "entry bit (rdax)",
 }
-COLOURS = ("#76b041", "#777777", "#000000", "#bbbbbb", "#d55e00", "#56b4e9", "#0072b2", "#009e73", "#8c564b",
-           "#cc79a7", "#e69f00", "#e00000")
+
+# What counts mean that the page itself has no room for.
+EXCLUSION = """\
+**By first page**: Chinner's objection of 2016 holds. Such a hash fits one size of range.
+
+**By 2 MiB**: this costs one pair nothing more, but neighbours wait for each other, and 1 GiB is
+still not covered.
+
+**2 MiB takes all**: the larger range takes every mutex that it may hash to, which for 512 pages is
+the whole table. The cost is proportional to the number of CPUs (for 64 of them 512 mutexes, and an
+array to remember them), and meanwhile every fault in every mapping stops.
+
+**Table of the CPU's node**, as proposed: a page has as many locks as there are nodes. All tasks must
+agree on the node, so it must be that of the memory. Then it is a larger table, near the memory
+rather than near the CPU. (A hole in a file has no memory and no node.)
+
+**The entry bit** needs no rule for sizes, because what the index contains decides what is locked. It
+excludes by falling back: a range of 2 MiB that contains an entry of 4 KiB gets 4 KiB, and 4 KiB
+inside an entry of 2 MiB lock all of it.
+"""
+MEMORY = """\
+The entry bit's bytes are mostly the wait queues (rdax: one mapping for a device; fs/dax.c has one
+table for all mappings). The index takes another 64 bytes for each GiB of the device. What is left
+are 9 bytes for each page that was ever locked, while its entry exists, and 4 KiB for each GiB. Any
+index that remembers pages costs these, whatever locks it. A hashed table for 64 CPUs takes 12 KiB.
+The range lock takes the 24 bytes that seemed a waste in struct address_space.
+"""
+
+COLOURS = dict(zip(TITLES, (
+    "#76b041", "#777777", "#000000", "#bbbbbb", "#d55e00", "#56b4e9", "#0072b2", "#009e73",
+    "#8c564b", "#cc79a7", "#e69f00", "#e00000"), strict=True))
 
 
 def fold(rows: Iterable[Row]) -> list[Row]:
@@ -114,7 +143,8 @@ def memory(part: Part) -> list[str]:
             (f"With {part['cpus']} CPUs and {part['nodes']} node. What is left behind is the growth "
              "of all slabs, to which others add some KiB."), "",
             *table(["scheme", "bytes a mapping", "bytes for all mappings",
-                    "KiB left by 1 million pages", "KiB left by as many in 2 MiB"], lines)]
+                    "KiB left by 1 million pages", "KiB left by as many in 2 MiB"], lines),
+            MEMORY]
 
 
 def relative(part: Part, case: str, name: str) -> list[float]:
@@ -150,7 +180,10 @@ def throughput(part: Part) -> list[str]:
              "and its quartiles. No contention: 4 MiB for each thread; some: 8 pages for all, in 4 "
              "ranges of 2 MiB; full: one page."), "",
             *table(["scheme", *(f"{case.split()[0]}, {case.split()[1]} thr." for case in cases)],
-                   relative_lines(part))]
+                   relative_lines(part)),
+            ("A waiter for the entry bit sleeps at once; mutex and rwsem spin while the holder "
+             "runs. The range lock hands over in order, so each pair costs a sleep and a wake-up "
+             "where all want the same."), ""]
 
 
 def mixed(part: Part) -> list[str]:
@@ -188,7 +221,9 @@ def fairness(part: Part) -> list[str]:
             ("All threads want one page for 100 ms: the share of the thread that got least and of "
              "the one that got most; how often at most one got it in succession (where the scheme "
              "doesn't exclude this means nothing). Medians."), "",
-            *table(header, lines)]
+            *table(header, lines),
+            ("The entry bit goes to the first comer, not to the longest waiter, as a mutex does. "
+             "The range lock gives each thread its share."), ""]
 
 
 CONTENTIONS = {"none": "4 MiB for each", "some": "8 pages for all", "full": "one page for all"}
@@ -246,7 +281,7 @@ def exclusion(part: Part, schemes: Iterable[Mapping[str, str]]) -> list[str]:
     return ["## Exclusion", "",
             ("Holders of a range that found another holder at one of its pages, of all. Eight CPUs "
              "on four nodes."), "",
-            *table(["scheme", *(words[case] for case in cases_of(part))], lines)]
+            *table(["scheme", *(words[case] for case in cases_of(part))], lines), EXCLUSION]
 
 
 PLACES = {"own-page": "a page of its own, 32 MiB apart",
@@ -366,13 +401,13 @@ def throughput_plot(part: Part) -> Svg:
 
         for j, count in enumerate(threads):
             svg.text(at(j, 0)[0], top + side + 16, str(count), "middle", 10)
-        for name, colour in zip(schemes, COLOURS, strict=False):
+        for name in schemes:
             points = [at(j, values[f"{contention} {count}", name])
                       for j, count in enumerate(threads)]
-            svg.line(points, colour, 3 if name == "entry-bit" else 1.5)
-    for i, (name, colour) in enumerate(zip(schemes, COLOURS, strict=False)):
+            svg.line(points, COLOURS[name], 3 if name == "entry-bit" else 1.5)
+    for i, name in enumerate(schemes):
         x, y = gap + 285 * (i % 3), top + side + 44 + 18 * (i // 3)
-        svg.line([(x, y - 4), (x + 20, y - 4)], colour, 3)
+        svg.line([(x, y - 4), (x + 20, y - 4)], COLOURS[name], 3)
         svg.text(x + 26, y, TITLES[name], size=11)
     return svg
 
