@@ -5,6 +5,7 @@
 oracle     samples/torture: a random mix from many threads and processes; every byte is known
 fuzz       bad input, as root and as nobody
 lifecycle  bind and unbind, load and unload, create and destroy, under load
+cxl        the same on a device of the dax bus, of CXL memory
 outside    programs that nobody here wrote: samples/torture/outside.sh
 
 Each in a guest of its own, whose console counts. The short form is a part of `make test`.
@@ -64,6 +65,8 @@ def command(phase: str, amount: Amount, seed: int) -> list[str]:
         "oracle": [*own, *amount.oracle],
         "fuzz": [*own, "--calls", str(amount.calls)],
         "lifecycle": [*own, "--cycles", str(amount.cycles)],
+        "cxl": ["sh", "-c", f"modprobe device_dax; exec {PROGRAM} lifecycle --seed {seed} "
+                f"--cycles {amount.cycles} --second $RDAX_DAX_DEVICE"],
         "outside": [OUTSIDE, str(amount.outside)],
     }[phase]
 
@@ -75,7 +78,8 @@ def mutant(phase: str) -> list[str]:
     return [PROGRAM, phase, "--seed", "1", *more.get(phase, [])]
 
 
-PHASES = ("oracle", "fuzz", "lifecycle", "outside")
+PHASES = ("oracle", "fuzz", "lifecycle", "outside", "cxl")
+MACHINES = {"cxl": guest.MACHINES[guest.CXL]}
 
 
 class Lines:
@@ -97,7 +101,8 @@ class Lines:
 def run(tap: Tap, phase: str, amount: Amount, seed: int) -> None:
     print(f"lab: torture: {phase}", file=sys.stderr, flush=True)
     result = guest.boot(command(phase, amount, seed), timeout=amount.timeout,
-                        name=f"torture-{phase}", sink=by_lines(Lines(tap).line))
+                        name=f"torture-{phase}", sink=by_lines(Lines(tap).line),
+                        machine=MACHINES.get(phase, guest.Machine()))
     if result.status or result.trouble:
         for line in result.explain():
             tap.comment(line)

@@ -12,6 +12,8 @@ use std::{
 };
 
 const DRIVER: &str = "/sys/bus/nd/drivers/rdax";
+const DAX_DRIVER: &str = "/sys/bus/dax/drivers/rdax";
+const DAX_DEVICES: &str = "/sys/bus/dax/devices";
 const MODULE: &str = "/sys/module/rdax";
 const CLASS: &str = "/sys/class/dax";
 
@@ -57,17 +59,36 @@ pub fn set_parameter(name: &str, value: &str) -> Result<(), String> {
         .map_err(|e| format!("parameter {name}: {}", Error::from_raw_os_error(e)))
 }
 
-pub fn is_bound(namespace: &str) -> bool {
-    Path::new(DRIVER).join(namespace).exists()
+/// Whether it is the name of a device of the dax bus, not of a namespace.
+pub fn is_dax(name: &str) -> bool {
+    name.starts_with("dax")
 }
 
-/// The same word to `bind` and `unbind`.
-pub fn bind(namespace: &str) -> Result<(), Errno> {
-    write_text(format!("{DRIVER}/bind"), namespace)
+fn driver_of(name: &str) -> &'static str {
+    if is_dax(name) {
+        DAX_DRIVER
+    } else {
+        DRIVER
+    }
 }
 
-pub fn unbind(namespace: &str) -> Result<(), Errno> {
-    write_text(format!("{DRIVER}/unbind"), namespace)
+pub fn is_bound(name: &str) -> bool {
+    Path::new(driver_of(name)).join(name).exists()
+}
+
+/// The same word to `bind` and `unbind`. A driver of the dax bus is told the name before.
+pub fn bind(name: &str) -> Result<(), Errno> {
+    if is_dax(name) {
+        write_text(format!("{DAX_DRIVER}/new_id"), name)?;
+        if is_bound(name) {
+            return Ok(());
+        }
+    }
+    write_text(format!("{}/bind", driver_of(name)), name)
+}
+
+pub fn unbind(name: &str) -> Result<(), Errno> {
+    write_text(format!("{}/unbind", driver_of(name)), name)
 }
 
 /// A device of a namespace.
@@ -77,8 +98,13 @@ pub struct Device {
 }
 
 impl Device {
-    /// The first device of a bound namespace.
+    /// The first device of a bound namespace; or the bound device of the dax bus itself.
     pub fn of(namespace: &str) -> Option<Self> {
+        if is_dax(namespace) {
+            return is_bound(namespace).then(|| Self {
+                name: namespace.into(),
+            });
+        }
         let mut names: Vec<String> = fs::read_dir(CLASS)
             .ok()?
             .filter_map(|entry| {
@@ -106,12 +132,22 @@ impl Device {
             .map_err(|e| errno(&e))
     }
 
+    /// Its directory in sysfs.
+    fn attributes(&self) -> String {
+        let parent = if is_dax(&self.name) {
+            DAX_DEVICES
+        } else {
+            CLASS
+        };
+        format!("{parent}/{}", self.name)
+    }
+
     pub fn set(&self, attribute: &str, value: &str) -> Result<(), Errno> {
-        write_text(format!("{CLASS}/{}/{attribute}", self.name), value)
+        write_text(format!("{}/{attribute}", self.attributes()), value)
     }
 
     pub fn number(&self, attribute: &str) -> Option<u64> {
-        fs::read_to_string(format!("{CLASS}/{}/{attribute}", self.name))
+        fs::read_to_string(format!("{}/{attribute}", self.attributes()))
             .ok()?
             .trim()
             .parse()
@@ -122,7 +158,7 @@ impl Device {
     pub fn counters(&self) -> BTreeMap<String, u64> {
         let mut all = BTreeMap::new();
         for directory in ["faults", "entries"] {
-            let Ok(files) = fs::read_dir(format!("{CLASS}/{}/{directory}", self.name)) else {
+            let Ok(files) = fs::read_dir(format!("{}/{directory}", self.attributes())) else {
                 continue;
             };
             for file in files.flatten() {

@@ -17,6 +17,7 @@ use std::{
     fs::File,
     io::Error,
     os::{fd::AsFd, unix::fs::FileExt},
+    path::Path,
     process::Command,
     sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst},
     thread,
@@ -190,10 +191,12 @@ fn session(
         Err(libc::ENOENT | libc::ENXIO | libc::ENODEV) => return Ok(()),
         Err(e) => return Err(said("open", e)),
     };
-    let len = (WORDS * USERS) as u64 * STEP;
+    // A device of the dax bus is mapped in whole units of its alignment, 2 MiB.
+    let len = ((WORDS * USERS) as u64 * STEP).next_multiple_of(2 << 20);
     let how = MapHow {
         write: true,
-        sync: dice.one_in(2),
+        // Volatile memory can't keep what MAP_SYNC promises.
+        sync: dice.one_in(2) && !device::is_dax(namespace),
         place: None,
     };
     let map = match Map::new(file.as_fd(), START, len as usize, how) {
@@ -304,8 +307,33 @@ fn bind(namespace: &str) -> Result<(), String> {
         return Ok(());
     }
     // Another driver may have it.
-    let _ = device::write_text("/sys/bus/nd/drivers/nd_pmem/unbind", namespace);
+    let (bus, other) = if device::is_dax(namespace) {
+        ("dax", "device_dax")
+    } else {
+        ("nd", "nd_pmem")
+    };
+    let _ = device::write_text(format!("/sys/bus/{bus}/drivers/{other}/unbind"), namespace);
     device::bind(namespace).map_err(|e| said("bind", e))
+}
+
+/// Given to another driver, with a file of ours open, and back. Users are paused: a file that is
+/// opened meanwhile is the other driver's.
+fn lend(dax: &str) -> Result<(), String> {
+    let driver = "/sys/bus/dax/drivers/device_dax";
+    bind(dax)?;
+    let device = Device::of(dax).ok_or("bound, but there is no device")?;
+    let _ours = device.open(true).map_err(|e| said("open", e))?;
+    device::unbind(dax).map_err(|e| said("unbind", e))?;
+    device::write_text("/sys/bus/dax/drivers/rdax/remove_id", dax)
+        .and_then(|()| device::write_text(format!("{driver}/new_id"), dax))
+        .map_err(|e| said("new_id of device_dax", e))?;
+    if !Path::new(driver).join(dax).exists() {
+        return Err("device_dax does not take it".into());
+    }
+    device::write_text(format!("{driver}/unbind"), dax)
+        .and_then(|()| device::write_text(format!("{driver}/remove_id"), dax))
+        .map_err(|e| said("unbind of device_dax", e))?;
+    bind(dax)
 }
 
 /// A namespace of another mode in its place, and one for us again.
@@ -330,7 +358,10 @@ fn recreate(namespace: &str) -> Result<(), String> {
 
 pub fn lifecycle(options: &Options, cycles: u64) -> Result<bool, String> {
     let namespace = &options.second;
-    let force = format!("{},{namespace}", options.device);
+    let mut force = options.device.clone();
+    if !device::is_dax(namespace) {
+        force = format!("{force},{namespace}");
+    }
     device::load_module(&force)?;
     bind(namespace)?;
     let device = Device::of(namespace).ok_or("bound, but there is no device")?;
@@ -426,16 +457,21 @@ fn cycle(options: &Options, cycles: u64, stage: &'static Stage, force: &str) -> 
                 device::load_module(force)?;
                 loads += 1;
             }
+            if device::is_dax(namespace) {
+                lend(namespace)?;
+                recreated += 1;
+                device::unbind(namespace).map_err(|e| said("unbind", e))?;
+            }
             go_on(stage);
         }
         thread::sleep(Duration::from_micros(dice.below(2000)));
         bind(namespace)?;
         thread::sleep(Duration::from_micros(dice.below(8000)));
-        if n % 100 == 0 {
+        if n % 100 == 0 && !device::is_dax(namespace) {
             recreate(namespace)?;
             recreated += 1;
         }
     }
-    println!("# {cycles} cycles; {loads} unloads and loads, {refused} refused; namespace made anew {recreated} times");
+    println!("# {cycles} cycles; {loads} unloads and loads, {refused} refused; made anew, or lent to another driver, {recreated} times");
     Ok(())
 }

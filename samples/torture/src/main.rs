@@ -33,7 +33,8 @@ usage: rdax-torture oracle|lifecycle|fuzz [OPTION...]
   --device NAME     the namespace whose device is tortured; its data is lost
                     (default, in QEMU only, namespace0.0)
   --second NAME     another, that is bound and unbound meanwhile; its data is lost, too
-                    (default, in QEMU only, namespace1.0)
+                    (default, in QEMU only, namespace1.0); of lifecycle also a device of
+                    the dax bus
   --patience S      no operation ends for so long: it hangs (default 120)
   --shrink S        after a failure, how long to look for a shorter way to it (default 120)
   --part            coverage need not be complete
