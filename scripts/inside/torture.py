@@ -5,7 +5,7 @@
 oracle     samples/torture: a random mix from many threads and processes; every byte is known
 fuzz       bad input, as root and as nobody
 lifecycle  bind and unbind, load and unload, create and destroy, under load
-cxl        the same on a device of the dax bus, of CXL memory
+cxl        the oracle and the lifecycle on a device of the dax bus, of CXL memory
 outside    programs that nobody here wrote: samples/torture/outside.sh
 
 Each in a guest of its own, whose console counts. The short form is a part of `make test`.
@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import guest
@@ -34,18 +34,19 @@ class Amount:
     """How much of each; seconds, calls, cycles."""
 
     oracle: Sequence[str]
+    cxl: Sequence[str]
     calls: int
     cycles: int
     outside: int
     timeout: float
 
 
-SHORT = Amount(["--ops", "250000"], 4000, 75, 8, 600)
+SHORT = Amount(["--ops", "250000"], ["--ops", "30000"], 4000, 75, 8, 600)
 
 
 def long(seconds: int, ops: int | None, cycles: int) -> Amount:
     oracle = ["--ops", str(ops), "--whole"] if ops else ["--time", str(seconds), "--whole"]
-    return Amount(oracle, 100_000, cycles, max(60, seconds // 4), 6 * 3600)
+    return Amount(oracle, oracle, 100_000, cycles, max(60, seconds // 4), 6 * 3600)
 
 
 def build() -> str | None:
@@ -65,8 +66,10 @@ def command(phase: str, amount: Amount, seed: int) -> list[str]:
         "oracle": [*own, *amount.oracle],
         "fuzz": [*own, "--calls", str(amount.calls)],
         "lifecycle": [*own, "--cycles", str(amount.cycles)],
-        "cxl": ["sh", "-c", f"modprobe device_dax; exec {PROGRAM} lifecycle --seed {seed} "
-                f"--cycles {amount.cycles} --second $RDAX_DAX_DEVICE"],
+        # What needs a changing size, or pages of 1 GiB, is not to be seen there.
+        "cxl": ["sh", "-c", f"modprobe device_dax; {PROGRAM} oracle --seed {seed} --part "
+                f"{' '.join(amount.cxl)} --device $RDAX_DAX_DEVICE && {PROGRAM} lifecycle "
+                f"--seed {seed} --cycles {amount.cycles} --second $RDAX_DAX_DEVICE"],
         "outside": [OUTSIDE, str(amount.outside)],
     }[phase]
 
@@ -79,7 +82,8 @@ def mutant(phase: str) -> list[str]:
 
 
 PHASES = ("oracle", "fuzz", "lifecycle", "outside", "cxl")
-MACHINES = {"cxl": guest.MACHINES[guest.CXL]}
+# Of a size that the oracle can use.
+MACHINES = {"cxl": replace(guest.MACHINES[guest.CXL], cxl="3G")}
 
 
 class Lines:

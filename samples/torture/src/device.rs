@@ -64,6 +64,18 @@ pub fn is_dax(name: &str) -> bool {
     name.starts_with("dax")
 }
 
+/// Of these names, those that the parameter `force` takes: namespaces.
+pub fn forced(names: &[&str]) -> String {
+    let namespaces: Vec<&str> = names.iter().copied().filter(|name| !is_dax(name)).collect();
+    namespaces.join(",")
+}
+
+/// Makes the one range of a device of the dax bus, which no driver has, so long and so aligned.
+pub fn divide_dax(name: &str, size: u64, align: u64) -> Result<(), Errno> {
+    write_text(format!("{DAX_DEVICES}/{name}/size"), &size.to_string())?;
+    write_text(format!("{DAX_DEVICES}/{name}/align"), &align.to_string())
+}
+
 fn driver_of(name: &str) -> &'static str {
     if is_dax(name) {
         DAX_DRIVER

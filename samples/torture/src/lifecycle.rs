@@ -195,8 +195,7 @@ fn session(
     let len = ((WORDS * USERS) as u64 * STEP).next_multiple_of(2 << 20);
     let how = MapHow {
         write: true,
-        // Volatile memory can't keep what MAP_SYNC promises.
-        sync: dice.one_in(2) && !device::is_dax(namespace),
+        sync: dice.one_in(2),
         place: None,
     };
     let map = match Map::new(file.as_fd(), START, len as usize, how) {
@@ -358,10 +357,7 @@ fn recreate(namespace: &str) -> Result<(), String> {
 
 pub fn lifecycle(options: &Options, cycles: u64) -> Result<bool, String> {
     let namespace = &options.second;
-    let mut force = options.device.clone();
-    if !device::is_dax(namespace) {
-        force = format!("{force},{namespace}");
-    }
+    let force = device::forced(&[&options.device, namespace]);
     device::load_module(&force)?;
     bind(namespace)?;
     let device = Device::of(namespace).ok_or("bound, but there is no device")?;

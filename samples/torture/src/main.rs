@@ -17,7 +17,7 @@ mod worker;
 
 use oracle::{Part, Plan};
 use shared::{Control, MAX_WORKERS};
-use std::{process::ExitCode, time::Duration};
+use std::{process::ExitCode, sync::atomic::Ordering, time::Duration};
 
 const USAGE: &str = "\
 usage: rdax-torture oracle|lifecycle|fuzz [OPTION...]
@@ -30,8 +30,8 @@ usage: rdax-torture oracle|lifecycle|fuzz [OPTION...]
   --workers N       how many (default 8)
   --processes N     in how many processes (default 3)
   --check N         operations of a worker between checkpoints (default 20000)
-  --device NAME     the namespace whose device is tortured; its data is lost
-                    (default, in QEMU only, namespace0.0)
+  --device NAME     the namespace whose device is tortured, or of oracle a device of the
+                    dax bus; its data is lost (default, in QEMU only, namespace0.0)
   --second NAME     another, that is bound and unbound meanwhile; its data is lost, too
                     (default, in QEMU only, namespace1.0); of lifecycle also a device of
                     the dax bus
@@ -143,6 +143,10 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
     options.device = device.unwrap_or(options.device);
     options.second = second.unwrap_or(options.second);
     options.processes = options.processes.min(options.workers);
+    let is_dax = [&options.device, &options.second]
+        .iter()
+        .any(|name| device::is_dax(name));
+    sys::WITHOUT_MAP_SYNC.store(is_dax, Ordering::SeqCst);
     Ok(options)
 }
 
@@ -174,7 +178,7 @@ fn plan(options: &Options) -> Plan {
 }
 
 fn oracle(options: &Options) -> Result<bool, String> {
-    device::load_module(&format!("{},{}", options.device, options.second))?;
+    device::load_module(&device::forced(&[&options.device, &options.second]))?;
     let control = Control::new();
     let plan = plan(options);
     println!(

@@ -88,6 +88,11 @@ fn prepare(options: &Options) -> Result<Device, String> {
             device::unbind(name).map_err(|e| said(&format!("unbind {name}"), e))?;
         }
     }
+    if device::is_dax(namespace) {
+        // The bus divides it, only now: it keeps this size.
+        device::divide_dax(namespace, TAIL_END, PAGE)
+            .map_err(|e| said(&format!("size and align of {namespace}"), e))?;
+    }
     device::bind(namespace).map_err(|e| said(&format!("bind {namespace}"), e))?;
     let found = Device::of(namespace).ok_or("bound, but there is no device")?;
     let file = found.open(true).map_err(|e| said("open", e))?;
@@ -101,6 +106,9 @@ fn prepare(options: &Options) -> Result<Device, String> {
     device::unbind(namespace).map_err(|e| said("unbind", e))?;
     device::bind(namespace).map_err(|e| said(&format!("bind {namespace}"), e))?;
     let found = Device::of(namespace).ok_or("bound, but there is no device")?;
+    if device::is_dax(namespace) {
+        return Ok(found);
+    }
     found
         .set("size", &TAIL_END.to_string())
         .map_err(|e| said("size", e))?;
@@ -273,7 +281,7 @@ fn checkpoint(worker: &mut Worker<'_>, control: &Control, clean: u64) -> Result<
 /// Runs a plan. An error is a failure to run it at all.
 pub fn run(plan: &Plan, options: &Options, control: &'static Control) -> Result<Outcome, String> {
     let device = prepare(options)?;
-    let rest = if options.whole {
+    let rest = if options.whole && !device::is_dax(&device.name) {
         Some(sum_of_the_rest(&device)?)
     } else {
         None
@@ -328,9 +336,11 @@ pub fn run(plan: &Plan, options: &Options, control: &'static Control) -> Result<
 
 /// After all have ended: the device's size, and whatever no worker was to touch.
 fn last_look(device: &Device, rest: Option<u64>) -> Result<(), String> {
-    device
-        .set("size", &TAIL_END.to_string())
-        .map_err(|e| said("size at the end", e))?;
+    if !device::is_dax(&device.name) {
+        device
+            .set("size", &TAIL_END.to_string())
+            .map_err(|e| said("size at the end", e))?;
+    }
     match rest {
         Some(sum) if sum_of_the_rest(device)? != sum => {
             Err("bytes that nobody wrote have changed".into())

@@ -9,7 +9,7 @@ use std::{
     io::Error,
     os::fd::{AsRawFd, BorrowedFd},
     ptr,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 
 /// An errno.
@@ -150,6 +150,9 @@ fn left(len: usize, left: Left) -> (usize, Option<Signal>) {
     (len - left.bytes, signal)
 }
 
+/// Whether MAP_SYNC is never asked for: volatile memory can't keep what it promises.
+pub static WITHOUT_MAP_SYNC: AtomicBool = AtomicBool::new(false);
+
 /// How to map.
 #[derive(Clone, Copy, Debug)]
 pub struct MapHow {
@@ -206,7 +209,7 @@ impl Map {
     /// Maps `len` bytes at `offset`.
     pub fn new(fd: BorrowedFd<'_>, offset: u64, len: usize, how: MapHow) -> Result<Self, Errno> {
         let prot = libc::PROT_READ | if how.write { libc::PROT_WRITE } else { 0 };
-        let mut flags = if how.sync {
+        let mut flags = if how.sync && !WITHOUT_MAP_SYNC.load(Ordering::SeqCst) {
             libc::MAP_SHARED_VALIDATE | libc::MAP_SYNC
         } else {
             libc::MAP_SHARED
