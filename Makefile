@@ -90,7 +90,7 @@ help:
 	@echo 'LINUX=VERSION      use another kernel of scripts/kernel.lock'
 	@echo 'KERNEL=NAME        use the kernel debug or kasan, built from its source'
 	@echo 'SUITES="NAME..."   host guest torture persist (default: all)'
-	@echo 'BENCH="NAME..."    instructions bind parallel, or operations; or coherence'
+	@echo 'BENCH="NAME..."    instructions bind bus parallel, operations, coherence'
 	@echo 'MUTANTS="NAME..."  areas or names of scripts/mutants/README.md'
 	@echo 'TORTURE="ARG..."   --short --time SECONDS --seed N ... PHASE...'
 	@echo 'PARTS="NAME..."    instructions memory throughput mixed fairness exclusion'

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """make bench: what operations cost, and how they scale, for rdax and its peers.
 
-    bench.py [PART | OPERATION]...      measure: instructions, bind, parallel; or single
+    bench.py [PART | OPERATION]...      measure: instructions, bind, bus, parallel; or single
                                         operations of `instructions`
     bench.py coherence [--cpus NUMBER,...]
                                         cache lines that move between CPUs
@@ -32,7 +32,17 @@ import coherence_report
 import guest
 import report
 from figures import CONTENDERS, DEVICE_DAX, RDAX, Figures, FiguresError, compare
-from operations import BIND, BIND_SIZES, PARALLEL, RUNS, VARIANTS, Run
+from operations import (
+    BIND,
+    BIND_SIZES,
+    BUS,
+    BUS_RUNS,
+    BUS_VARIANTS,
+    PARALLEL,
+    RUNS,
+    VARIANTS,
+    Run,
+)
 
 GUEST = "/rdax/scripts/guest/bench"
 ROUNDS = 5
@@ -150,6 +160,25 @@ def bind() -> Figures:
     return figures
 
 
+def bus() -> Figures:
+    """rdax and device_dax, each as the driver of the same device of the dax bus."""
+    figures = Figures()
+
+    def take(variant: str, operation: str, line: str) -> None:
+        found = json.loads(line) | {"operation": f"bus-{operation}"}
+        figures.add(BUS_VARIANTS[variant], json.dumps(found))
+
+    arguments = ["instructions"]
+    for variant in BUS_VARIANTS:
+        arguments += [variant, *(f"{run.name}:{1 if run.long else ROUNDS}" for run in BUS_RUNS
+                                 if variant.endswith(run.align))]
+    boot(arguments, counting(4), take)
+    for name in BUS:
+        if not figures.of(name, RDAX).values:
+            raise FiguresError(f"{name}: {figures.of(name, RDAX).unavailable or 'no result'}")
+    return figures
+
+
 def thread_counts() -> list[int]:
     cpus = os.cpu_count() or 1
     return sorted({1, cpus, *(1 << n for n in range(1, cpus.bit_length()) if 1 << n <= cpus)})
@@ -189,7 +218,7 @@ def check(figures: Figures, runs: Sequence[Run], baseline_file: Path = report.BA
 
 COHERENCE = "coherence"
 PARTS: dict[str, Callable[[], Figures]] = {
-    "instructions": lambda: instructions(RUNS), "bind": bind, "parallel": parallel}
+    "instructions": lambda: instructions(RUNS), "bind": bind, "bus": bus, "parallel": parallel}
 
 
 def timed(name: str, measure: Callable[[], Figures]) -> Figures:

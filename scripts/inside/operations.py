@@ -16,6 +16,13 @@ VARIANTS = {
     "ext4": EXT4,
     "anonymous": ANONYMOUS,
 }
+# rdax as the driver of a device of the dax bus, beside device_dax as that of the same.
+BUS_VARIANTS = {
+    "rdax_bus_4k": RDAX,
+    "device_dax_4k": DEVICE_DAX,
+    "rdax_bus_2m": RDAX,
+    "device_dax_2m": DEVICE_DAX,
+}
 
 FILES_ONLY = frozenset({DEVICE_DAX, ANONYMOUS})
 
@@ -86,6 +93,15 @@ RUNS = (
     run("punch-1g-present", "punch of 1 GiB, mapped in the largest pages", long=True,
         cannot=FILES_ONLY),
 )
+
+ON_THE_BUS = (
+    "fault-4k-write-dense", "fault-4k-read-dense", "fault-4k-write-sequential", "fault-2m-write",
+    "fault-2m-read", "mmap", "munmap-4k", "munmap-2m", "fsync-1-of-16m", "read-4k", "write-4k",
+    "read-1m", "write-1m", "punch-4k-present", "punch-2m-present",
+)
+BUS_RUNS = tuple(run for run in RUNS if run.name in ON_THE_BUS)
+# By another name than on a namespace.
+BUS = {f"bus-{name}": title for run in BUS_RUNS for name, title in run.titles.items()}
 
 INSTRUCTIONS = {name: title for run in RUNS for name, title in run.titles.items()}
 

@@ -9,7 +9,7 @@ import guest
 import plots
 import tables
 from figures import Figures, FiguresError
-from operations import BIND, INSTRUCTIONS, PARALLEL, goals
+from operations import BIND, BUS, INSTRUCTIONS, PARALLEL, goals
 
 OUTPUT = Path("/build/bench")
 PUBLISHED = Path("/rdax/Documentation/performance/bench")
@@ -20,6 +20,7 @@ MADE_BY = "make bench; scripts/lab bench --publish"
 TITLES = {
     "instructions": "Instructions for each operation",
     "bind": "Binding a namespace: instructions, and memory",
+    "bus": "Instructions for each operation on a device of the dax bus",
     "parallel": "Throughput: how much more than one's alone, and than the peers'",
 }
 
@@ -53,7 +54,8 @@ def show_part(name: str, part: Part) -> list[str]:
     if name == "parallel":
         lines = tables.scaling(PARALLEL, counts_in(figures), figures)
     else:
-        lines = tables.costs(INSTRUCTIONS if name == "instructions" else BIND, figures)
+        lines = tables.costs({"instructions": INSTRUCTIONS, "bind": BIND, "bus": BUS}[name],
+                             figures)
     return [f"## {TITLES[name]}", "",
             f"Linux {part['kernel']}, {part['accelerator']}, rdax.ko {part['module']}.", "",
             *lines, ""]
