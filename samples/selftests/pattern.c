@@ -52,7 +52,7 @@ int main(int argc, char **argv)
 	seed = strtoull(argv[2], NULL, 0);
 	fd = rdax_open();
 	if (fd < 0)
-		ksft_exit_fail_msg("can't open " RDAX_NODE "\n");
+		ksft_exit_fail_msg("can't open %s\n", RDAX_NODE);
 
 	ksft_set_plan(ARRAY_SIZE(parts));
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {

@@ -32,7 +32,7 @@
 #include "uapi/rdax.h"
 
 #define HARD_OFFLINE	"/sys/devices/system/memory/hard_offline_page"
-#define BADBLOCKS	RDAX_CLASS "/badblocks"
+#define BADBLOCKS	rdax_attr_path("badblocks")
 #define BLOCK		512
 
 #define WINDOW	(4 * SZ_2M)
@@ -148,6 +148,9 @@ static bool use(const char *ns)
 	static const char *const known[] = { NFIT, VIRTIO };
 	char path[64];
 
+	/* On the dax bus, nothing clears. */
+	if (rdax_on_dax_bus())
+		return !strcmp(ns, NFIT);
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
 		setenv("RDAX_NS", known[i], 1);
 		if (rdax_bound())

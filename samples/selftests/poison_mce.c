@@ -20,7 +20,7 @@
 #include "rdax.h"
 #include "regions.h"
 
-#define BADBLOCKS	RDAX_CLASS "/badblocks"
+#define BADBLOCKS	rdax_attr_path("badblocks")
 #define BLOCK		512
 #define SEED		11
 

@@ -7,6 +7,9 @@
  *   poke write FILE TEXT        e.g. a namespace's name into a driver's `bind`
  *   poke rmmod MODULE
  *   poke open FILE
+ *   poke sync-map FILE          with MAP_SYNC
+ *   poke leaf 4K|2M FILE        "write-back", or the bits of a leaf of that size that
+ *                               maps the file; needs the module rdax_leaf
  *   poke hold open|map FILE     then stay until standard input ends; `map`
  *                               closes the fd and keeps the mapping alone
  */
@@ -47,6 +50,49 @@ static int hold(const char *how, const char *file)
 	return 0;
 }
 
+static int sync_map(const char *file)
+{
+	int fd = open(file, O_RDWR);
+	char *map;
+
+	if (fd < 0)
+		return verdict(errno);
+	map = mmap(NULL, SZ_2M, PROT_READ | PROT_WRITE, MAP_SHARED_VALIDATE | MAP_SYNC, fd, 0);
+	return verdict(map == MAP_FAILED ? errno : 0);
+}
+
+/* Of x86: which memory type a leaf chooses. */
+#define LEAF_PWT	(UINT64_C(1) << 3)
+#define LEAF_PCD	(UINT64_C(1) << 4)
+#define LEAF_PAT	(UINT64_C(1) << 7)
+#define LEAF_PAT_LARGE	(UINT64_C(1) << 12)
+#define LEAF_PARAM	"/sys/module/rdax_leaf/parameters/address"
+
+static int leaf(const char *size, const char *file)
+{
+	bool small = !strcmp(size, "4K");
+	int fd = open(file, O_RDWR), param = open(LEAF_PARAM, O_WRONLY);
+	uint64_t bits, type = LEAF_PWT | LEAF_PCD | (small ? LEAF_PAT : LEAF_PAT_LARGE);
+	char *map, text[32];
+
+	if (fd < 0 || param < 0)
+		return verdict(errno);
+	map = rdax_map(fd, 0, 2 * SZ_2M);
+	if (map == MAP_FAILED || (small && madvise(map, 2 * SZ_2M, MADV_NOHUGEPAGE)) ||
+	    rdax_store(map))
+		return verdict(EFAULT);
+	snprintf(text, sizeof(text), "%p", (void *)map);
+	/* Here, because the module looks at the process that writes. */
+	if (write(param, text, strlen(text)) < 0)
+		return verdict(errno);
+	bits = strtoull(rdax_text(LEAF_PARAM), NULL, 0);
+	if (bits && !(bits & type))
+		puts("write-back");
+	else
+		printf("%#llx\n", (unsigned long long)bits);
+	return !bits || bits & type;
+}
+
 int main(int argc, char **argv)
 {
 	int fd;
@@ -60,8 +106,12 @@ int main(int argc, char **argv)
 		fd = open(argv[2], O_RDWR);
 		return verdict(fd < 0 ? errno : 0);
 	}
+	if (argc == 3 && !strcmp(argv[1], "sync-map"))
+		return sync_map(argv[2]);
+	if (argc == 4 && !strcmp(argv[1], "leaf"))
+		return leaf(argv[2], argv[3]);
 	if (argc == 4 && !strcmp(argv[1], "hold"))
 		return hold(argv[2], argv[3]);
-	fprintf(stderr, "usage: poke write FILE TEXT | rmmod MODULE | open FILE | hold open|map FILE\n");
+	fprintf(stderr, "usage: poke write FILE TEXT | rmmod MODULE | open FILE | sync-map FILE | leaf 4K|2M FILE | hold open|map FILE\n");
 	return 2;
 }

@@ -330,6 +330,9 @@ TEST_F(punch, all_viewers_see_it)
 	struct rdax_peer peers[ARRAY_SIZE(viewers)];
 	char *other;
 
+	/* Not all memory of the dax bus has that much. */
+	if (rdax_size() < SZ_1G)
+		viewers[2].bytes = SZ_2M;
 	for (size_t i = 0; i < ARRAY_SIZE(viewers); i++)
 		ASSERT_EQ(0, rdax_peer_start(&peers[i], look, &viewers[i]));
 	other = map_by(self->fd, variant->bytes == SZ_4K ? SZ_2M : SZ_4K);

@@ -44,9 +44,11 @@ ODD = ("read_only_dimm.sh", "unaligned.sh", "legacy.sh", "hotplug.sh", "identity
 # What needs several NUMA nodes.
 NODES = ("lock_comparison.sh", "walkers_nodes.sh")
 # What needs a device of the dax bus, in the guests of each kind.
-DAX = {guest.CXL: ("dax_udev.sh", "dax_tools.sh", "rdax_dax.sh"),
-       guest.HMEM: ("dax_tools.sh",),
-       guest.DEVDAX: ("dax_udev.sh", "dax_tools.sh")}
+DAX = {guest.CXL: ("dax_udev.sh", "dax_tools.sh", "rdax_dax.sh", "daxbus.sh"),
+       guest.HMEM: ("dax_tools.sh", "daxbus.sh"),
+       guest.DEVDAX: ("dax_udev.sh", "dax_tools.sh", "daxbus.sh")}
+# Of those that run on any device, some for the dax bus.
+DAX_PROGRAMS = ("map_sizes", "fsync", "rw", "punch", "poison", "unbind", "collide")
 
 
 class Fold:
@@ -181,6 +183,9 @@ def in_boot(tap: Tap) -> None:
         say(f"guest: those that need a dax device: {name}")
         in_guest(tap, name, [*runner, *options("-t", programs)], Kselftest(tap), timeout=600,
                  machine=guest.MACHINES[name])
+    say("guest: some of the others, on a dax device")
+    in_guest(tap, "dax", [*runner, *options("-t", DAX_PROGRAMS)], Kselftest(tap), timeout=600,
+             machine=guest.MACHINES[guest.HMEM])
 
 
 def persist(tap: Tap) -> None:

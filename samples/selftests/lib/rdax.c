@@ -53,6 +53,26 @@ const char *rdax_ns(void)
 	return getenv("RDAX_NS") ?: "namespace0.0";
 }
 
+static const char *dax_device(void)
+{
+	return getenv("RDAX_DAX_DEVICE");
+}
+
+bool rdax_on_dax_bus(void)
+{
+	return dax_device();
+}
+
+const char *rdax_node(void)
+{
+	static char path[64];
+
+	if (!dax_device())
+		return "/dev/rdax0";
+	snprintf(path, sizeof(path), "/dev/%s", dax_device());
+	return path;
+}
+
 /*
  * Files
  */
@@ -114,13 +134,27 @@ int rdax_write_file(const char *path, const char *text)
 	return ret > 0 ? -ret : ret;
 }
 
+/* What the bus has no attribute for is in a directory of its own there. */
+const char *rdax_attr_path(const char *name)
+{
+	static char path[160];
+	bool own = !strcmp(name, "extents") || !strcmp(name, "badblocks");
+
+	if (dax_device())
+		snprintf(path, sizeof(path), DAX_DEVICES "/%s/%s%s", dax_device(),
+			 own ? "rdax/" : "", name);
+	else
+		snprintf(path, sizeof(path), RDAX_CLASS "/%s", name);
+	return path;
+}
+
 uint64_t rdax_attr(const char *name)
 {
-	char path[128], buf[64];
+	const char *path = rdax_attr_path(name);
+	char buf[64];
 	uint64_t value;
 	int ret;
 
-	snprintf(path, sizeof(path), RDAX_CLASS "/%s", name);
 	ret = read_file(path, buf, sizeof(buf));
 	if (ret || sscanf(buf, "%" SCNi64, (int64_t *)&value) != 1)
 		ksft_exit_fail_msg("%s: can't read a number: %s\n", path,
@@ -142,6 +176,8 @@ bool rdax_has_cache(void)
 {
 	char path[128], domain[64];
 
+	if (dax_device())
+		return true;
 	snprintf(path, sizeof(path), ND_DEVICES "/%s/../persistence_domain", rdax_ns());
 	return read_file(path, domain, sizeof(domain)) || strcmp(domain, "cpu_cache\n");
 }
@@ -169,12 +205,21 @@ static bool module_loaded(void)
 	return !access("/sys/module/rdax", F_OK);
 }
 
-static int driver_of_ns(char *link, size_t size)
+/* The directory of what is bound. */
+static const char *bound_path(const char *name)
 {
-	char path[128];
+	static char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s/%s", dax_device() ? DAX_DEVICES : ND_DEVICES,
+		 dax_device() ?: rdax_ns(), name);
+	return path;
+}
+
+static int driver_of_device(char *link, size_t size)
+{
+	const char *path = bound_path("driver");
 	ssize_t n;
 
-	snprintf(path, sizeof(path), ND_DEVICES "/%s/driver", rdax_ns());
 	n = readlink(path, link, size - 1);
 	if (n < 0)
 		return -errno;
@@ -186,27 +231,60 @@ bool rdax_bound(void)
 {
 	char link[256];
 
-	return !driver_of_ns(link, sizeof(link)) &&
+	return !driver_of_device(link, sizeof(link)) &&
 	       !strcmp(strrchr(link, '/') ?: "", "/rdax");
 }
 
+/* The bus binds by new_id, too, but only bind tells of an error. */
 int rdax_bind(void)
 {
-	return rdax_write_file(ND_DRIVER "/bind", rdax_ns());
+	int ret;
+
+	if (!dax_device())
+		return rdax_write_file(ND_DRIVER "/bind", rdax_ns());
+	if (rdax_bound())
+		return -EBUSY;
+	ret = rdax_write_file(DAX_DRIVER "/new_id", dax_device());
+	if (ret || rdax_bound())
+		return ret;
+	return rdax_write_file(DAX_DRIVER "/bind", dax_device());
 }
 
 int rdax_unbind(void)
 {
+	if (dax_device())
+		return rdax_write_file(DAX_DRIVER "/unbind", dax_device());
 	return rdax_write_file(ND_DRIVER "/unbind", rdax_ns());
+}
+
+/* On the dax bus the alignment is the device's. Of a namespace in devdax mode, that is in its info block. */
+static int set_align(const char *align)
+{
+	uint64_t bytes = !strcmp(align, "4K") ? SZ_4K : !strcmp(align, "2M") ? SZ_2M : SZ_1G;
+	char text[256], namespace[64];
+
+	if (!dax_device())
+		return rdax_write_file(RDAX_PARAMS "/align", align);
+	if (rdax_attr("align") == bytes)
+		return 0;
+	snprintf(text, sizeof(text), DAX_DEVICES "/%s/../../%s/namespace", dax_device(),
+		 dax_device());
+	if (!read_file(text, namespace, sizeof(namespace))) {
+		namespace[strcspn(namespace, "\n")] = '\0';
+		snprintf(text, sizeof(text),
+			 "ndctl create-namespace -f -e %s -m devdax -M mem -a %s >/dev/null 2>&1",
+			 namespace, align);
+		return system(text) ? -EINVAL : 0;
+	}
+	snprintf(text, sizeof(text), "%" PRIu64, bytes);
+	return rdax_write_file(rdax_attr_path("align"), text);
 }
 
 int rdax_fresh(const char *align)
 {
 	int ret = rdax_bound() ? rdax_unbind() : 0;
 
-	if (!ret)
-		ret = rdax_write_file(RDAX_PARAMS "/align", align);
-	return ret ?: rdax_bind();
+	return ret ?: set_align(align) ?: rdax_bind();
 }
 
 /* What earlier tests left at the head might look like a file system. */
@@ -266,19 +344,18 @@ static void rdax_end(void)
 
 void rdax_begin(void)
 {
-	char path[128], link[256];
+	char link[256];
 
 	if (geteuid())
 		skip_all("must be root");
 	if (!in_qemu() && !getenv("RDAX_NS"))
 		skip_all("not in QEMU: name a namespace to overwrite in RDAX_NS");
-	if (access("/sys/bus/nd", F_OK) && system("modprobe -q nfit"))
+	if (!dax_device() && access("/sys/bus/nd", F_OK) && system("modprobe -q nfit"))
 		skip_all("no libnvdimm bus and no nfit module");
-	snprintf(path, sizeof(path), ND_DEVICES "/%s", rdax_ns());
-	if (access(path, F_OK))
-		skip_all("the namespace isn't there");
-	if (!rdax_bound() && !driver_of_ns(link, sizeof(link)))
-		skip_all("the namespace has another driver");
+	if (access(bound_path(""), F_OK))
+		skip_all("the namespace, or the device of the dax bus, isn't there");
+	if (!rdax_bound() && !driver_of_device(link, sizeof(link)))
+		skip_all("it has another driver");
 
 	if (module_loaded())
 		allow_any_head();
@@ -586,7 +663,7 @@ static void read_view(const char *name, char *buf, size_t size)
 	ssize_t n;
 	int fd;
 
-	snprintf(path, sizeof(path), DEBUGFS "/rdax/rdax0/%s", name);
+	snprintf(path, sizeof(path), DEBUGFS "/rdax/%s/%s", dax_device() ?: "rdax0", name);
 	if (access(DEBUGFS "/rdax", F_OK))
 		mount("debugfs", DEBUGFS, "debugfs", 0, NULL);
 	fd = open(path, O_RDONLY | O_CLOEXEC);

@@ -17,11 +17,21 @@
 #define SZ_2M	(UINT64_C(1) << 21)
 #define SZ_1G	(UINT64_C(1) << 30)
 
-#define RDAX_NODE	"/dev/rdax0"
+/*
+ * The device under test: /dev/rdax0 on a namespace, or the device of the dax bus that $RDAX_DAX_DEVICE
+ * names. Tests that run on both (DAX_PROGS in the Makefile) use nothing else of its path.
+ */
+#define RDAX_NODE	rdax_node()
+const char *rdax_node(void);
+bool rdax_on_dax_bus(void);
+
+/* Of the device on a namespace only. */
 #define RDAX_CLASS	"/sys/class/dax/rdax0"
 #define RDAX_PARAMS	"/sys/module/rdax/parameters"
 #define ND_DEVICES	"/sys/bus/nd/devices"
 #define ND_DRIVER	"/sys/bus/nd/drivers/rdax"
+#define DAX_DEVICES	"/sys/bus/dax/devices"
+#define DAX_DRIVER	"/sys/bus/dax/drivers/rdax"
 
 /* How many times slower the kernel is, with its checks, than Debian's own. */
 #ifndef RDAX_SLOWER
@@ -57,7 +67,7 @@ void rdax_load_module(void);
 int rdax_unload_module(void);
 
 /*
- * Bind the namespace anew with that `align` parameter ("4K", "2M", "1G"): no
+ * Bind the device anew with that `align` parameter ("4K", "2M", "1G"): no
  * index entries, all counters 0. These return 0, -errno, or -ETIMEDOUT when the
  * kernel hasn't come back after RDAX_PATIENCE.
  */
@@ -75,6 +85,8 @@ int rdax_fault_around(const char *bytes);
 
 int rdax_open(void);
 void *rdax_map(int fd, uint64_t offset, uint64_t len);
+/* The path of an attribute: valid until the next call. */
+const char *rdax_attr_path(const char *name);
 uint64_t rdax_attr(const char *name);
 uint64_t rdax_size(void);
 /* Can offsets and media agree modulo `bytes`, and does one such page fit? */

@@ -152,7 +152,10 @@ static int soft_offline(const struct walked *w, long arg)
 
 static int uprobe(const struct walked *w, long arg)
 {
-	return put("/sys/kernel/debug/tracing/uprobe_events", "p:walkers " RDAX_NODE ":0x0");
+	char probe[96];
+
+	snprintf(probe, sizeof(probe), "p:walkers %s:0x0", RDAX_NODE);
+	return put("/sys/kernel/debug/tracing/uprobe_events", probe);
 }
 
 static int reclaim_node(const struct walked *w, long arg)
