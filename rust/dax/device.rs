@@ -11,6 +11,7 @@ use crate::dax::{
         },
         geometry::Geometry, //
     },
+    params,
     stats::Faults, //
 };
 use crate::kernel_ext::{
@@ -24,6 +25,7 @@ use crate::kernel_ext::{
             SrcuRevocable, //
         }, //
     },
+    trace,
     units::{
         Order,
         PageOffset, //
@@ -89,8 +91,8 @@ struct Users {
 
 /// The name of a device.
 pub(crate) struct Name {
-    /// The minor number of its node.
-    minor: usize,
+    /// The minor number of its node, or [`trace::on_dax_bus`].
+    number: usize,
     /// The name of the node, if something else has made that.
     given: Option<CString>,
 }
@@ -98,13 +100,19 @@ pub(crate) struct Name {
 impl Name {
     /// That of the node `/dev/rdaxN` that will be made.
     pub(crate) const fn rdax(minor: usize) -> Self {
-        Self { minor, given: None }
+        Self {
+            number: minor,
+            given: None,
+        }
     }
 
-    /// That of an existing node. Sleeps. Errors: `ENOMEM`.
-    pub(crate) fn given(name: &CStr, minor: usize) -> Result<Self> {
-        let given = Some(CString::try_from(name)?);
-        Ok(Self { minor, given })
+    /// That of a device of the dax bus. Sleeps. Errors: `ENOMEM`; `EINVAL` if it is no such name.
+    pub(crate) fn given(name: &CStr) -> Result<Self> {
+        let (region, id) = params::dax_name(name.to_bytes()).ok_or(EINVAL)?;
+        Ok(Self {
+            number: trace::on_dax_bus(region, id),
+            given: Some(CString::try_from(name)?),
+        })
     }
 }
 
@@ -242,18 +250,18 @@ impl Device {
         &self.inode
     }
 
-    /// Returns its minor number, which is also that in the name of `/dev/rdaxN`. 0 if it has none
-    /// yet.
+    /// Returns its minor number, which is also that in the name of `/dev/rdaxN`, or
+    /// [`trace::on_dax_bus`]. 0 if it has no name yet.
     pub(crate) fn number(&self) -> usize {
-        self.name.as_ref().map_or(0, |name| name.minor)
+        self.name.as_ref().map_or(0, |name| name.number)
     }
 
     /// Sets its name, once.
     pub(crate) fn set_name(&self, name: Name) {
-        let minor = name.minor;
+        let number = name.number;
         self.name.populate(name);
         if let Some(live) = self.live() {
-            live.entries.set_minor(minor);
+            live.entries.set_minor(number);
         }
     }
 

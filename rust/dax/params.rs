@@ -93,6 +93,13 @@ pub(crate) fn extent(text: &[u8]) -> Option<(RegionOffset, u64)> {
     }
 }
 
+/// Parses the name of a device of the dax bus: 3 and 0 for `dax3.0`.
+pub(crate) fn dax_name(text: &[u8]) -> Option<(u32, u32)> {
+    let text = core::str::from_utf8(text.strip_prefix(b"dax")?).ok()?;
+    let (region, id) = text.split_once('.')?;
+    Some((region.parse().ok()?, id.parse().ok()?))
+}
+
 /// Parses the name of a device, and returns its number: 3 for `rdax3`.
 pub(crate) fn minor(text: &[u8]) -> Option<usize> {
     match text.strip_prefix(b"rdax")? {

@@ -3,7 +3,7 @@
  * Trace events. Documentation/tracing.rst lists them; rust/kernel_ext/trace.rs emits them.
  *
  * As in include/trace/events/fs_dax.h, pgoff is an offset in pages, and result an errno, except that of a
- * fault. minor is the N of rdaxN.
+ * fault. name is that of the node; minor is the N of rdaxN, and UINT_MAX for a device of the dax bus.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM rdax
@@ -12,7 +12,9 @@
 #define _RDAX_TRACE_H
 
 #include <linux/device.h>
+#include <linux/limits.h>
 #include <linux/mm.h>
+#include <linux/sprintf.h>
 #include <linux/tracepoint.h>
 
 #ifndef _RDAX_TRACE_ENUMS
@@ -26,6 +28,26 @@ enum rdax_fault {
 	RDAX_FAULT_SIGBUS,
 	RDAX_FAULT_HWPOISON,
 };
+
+/* The longest name: daxX.Y with two numbers of 32 bits. */
+#define RDAX_NAME_SIZE	28
+
+/* How an event is told which device it is about: N for rdaxN; this bit, X << 32 and Y for daxX.Y, X < 2^31. */
+#define RDAX_ON_DAX_BUS	(1UL << 63)
+
+static inline void rdax_name(char *name, unsigned long device)
+{
+	if (device & RDAX_ON_DAX_BUS)
+		snprintf(name, RDAX_NAME_SIZE, "dax%u.%u",
+			 (unsigned int)((device & ~RDAX_ON_DAX_BUS) >> 32), (unsigned int)device);
+	else
+		snprintf(name, RDAX_NAME_SIZE, "rdax%u", (unsigned int)device);
+}
+
+static inline unsigned int rdax_minor(unsigned long device)
+{
+	return device & RDAX_ON_DAX_BUS ? UINT_MAX : device;
+}
 #endif
 
 TRACE_DEFINE_ENUM(RDAX_FAULT_MAPPED);
@@ -49,14 +71,15 @@ TRACE_DEFINE_ENUM(FAULT_FLAG_INTERRUPTIBLE);
 TRACE_DEFINE_ENUM(FAULT_FLAG_VMA_LOCK);
 
 TRACE_EVENT(rdax_fault,
-	TP_PROTO(unsigned int minor, const struct vm_fault *vmf, unsigned int order,
+	TP_PROTO(unsigned long device, const struct vm_fault *vmf, unsigned int order,
 		 enum rdax_fault result),
-	TP_ARGS(minor, vmf, order, result),
+	TP_ARGS(device, vmf, order, result),
 	TP_STRUCT__entry(
 		__field(unsigned long, address)
 		__field(unsigned long, vm_start)
 		__field(unsigned long, vm_end)
 		__field(pgoff_t, pgoff)
+		__array(char, name, RDAX_NAME_SIZE)
 		__field(unsigned int, minor)
 		__field(unsigned int, order)
 		__field(unsigned int, flags)
@@ -67,13 +90,14 @@ TRACE_EVENT(rdax_fault,
 		__entry->vm_start = vmf->vma->vm_start;
 		__entry->vm_end = vmf->vma->vm_end;
 		__entry->pgoff = vmf->pgoff;
-		__entry->minor = minor;
+		rdax_name(__entry->name, device);
+		__entry->minor = rdax_minor(device);
 		__entry->order = order;
 		__entry->flags = vmf->flags;
 		__entry->result = result;
 	),
-	TP_printk("rdax%u %s address %#lx vm_start %#lx vm_end %#lx pgoff %#lx order %u %s",
-		__entry->minor,
+	TP_printk("%s %s address %#lx vm_start %#lx vm_end %#lx pgoff %#lx order %u %s",
+		__entry->name,
 		__print_flags(__entry->flags, "|", FAULT_FLAG_TRACE),
 		__entry->address,
 		__entry->vm_start,
@@ -92,20 +116,22 @@ TRACE_EVENT(rdax_fault,
 
 /* pgoff and order: the run of the entry. */
 DECLARE_EVENT_CLASS(rdax_entry_class,
-	TP_PROTO(unsigned int minor, pgoff_t pgoff, unsigned int order),
-	TP_ARGS(minor, pgoff, order),
+	TP_PROTO(unsigned long device, pgoff_t pgoff, unsigned int order),
+	TP_ARGS(device, pgoff, order),
 	TP_STRUCT__entry(
 		__field(pgoff_t, pgoff)
+		__array(char, name, RDAX_NAME_SIZE)
 		__field(unsigned int, minor)
 		__field(unsigned int, order)
 	),
 	TP_fast_assign(
 		__entry->pgoff = pgoff;
-		__entry->minor = minor;
+		rdax_name(__entry->name, device);
+		__entry->minor = rdax_minor(device);
 		__entry->order = order;
 	),
-	TP_printk("rdax%u pgoff %#lx order %u",
-		__entry->minor,
+	TP_printk("%s pgoff %#lx order %u",
+		__entry->name,
 		__entry->pgoff,
 		__entry->order
 	)
@@ -113,8 +139,8 @@ DECLARE_EVENT_CLASS(rdax_entry_class,
 
 #define DEFINE_RDAX_ENTRY_EVENT(name) \
 DEFINE_EVENT(rdax_entry_class, name, \
-	TP_PROTO(unsigned int minor, pgoff_t pgoff, unsigned int order), \
-	TP_ARGS(minor, pgoff, order))
+	TP_PROTO(unsigned long device, pgoff_t pgoff, unsigned int order), \
+	TP_ARGS(device, pgoff, order))
 
 DEFINE_RDAX_ENTRY_EVENT(rdax_entry_create);
 DEFINE_RDAX_ENTRY_EVENT(rdax_entry_upgrade);
@@ -123,12 +149,13 @@ DEFINE_RDAX_ENTRY_EVENT(rdax_entry_writeback);
 DEFINE_RDAX_ENTRY_EVENT(rdax_entry_conflict);
 
 TRACE_EVENT(rdax_entry_split,
-	TP_PROTO(unsigned int minor, pgoff_t pgoff, unsigned int order, pgoff_t to_pgoff,
+	TP_PROTO(unsigned long device, pgoff_t pgoff, unsigned int order, pgoff_t to_pgoff,
 		 unsigned int to_order),
-	TP_ARGS(minor, pgoff, order, to_pgoff, to_order),
+	TP_ARGS(device, pgoff, order, to_pgoff, to_order),
 	TP_STRUCT__entry(
 		__field(pgoff_t, pgoff)
 		__field(pgoff_t, to_pgoff)
+		__array(char, name, RDAX_NAME_SIZE)
 		__field(unsigned int, minor)
 		__field(unsigned int, order)
 		__field(unsigned int, to_order)
@@ -136,12 +163,13 @@ TRACE_EVENT(rdax_entry_split,
 	TP_fast_assign(
 		__entry->pgoff = pgoff;
 		__entry->to_pgoff = to_pgoff;
-		__entry->minor = minor;
+		rdax_name(__entry->name, device);
+		__entry->minor = rdax_minor(device);
 		__entry->order = order;
 		__entry->to_order = to_order;
 	),
-	TP_printk("rdax%u pgoff %#lx order %u to pgoff %#lx order %u",
-		__entry->minor,
+	TP_printk("%s pgoff %#lx order %u to pgoff %#lx order %u",
+		__entry->name,
 		__entry->pgoff,
 		__entry->order,
 		__entry->to_pgoff,
@@ -150,22 +178,24 @@ TRACE_EVENT(rdax_entry_split,
 );
 
 TRACE_EVENT(rdax_entry_wait,
-	TP_PROTO(unsigned int minor, pgoff_t pgoff, unsigned int order, u64 ns),
-	TP_ARGS(minor, pgoff, order, ns),
+	TP_PROTO(unsigned long device, pgoff_t pgoff, unsigned int order, u64 ns),
+	TP_ARGS(device, pgoff, order, ns),
 	TP_STRUCT__entry(
 		__field(u64, ns)
 		__field(pgoff_t, pgoff)
+		__array(char, name, RDAX_NAME_SIZE)
 		__field(unsigned int, minor)
 		__field(unsigned int, order)
 	),
 	TP_fast_assign(
 		__entry->ns = ns;
 		__entry->pgoff = pgoff;
-		__entry->minor = minor;
+		rdax_name(__entry->name, device);
+		__entry->minor = rdax_minor(device);
 		__entry->order = order;
 	),
-	TP_printk("rdax%u pgoff %#lx order %u %llu ns",
-		__entry->minor,
+	TP_printk("%s pgoff %#lx order %u %llu ns",
+		__entry->name,
 		__entry->pgoff,
 		__entry->order,
 		__entry->ns
@@ -174,14 +204,15 @@ TRACE_EVENT(rdax_entry_wait,
 
 /* The pages from start up to end were asked for. */
 TRACE_EVENT(rdax_sync,
-	TP_PROTO(unsigned int minor, pgoff_t start, pgoff_t end, unsigned long runs, u64 bytes,
+	TP_PROTO(unsigned long device, pgoff_t start, pgoff_t end, unsigned long runs, u64 bytes,
 		 int result),
-	TP_ARGS(minor, start, end, runs, bytes, result),
+	TP_ARGS(device, start, end, runs, bytes, result),
 	TP_STRUCT__entry(
 		__field(u64, bytes)
 		__field(pgoff_t, start)
 		__field(pgoff_t, end)
 		__field(unsigned long, runs)
+		__array(char, name, RDAX_NAME_SIZE)
 		__field(unsigned int, minor)
 		__field(int, result)
 	),
@@ -190,11 +221,12 @@ TRACE_EVENT(rdax_sync,
 		__entry->start = start;
 		__entry->end = end;
 		__entry->runs = runs;
-		__entry->minor = minor;
+		rdax_name(__entry->name, device);
+		__entry->minor = rdax_minor(device);
 		__entry->result = result;
 	),
-	TP_printk("rdax%u start %#lx end %#lx runs %lu bytes %llu result %d",
-		__entry->minor,
+	TP_printk("%s start %#lx end %#lx runs %lu bytes %llu result %d",
+		__entry->name,
 		__entry->start,
 		__entry->end,
 		__entry->runs,
@@ -204,22 +236,24 @@ TRACE_EVENT(rdax_sync,
 );
 
 DECLARE_EVENT_CLASS(rdax_range_class,
-	TP_PROTO(unsigned int minor, u64 offset, u64 length, int result),
-	TP_ARGS(minor, offset, length, result),
+	TP_PROTO(unsigned long device, u64 offset, u64 length, int result),
+	TP_ARGS(device, offset, length, result),
 	TP_STRUCT__entry(
 		__field(u64, offset)
 		__field(u64, length)
+		__array(char, name, RDAX_NAME_SIZE)
 		__field(unsigned int, minor)
 		__field(int, result)
 	),
 	TP_fast_assign(
 		__entry->offset = offset;
 		__entry->length = length;
-		__entry->minor = minor;
+		rdax_name(__entry->name, device);
+		__entry->minor = rdax_minor(device);
 		__entry->result = result;
 	),
-	TP_printk("rdax%u offset %#llx length %#llx result %d",
-		__entry->minor,
+	TP_printk("%s offset %#llx length %#llx result %d",
+		__entry->name,
 		__entry->offset,
 		__entry->length,
 		__entry->result
@@ -228,49 +262,53 @@ DECLARE_EVENT_CLASS(rdax_range_class,
 
 #define DEFINE_RDAX_RANGE_EVENT(name) \
 DEFINE_EVENT(rdax_range_class, name, \
-	TP_PROTO(unsigned int minor, u64 offset, u64 length, int result), \
-	TP_ARGS(minor, offset, length, result))
+	TP_PROTO(unsigned long device, u64 offset, u64 length, int result), \
+	TP_ARGS(device, offset, length, result))
 
 DEFINE_RDAX_RANGE_EVENT(rdax_punch);
 DEFINE_RDAX_RANGE_EVENT(rdax_zero);
 
 TRACE_EVENT(rdax_bad_block,
-	TP_PROTO(unsigned int minor, u64 offset, u64 length),
-	TP_ARGS(minor, offset, length),
+	TP_PROTO(unsigned long device, u64 offset, u64 length),
+	TP_ARGS(device, offset, length),
 	TP_STRUCT__entry(
 		__field(u64, offset)
 		__field(u64, length)
+		__array(char, name, RDAX_NAME_SIZE)
 		__field(unsigned int, minor)
 	),
 	TP_fast_assign(
 		__entry->offset = offset;
 		__entry->length = length;
-		__entry->minor = minor;
+		rdax_name(__entry->name, device);
+		__entry->minor = rdax_minor(device);
 	),
-	TP_printk("rdax%u offset %#llx length %#llx",
-		__entry->minor,
+	TP_printk("%s offset %#llx length %#llx",
+		__entry->name,
 		__entry->offset,
 		__entry->length
 	)
 );
 
 TRACE_EVENT(rdax_resize,
-	TP_PROTO(unsigned int minor, u64 from, u64 to, int result),
-	TP_ARGS(minor, from, to, result),
+	TP_PROTO(unsigned long device, u64 from, u64 to, int result),
+	TP_ARGS(device, from, to, result),
 	TP_STRUCT__entry(
 		__field(u64, from)
 		__field(u64, to)
+		__array(char, name, RDAX_NAME_SIZE)
 		__field(unsigned int, minor)
 		__field(int, result)
 	),
 	TP_fast_assign(
 		__entry->from = from;
 		__entry->to = to;
-		__entry->minor = minor;
+		rdax_name(__entry->name, device);
+		__entry->minor = rdax_minor(device);
 		__entry->result = result;
 	),
-	TP_printk("rdax%u from %llu to %llu result %d",
-		__entry->minor,
+	TP_printk("%s from %llu to %llu result %d",
+		__entry->name,
 		__entry->from,
 		__entry->to,
 		__entry->result

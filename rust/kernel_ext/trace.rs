@@ -5,7 +5,7 @@
 //! C header: `rust/helpers/trace.h`. `Documentation/tracing.rst` describes events and fields.
 //!
 //! `minor` is a function, so that the number of the device is only looked up for an enabled event.
-//! Any context.
+//! It is the N of `rdaxN`, or [`on_dax_bus`]. Any context.
 
 #[cfg(CONFIG_TRACEPOINTS)]
 use crate::kernel_ext::jump_label::static_branch_unlikely;
@@ -70,6 +70,11 @@ macro_rules! emit {
     };
 }
 
+/// Returns the number that stands for `dax<region>.<id>` in events: no other device's.
+pub(crate) const fn on_dax_bus(region: u32, id: u32) -> usize {
+    1 << 63 | (region as usize & 0x7fff_ffff) << 32 | id as usize
+}
+
 /// Returns the negative errno of a result, or 0.
 fn errno<T>(result: &Result<T>) -> c_int {
     result.as_ref().err().map_or(0, |error| error.to_errno())
@@ -95,7 +100,7 @@ pub(crate) fn fault(minor: impl FnOnce() -> usize, vmf: &VmFault<'_>, result: Fa
     // invariants of `VmFault`.
     unsafe {
         emit!(rdax_fault(
-            minor() as c_uint,
+            minor(),
             vmf.as_raw(),
             vmf.level().order().get(),
             result.in_event()
@@ -110,7 +115,7 @@ macro_rules! entry_events {
         #[inline(always)]
         pub(crate) fn $name(minor: impl FnOnce() -> usize, pgoff: usize, order: u32) {
             // SAFETY: The event is defined, and takes integers only.
-            paste! { unsafe { emit!([<rdax_ $name>](minor() as c_uint, pgoff, order)) } }
+            paste! { unsafe { emit!([<rdax_ $name>](minor(), pgoff, order)) } }
         }
     )*};
 }
@@ -139,15 +144,7 @@ pub(crate) fn entry_split(
     to_order: u32,
 ) {
     // SAFETY: The event is defined, and takes integers only.
-    unsafe {
-        emit!(rdax_entry_split(
-            minor() as c_uint,
-            pgoff,
-            order,
-            to_pgoff,
-            to_order
-        ))
-    }
+    unsafe { emit!(rdax_entry_split(minor(), pgoff, order, to_pgoff, to_order)) }
 }
 
 /// A wait for an entry lock.
@@ -172,7 +169,7 @@ impl Wait {
         // SAFETY: The event is defined, and takes integers only.
         unsafe {
             emit!(rdax_entry_wait(
-                minor() as c_uint,
+                minor(),
                 pgoff,
                 order,
                 begun.elapsed().as_nanos().unsigned_abs()
@@ -219,7 +216,7 @@ impl Written {
         // SAFETY: The event is defined, and takes integers only.
         unsafe {
             emit!(rdax_sync(
-                minor() as c_uint,
+                minor(),
                 (bytes.start() >> bindings::PAGE_SHIFT) as usize,
                 (bytes.end() >> bindings::PAGE_SHIFT) as usize + 1,
                 self.runs,
@@ -234,28 +231,28 @@ impl Written {
 #[inline(always)]
 pub(crate) fn punch(minor: impl FnOnce() -> usize, offset: u64, length: u64, result: &Result) {
     // SAFETY: The event is defined, and takes integers only.
-    unsafe { emit!(rdax_punch(minor() as c_uint, offset, length, errno(result))) }
+    unsafe { emit!(rdax_punch(minor(), offset, length, errno(result))) }
 }
 
 /// `rdax_zero`: `length` bytes at byte `offset` were zeroed (`RDAX_IOC_ZERO`), or not.
 #[inline(always)]
 pub(crate) fn zero(minor: impl FnOnce() -> usize, offset: u64, length: u64, result: &Result) {
     // SAFETY: The event is defined, and takes integers only.
-    unsafe { emit!(rdax_zero(minor() as c_uint, offset, length, errno(result))) }
+    unsafe { emit!(rdax_zero(minor(), offset, length, errno(result))) }
 }
 
 /// `rdax_bad_block`: the bad `length` bytes at byte `offset` were unmapped.
 #[inline(always)]
 pub(crate) fn bad_block(minor: impl FnOnce() -> usize, offset: u64, length: u64) {
     // SAFETY: The event is defined, and takes integers only.
-    unsafe { emit!(rdax_bad_block(minor() as c_uint, offset, length)) }
+    unsafe { emit!(rdax_bad_block(minor(), offset, length)) }
 }
 
 /// `rdax_resize`: a change of the size from `from` to `to` bytes ended.
 #[inline(always)]
 pub(crate) fn resize(minor: impl FnOnce() -> usize, from: u64, to: u64, result: &Result) {
     // SAFETY: The event is defined, and takes integers only.
-    unsafe { emit!(rdax_resize(minor() as c_uint, from, to, errno(result))) }
+    unsafe { emit!(rdax_resize(minor(), from, to, errno(result))) }
 }
 
 /// `rdax_bind`: a namespace was bound, with media of `size` bytes.

@@ -76,7 +76,7 @@ impl DaxDriver for Driver {
             return Err(EBUSY);
         }
         let (span, pages, align) = place(&device)?;
-        let name = Name::given(device.name(), device.minor())?;
+        let name = Name::given(device.name())?;
         let mut runs = KVec::new();
         for range in device.ranges() {
             runs.push(run(span, align, range).ok_or(EINVAL)?, GFP_KERNEL)?;

@@ -98,13 +98,6 @@ impl Unclaimed<'_> {
         name(self.device())
     }
 
-    /// Returns the minor number of its node.
-    pub(crate) fn minor(&self) -> usize {
-        // SAFETY: The device is valid by the type invariants. Its number never changes.
-        let number = unsafe { (*self.raw_device()).devt };
-        (number & ((1 << bindings::MINORBITS) - 1)) as usize
-    }
-
     /// Whether a file of another driver is still open.
     pub(crate) fn is_open(&self) -> bool {
         // SAFETY: `raw` is valid by the type invariants.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-use crate::dax::params::{align, extent, find, minor, number, Identity, Listed};
+use crate::dax::params::{align, dax_name, extent, find, minor, number, Identity, Listed};
 use crate::kernel_ext::units::{Order, RegionOffset};
 
 #[test]
@@ -194,4 +194,21 @@ fn extents() {
         assert_eq!(extent(text.as_bytes()), value, "{text:?}");
     }
     assert_eq!(extent(b"\xff\xfe 4096"), None);
+}
+
+#[test]
+fn names_on_the_dax_bus() {
+    for (text, value) in [
+        ("dax0.0", Some((0, 0))),
+        ("dax3.12", Some((3, 12))),
+        ("dax3", None),
+        ("dax3.", None),
+        ("dax.3", None),
+        ("dax3.0.1", None),
+        ("dax-1.0", None),
+        ("rdax3.0", None),
+        ("", None),
+    ] {
+        assert_eq!(dax_name(text.as_bytes()), value, "{text:?}");
+    }
 }
