@@ -141,19 +141,21 @@ impl Unclaimed<'_> {
     /// Errors: `EBUSY` if another driver has some of it; `ENOMEM`, and those of `devm_memremap()`.
     pub(crate) fn claim(&self) -> Result<DaxDevice<'_>> {
         let dev = self.raw_device();
-        let mut ranges = KVec::new();
-        for range in self.ranges() {
-            ranges.push(range, GFP_KERNEL)?;
-        }
-        ranges.sort_unstable_by_key(|range| range.start);
-        let mut windows = Windows::new(ranges.first().ok_or(ENXIO)?.start);
-        for range in &ranges {
+        // In the order of their addresses.
+        let next = |from: u64| {
+            let behind = self.ranges().filter(|range| range.start >= from);
+            behind.min_by_key(|range| range.start)
+        };
+        let mut windows = Windows::new(next(0).ok_or(ENXIO)?.start);
+        let mut from = 0;
+        while let Some(range) = next(from) {
             // SAFETY: The device is being bound by the type invariants. The windows are used only
             // through `Media`, while it is bound. The memory is requested before it is mapped.
             unsafe {
                 request(dev, range.start, range.len)?;
                 windows.map(dev, range.start, usize::try_from(range.len)?)?;
             }
+            from = range.start.checked_add(range.len).ok_or(EINVAL)?;
         }
         let backing = match self.nd_region() {
             Some(region) => Backing::Nvdimm {
