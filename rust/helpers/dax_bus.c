@@ -157,7 +157,6 @@ void rust_helper_dax_bus_unregister(struct rdax_dax_driver *drv)
 /*
  * Whether a device that is being bound is what its structure says, as far as that can be told from outside:
  * its driver is ours, its number is that of its DAX inode, and its ranges are those that the bus itself finds.
- * The bus changes none of this while a driver is bound.
  */
 bool rust_helper_dev_dax_is_sane(struct dev_dax *dev_dax)
 {
@@ -189,7 +188,7 @@ bool rust_helper_dev_dax_is_open(struct dev_dax *dev_dax)
 	return cdev && kref_read(&cdev->kobj.kref) != 0;
 }
 
-/* The region of the NVDIMM that has the memory of a device, or NULL. It stays as long as the device does. */
+/* The persistent region that has the memory of a device, or NULL. It stays as long as the device does. */
 struct nd_region *rust_helper_dev_dax_nd_region(struct dev_dax *dev_dax)
 {
 	struct device *parent = restated(dev_dax)->dev.parent;
@@ -198,8 +197,7 @@ struct nd_region *rust_helper_dev_dax_nd_region(struct dev_dax *dev_dax)
 	/* drivers/dax/pmem.c: the parent is a dax device of libnvdimm, and the parent of that its region. */
 	if (!static_dev_dax(dev_dax) || !region || !region->bus || !region->type)
 		return NULL;
-	if (strcmp(region->bus->name, "nd") ||
-	    (strcmp(region->type->name, "nd_pmem") && strcmp(region->type->name, "nd_volatile")))
+	if (strcmp(region->bus->name, "nd") || strcmp(region->type->name, "nd_pmem"))
 		return NULL;
 	return to_nd_region(region);
 }

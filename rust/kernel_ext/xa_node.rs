@@ -239,7 +239,8 @@ fn look_at_head(walk: &mut Walk, head: *mut c_void) -> Look {
 pub(in crate::kernel_ext) unsafe fn look_marked(walk: &mut Walk, max: usize, mark: usize) -> Look {
     // SAFETY: The array is initialised by the requirements of this function.
     let head = unsafe { (*walk.xa).xa_head };
-    if !is_node(head) {
+    // A walk that has begun searches past where it is.
+    if walk.node != XAS_RESTART || !is_node(head) {
         return Look::Unknown;
     }
     let (mut node, mut index) = (to_node(head), walk.index);
@@ -384,7 +385,9 @@ pub(in crate::kernel_ext) unsafe fn erase(walk: &mut Walk) -> Option<*mut c_void
         // Neither larger nor smaller than the run.
         let whole = (last == 0 || *slot(node, offset + last) == sibling(offset))
             && (offset + last == MASK || *slot(node, offset + last + 1) != sibling(offset));
-        if !here || !whole || !is_value(old) || (*node).count <= siblings + 1 {
+        // A root with one entry left may be replaced by it.
+        let kept = u8::from((*node).parent.is_null());
+        if !here || !whole || !is_value(old) || (*node).count <= siblings + 1 + kept {
             return None;
         }
         if (0..MARKS).any(|mark| *marks(node, mark) == bit) {

@@ -75,11 +75,18 @@ impl DaxDriver for Driver {
             );
             return Err(EBUSY);
         }
-        let (span, pages, align) = place(&device)?;
+        let misfit = |_: &Error| {
+            dev_err!(
+                device.device(),
+                "rdax: refused, because its ranges do not begin and end at multiples of its alignment: write a smaller one to its file align\n"
+            );
+        };
+        let (span, pages, align) = place(&device).inspect_err(misfit)?;
         let name = Name::given(device.name())?;
         let mut runs = KVec::new();
         for range in device.ranges() {
-            runs.push(run(span, align, range).ok_or(EINVAL)?, GFP_KERNEL)?;
+            let run = run(span, align, range).ok_or(EINVAL);
+            runs.push(run.inspect_err(misfit)?, GFP_KERNEL)?;
         }
         let numa_node = device.numa_node();
         let media = device.claim().inspect_err(|&error| {
@@ -103,6 +110,9 @@ impl DaxDriver for Driver {
         let single = Single::new(media.publish(Ok(()))?, geometry, runs.into_iter(), name)?;
         if read_only {
             dev_notice!(dev, "rdax: the region is read-only: writes are refused\n");
+        }
+        if media.is_flush_unknown() {
+            dev_warn!(dev, "rdax: unable to guarantee persistence of writes: the platform does not say how to flush this memory\n");
         }
         if media.shares_section() {
             dev_warn!(
@@ -156,6 +166,6 @@ fn place(device: &Unclaimed<'_>) -> Result<(Span, Pages, Order)> {
 
 /// Returns the pages of a range.
 fn run(span: Span, align: Order, range: Range) -> Option<Run> {
-    let first = Pfn::at(range.start);
+    let first = Some(Pfn::at(range.start)).filter(|first| first.address() == range.start)?;
     span.run(span.offset_of(first)?, range.len, align)
 }

@@ -55,15 +55,18 @@ pub(crate) struct Range {
 /// # Invariants
 ///
 /// `raw` is a valid device of the dax bus that is being bound to this driver, with its lock held.
-/// Its ranges and its alignment do not change meanwhile, and while it is bound.
+/// Its alignment does not change meanwhile.
 pub(crate) struct Unclaimed<'a> {
     raw: *mut bindings::dev_dax,
+    /// Its ranges, as they were in the beginning. A write to the bus's attribute `mapping` may add
+    /// one at any time, and moves the bus's list then.
+    ranges: KVec<Range>,
     _bound: PhantomData<&'a bindings::dev_dax>,
 }
 
 impl Unclaimed<'_> {
-    /// Checks that the bus's structures are as `helpers/dax_bus.h` has them. Errors: `ENODEV` if
-    /// not.
+    /// Checks that the bus's structures are as `helpers/dax_bus.h` has them. Sleeps. Errors: `ENODEV`
+    /// if not, `ENOMEM`.
     ///
     /// # Safety
     ///
@@ -74,10 +77,21 @@ impl Unclaimed<'_> {
         if !unsafe { bindings::dev_dax_is_sane(raw) } {
             return Err(ENODEV);
         }
-        // INVARIANT: The bus changes ranges and alignment only with its rwsem held, and only of a
-        // device without a driver. `dax_bus_probe()` takes that rwsem after the driver is set.
+        let mut ranges = KVec::new();
+        let mut range = bindings::range { start: 0, end: 0 };
+        // SAFETY: As above. The list may move while one of them is read, as in `dev_dax_probe()` of
+        // device_dax: the bus's locks are not exported.
+        while unsafe { bindings::dev_dax_range(raw, ranges.len() as c_uint, &mut range) } {
+            let len = range.end.checked_sub(range.start).ok_or(ENODEV)?;
+            let len = len.checked_add(1).ok_or(ENODEV)?;
+            let start = range.start;
+            ranges.push(Range { start, len }, GFP_KERNEL)?;
+        }
+        // INVARIANT: The bus changes the alignment only with its rwsem held, and only of a device
+        // without a driver. `dax_bus_probe()` takes that rwsem after the driver is set.
         Ok(Self {
             raw,
+            ranges,
             _bound: PhantomData,
         })
     }
@@ -118,16 +132,7 @@ impl Unclaimed<'_> {
 
     /// Returns its ranges, in the order in which they stand in the device.
     pub(crate) fn ranges(&self) -> impl Iterator<Item = Range> + '_ {
-        (0..).map_while(|index| {
-            let mut range = bindings::range { start: 0, end: 0 };
-            // SAFETY: `raw` is valid, and its ranges do not change, by the type invariants.
-            let found = unsafe { bindings::dev_dax_range(self.raw, index, &mut range) };
-            found.then(|| Range {
-                start: range.start,
-                // Not 0 and no overflow, because the range was checked (`dev_dax_is_sane()`).
-                len: (range.end - range.start).saturating_add(1),
-            })
-        })
+        self.ranges.iter().copied()
     }
 
     /// Returns the region of the NVDIMM that has its memory, if there is one.
@@ -138,7 +143,8 @@ impl Unclaimed<'_> {
 
     /// Requests its memory and maps it, until the driver is unbound. Sleeps.
     ///
-    /// Errors: `EBUSY` if another driver has some of it; `ENOMEM`, and those of `devm_memremap()`.
+    /// Errors: `EBUSY` if another driver has some of it; `EINVAL` if its ranges overlap; `ENOMEM`,
+    /// and those of `devm_memremap()`.
     pub(crate) fn claim(&self) -> Result<DaxDevice<'_>> {
         let dev = self.raw_device();
         // In the order of their addresses.
@@ -147,7 +153,7 @@ impl Unclaimed<'_> {
             behind.min_by_key(|range| range.start)
         };
         let mut windows = Windows::new(next(0).ok_or(ENXIO)?.start);
-        let mut from = 0;
+        let (mut from, mut claimed) = (0, 0);
         while let Some(range) = next(from) {
             // SAFETY: The device is being bound by the type invariants. The windows are used only
             // through `Media`, while it is bound. The memory is requested before it is mapped.
@@ -156,6 +162,11 @@ impl Unclaimed<'_> {
                 windows.map(dev, range.start, usize::try_from(range.len)?)?;
             }
             from = range.start.checked_add(range.len).ok_or(EINVAL)?;
+            claimed += 1;
+        }
+        // Some overlap.
+        if claimed != self.ranges.len() {
+            return Err(EINVAL);
         }
         let backing = match self.nd_region() {
             Some(region) => Backing::Nvdimm {
@@ -209,6 +220,15 @@ impl DaxDevice<'_> {
             .nd_region()
             // SAFETY: The region is valid while the device is.
             .is_some_and(|region| unsafe { bindings::is_nvdimm_sync(region.as_ptr()) })
+    }
+
+    /// Whether it is persistent, but the platform does not say how to flush it.
+    pub(crate) fn is_flush_unknown(&self) -> bool {
+        self.unclaimed
+            .nd_region()
+            // SAFETY: The region is valid while the device is.
+            .is_some_and(|region| unsafe { bindings::nvdimm_has_flush(region.as_ptr()) < 0 })
+            && self.is_synchronous()
     }
 
     /// Whether the region of its NVDIMM is read-only now. Sleeps.

@@ -197,7 +197,10 @@ impl<T: DaxDriver> Registration<T> {
             },
             GFP_KERNEL,
         )?;
-        self.bound.lock().push(bound, GFP_KERNEL)?;
+        let mut list = self.bound.lock();
+        // If it fails, the mutex is unlocked before `bound` is dropped, which sleeps.
+        list.reserve(1, GFP_KERNEL)?;
+        list.push(bound, GFP_KERNEL)?;
         Ok(())
     }
 

@@ -70,15 +70,16 @@ impl<T: FileOperations> Chrdev<T> {
     ///
     /// `number` belongs to a device that is bound to this driver, while the result exists.
     pub(in crate::kernel_ext) unsafe fn new(number: bindings::dev_t, data: Arc<T>) -> Result<Self> {
-        let entry = KBox::new(
+        let entry = KBox::new_uninit(GFP_KERNEL)?;
+        // INVARIANT (`Entry`): A reference to a `T`. From here on nothing fails without `free()`.
+        let entry = KBox::write(
+            entry,
             Entry {
                 kind: TypeId::of::<T>(),
                 data: data.into_foreign(),
             },
-            GFP_KERNEL,
         );
-        // INVARIANT (`Entry`): A reference to a `T`.
-        let entry = NonNull::from(KBox::leak(entry?));
+        let entry = NonNull::from(KBox::leak(entry));
         // SAFETY: The table takes any pointer that is aligned to 4 bytes. What was made here is
         // taken back on each way out. The operations are static. If `cdev_add()` fails, nothing
         // refers to the cdev but its own reference.
