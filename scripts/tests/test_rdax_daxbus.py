@@ -163,6 +163,14 @@ class Binds(Bus):
         self.assertEqual(self.log, [])
         self.assertEqual(self.run_tool("bind", "dax3.0", "--align", "2M")[0], 0)
 
+    def test_of_a_namespace(self) -> None:
+        self.files({"sys/bus/nd/devices/namespace1.0/holder": "dax1.1\n",
+                    "sys/bus/nd/devices/namespace1.0/mode": "dax\n"})
+        status, _, err = self.run_tool("bind", "namespace1.0")
+        self.assertEqual(status, 1)
+        self.assertIn("in devdax mode, for dax1.1. 'rdax bind dax1.0' takes its device as it is. "
+                      "'ndctl", err)
+
     def test_a_module_without_the_bus(self) -> None:
         for file in ("new_id", "remove_id", "bind", "unbind"):
             (self.machine.dax_driver / file).unlink()

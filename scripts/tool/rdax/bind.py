@@ -44,8 +44,11 @@ class Binding(NamedTuple):
 
 
 def claimed(name: str, holder: str, mode: str) -> Failure:
+    # In devdax mode its device on the dax bus has the name's numbers.
+    as_it_is = (f"'rdax bind dax{name.removeprefix('namespace')}' takes its device as it is. "
+                if mode == "dax" else "")
     return Failure(FAILED, f"refused: {name} is in {MODES.get(mode, mode or 'another')} mode, for "
-                           f"{holder}. 'ndctl create-namespace -f -e {name} -m raw' makes it raw; "
+                           f"{holder}. {as_it_is}'ndctl create-namespace -f -e {name} -m raw' makes it raw; "
                            "that gives up all data in it")
 
 
