@@ -116,7 +116,7 @@ done
 #
 # A division, of all kinds of devices
 #
-ends "nothing to save" 1 "no namespace is bound: nothing was saved" save --output "$config"
+ends "nothing to save" 1 "no namespace is bound, nor a device of the dax bus: nothing was saved" save --output "$config"
 check "no file of it" test ! -e "$config"
 
 divide() {
