@@ -129,6 +129,9 @@ static() {
 
 data=$(mktemp) && said=$(mktemp) || exit 1
 modprobe -q device_dax
+# It would take the memory whenever a region of CXL is made again.
+modprobe -qr kmem
+[ ! -d $DAX_DRIVERS/kmem ] || skip_all "kmem is loaded, and has memory online"
 ktap_set_plan "$({ static && echo 32; } || { [ "$KIND" = cxl ] && echo 39; } || echo 35)"
 
 # Its own driver has it, or none.
