@@ -2,8 +2,8 @@
 
 //! The media of a bound device, as the kernel accesses it.
 //!
-//! It is a list of ranges with addresses, made by whoever binds. What a platform has besides is told
-//! apart by [`Backing`] and [`badblocks::List`].
+//! It is a list of ranges with addresses, which the driver of the bus makes. [`Backing`] says what
+//! the platform can do for them, [`badblocks::List`] whose list of bad blocks it is.
 //!
 //! C headers: [`include/linux/libnvdimm.h`](srctree/include/linux/libnvdimm.h); the model is
 //! `drivers/nvdimm/pmem.c`.
