@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 // Plain values, which do not need the kernel.
+mod map_writable;
 mod params;
 mod signature;
 mod stats;

@@ -11,6 +11,10 @@ use crate::dax::{
         },
         geometry::Geometry, //
     },
+    map_writable::{
+        MapWritable,
+        Reason, //
+    },
     params,
     stats::Faults, //
 };
@@ -131,6 +135,7 @@ pub(crate) struct Device {
     #[pin]
     users: Mutex<Users>,
     pub(crate) faults: Faults,
+    pub(crate) map_writable: MapWritable,
     /// Limits the log lines about `mmap()`, which any user of the device can cause.
     #[pin]
     pub(crate) refused_mmaps: RateLimit,
@@ -166,6 +171,7 @@ impl Device {
                 align: Atomic::new(align.get()),
                 users <- new_mutex!(Users { files: 0, retired: false }, "rdax_users"),
                 faults: Faults::new()?,
+                map_writable: MapWritable::new(),
                 refused_mmaps <- RateLimit::new(),
                 refused_writes <- RateLimit::new(),
                 frames <- new_spinlock!(Extents::new(geometry.span.first()), "rdax_frames"),
@@ -296,6 +302,23 @@ impl Device {
     pub(crate) fn remove_user(&self) {
         let mut users = self.users.lock();
         users.files = users.files.saturating_sub(1);
+        if users.files == 0 {
+            // Nothing maps the device, so no fault runs.
+            self.map_writable.set(Reason::Seen, false);
+        }
+    }
+
+    /// Makes reads map pages writable from now on, and unmaps the device, so that no page is mapped
+    /// read-only where user space may write. Sleeps. Errors: `ENXIO` if the device is gone.
+    pub(crate) fn map_writable(&self, reason: Reason) -> Result {
+        let live = self.live().ok_or(ENXIO)?;
+        // Exclusive: no fault maps anything meanwhile, and no sync makes a mapping read-only.
+        let _layout = live.layout.write();
+        if !self.map_writable.is_set() {
+            self.inode().unmap_all();
+        }
+        self.map_writable.set(reason, true);
+        Ok(())
     }
 
     /// Refuses further opens, because the device is about to be removed. Sleeps. Errors: `EBUSY` if

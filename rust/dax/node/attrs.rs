@@ -9,6 +9,7 @@ use crate::dax::{
         Live, //
     },
     entries::table::Event,
+    map_writable::Reason,
     ops::poison,
     params,
     region::{
@@ -329,6 +330,34 @@ static DEVICE_ATTRS: Attributes<AttributeData, 8> = Attributes::new([
     None,
 ]);
 
+/// Whether reads always map pages writable.
+struct MapWritable;
+
+impl Store<AttributeData> for MapWritable {
+    fn store(device: &AttributeData, text: &[u8]) -> Result {
+        match text {
+            b"0" => device.map_writable.set(Reason::Always, false),
+            b"1" => device.map_writable(Reason::Always)?,
+            _ => {
+                let reason = "only 0 or 1 may be written";
+                return Err(refused(device, "map_writable", text, reason, EINVAL));
+            }
+        }
+        Ok(())
+    }
+}
+
+attribute!(
+    MAP_WRITABLE,
+    c"map_writable",
+    0o644,
+    "{}",
+    MapWritable,
+    |dev| u32::from(dev.map_writable.is_set_for(Reason::Always))
+);
+attribute!(MAPS_WRITABLE, c"maps_writable", |dev| u32::from(
+    dev.map_writable.is_set()
+));
 attribute!(PTE_MAPPED, c"pte_mapped", |dev| faults(dev, Pte, Mapped));
 attribute!(PTE_SIGBUS, c"pte_sigbus", |dev| faults(dev, Pte, Sigbus));
 attribute!(PMD_MAPPED, c"pmd_mapped", |dev| faults(dev, Pmd, Mapped));
@@ -345,7 +374,9 @@ attribute!(RACED, c"raced", |dev| dev.faults.total(Raced));
 attribute!(OOM, c"oom", |dev| dev.faults.total(Oom));
 attribute!(HWPOISON, c"hwpoison", |dev| dev.faults.total(Hwpoison));
 
-static FAULT_ATTRS: Attributes<AttributeData, 12> = Attributes::new([
+static FAULT_ATTRS: Attributes<AttributeData, 14> = Attributes::new([
+    Some(&MAP_WRITABLE),
+    Some(&MAPS_WRITABLE),
     Some(&PTE_MAPPED),
     Some(&PTE_SIGBUS),
     Some(&PMD_MAPPED),

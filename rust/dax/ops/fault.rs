@@ -20,6 +20,7 @@ use crate::dax::{
         extents::Extents,
         span::leaf_fits, //
     },
+    map_writable::Reason,
     ops::{
         io,
         unmap::unmap_entry, //
@@ -90,6 +91,10 @@ fn serve(device: &Device, vmf: &mut VmFault<'_>) -> FaultResult {
             // No lock is held here, so the task may be throttled for memory as long as necessary.
             Err(Stop::NoNode) if spare.fill().is_err() => return FaultResult::Oom,
             Err(Stop::NoNode) => (),
+            Err(Stop::Seen) if device.map_writable(Reason::Seen).is_err() => {
+                return FaultResult::Sigbus
+            }
+            Err(Stop::Seen) => (),
             Err(Stop::NoZeroes) => {
                 // Not charged to the task, so it is not throttled while it holds the guard.
                 let made = device.live().is_some_and(|live| live.make_huge_zero());
@@ -109,6 +114,8 @@ enum Stop {
     NoNode,
     /// No huge page of zeroes exists yet.
     NoZeroes,
+    /// A virtual machine uses the device, which was not known.
+    Seen,
 }
 
 impl From<FaultResult> for Stop {
@@ -135,6 +142,9 @@ fn attempt(device: &Device, vmf: &mut VmFault<'_>, spare: &mut Spare) -> Result<
         return Err(FaultResult::Fallback.into());
     }
 
+    if !device.map_writable.is_set() && vmf.has_notifiers() {
+        return Err(Stop::Seen);
+    }
     let live = device.live().ok_or(FaultResult::Sigbus)?;
     if vmf.is_write() && device.geometry().is_read_only() {
         return Err(FaultResult::Sigbus.into());
@@ -143,7 +153,7 @@ fn attempt(device: &Device, vmf: &mut VmFault<'_>, spare: &mut Spare) -> Result<
     let layout = live.layout.read();
     loop {
         let result = match Target::find(&live, &layout, pgoff, order) {
-            Ok(run) => run.map(device.inode(), &live, vmf, spare),
+            Ok(run) => run.map(device, &live, vmf, spare),
             Err(error) if level == Level::Pte => Err(error.into()),
             // The smaller pages around the bad block can still be mapped.
             Err(_) => Err(FaultResult::Fallback.into()),
@@ -211,14 +221,15 @@ impl<'a> Target<'a> {
     #[inline]
     fn map(
         &self,
-        inode: &AnonInode,
+        device: &Device,
         live: &Live,
         vmf: &mut VmFault<'_>,
         spare: &mut Spare,
     ) -> Result<FaultResult, Stop> {
-        match self.map_settled(live, vmf, spare) {
+        let access = access_of(device, live, vmf);
+        match self.map_settled(live, access, vmf, spare) {
             Some(result) => Ok(result),
-            None => self.map_locked(inode, live, vmf, spare),
+            None => self.map_locked(device.inode(), live, access, vmf, spare),
         }
     }
 
@@ -228,10 +239,10 @@ impl<'a> Target<'a> {
         &self,
         inode: &AnonInode,
         live: &Live,
+        access: Access,
         vmf: &mut VmFault<'_>,
         spare: &mut Spare,
     ) -> Result<FaultResult, Stop> {
-        let access = access_of(live, vmf);
         let write = access != Access::Read;
         let mut entry = match live.entries.grab(self.start, self.order, access, spare) {
             Err(GrabError::Conflict)
@@ -279,10 +290,11 @@ impl<'a> Target<'a> {
     fn map_settled(
         &self,
         live: &Live,
+        access: Access,
         vmf: &mut VmFault<'_>,
         spare: &mut Spare,
     ) -> Option<FaultResult> {
-        let (access, kind) = (access_of(live, vmf), Kind::Mapped { pfn: self.pfn });
+        let kind = Kind::Mapped { pfn: self.pfn };
         let write = access != Access::Read;
         let single = vmf.level() != Level::Pte || self.order == Order::PTE;
         let mut table = vmf.lock().ok()?;
@@ -315,9 +327,12 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Returns the access that the fault is for.
-fn access_of(live: &Live, vmf: &VmFault<'_>) -> Access {
-    match (vmf.is_write(), live.media().has_cache()) {
+/// Returns the access that the fault is for. The layout rwsem is held.
+#[inline]
+fn access_of(device: &Device, live: &Live, vmf: &VmFault<'_>) -> Access {
+    let write = vmf.is_write()
+        || (device.map_writable.is_set() && vmf.may_write() && !device.geometry().is_read_only());
+    match (write, live.media().has_cache()) {
         (false, _) => Access::Read,
         (true, false) => Access::UntrackedWrite,
         (true, true) => Access::Write,

@@ -18,7 +18,6 @@ use crate::dax::{
     layout::extents::Extents,
 };
 use crate::kernel_ext::{
-    fs::anon_inode::AnonInode,
     task,
     trace::Written,
     units::{
@@ -109,7 +108,7 @@ fn step(
         while let Some(run) = live.entries.lock_dirty_run(from, end) {
             let (first, behind) = (run.first(), run.behind());
             done += run.pages();
-            write_protect(device.inode(), &run);
+            write_protect(device, &run);
             write_back(&live, &layout, run)?;
             written.add(first.get()..behind.get());
             from = behind;
@@ -178,13 +177,15 @@ fn write_back(live: &Live, layout: &Extents, run: LockedRun<'_>) -> Result {
     Ok(())
 }
 
-/// Makes the next write through any mapping of the entries fault.
-fn write_protect(inode: &AnonInode, run: &LockedRun<'_>) {
+/// Makes the next write through any mapping of the entries fault. The layout rwsem is held.
+fn write_protect(device: &Device, run: &LockedRun<'_>) {
+    let inode = device.inode();
     match run.pfn() {
-        Some(pfn) if run.pages() <= Order::PMD.pages() => {
+        Some(pfn) if run.pages() <= Order::PMD.pages() && !device.map_writable.is_set() => {
             inode.write_protect_pages(run.first(), pfn, run.pages());
         }
-        // The walk that write-protects cannot handle a PUD leaf.
+        // The walk that write-protects cannot handle a PUD leaf. A virtual machine cannot handle
+        // a read-only one.
         _ => inode.unmap_pages(run.first(), run.pages()),
     }
 }

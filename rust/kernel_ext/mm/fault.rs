@@ -151,6 +151,59 @@ impl VmFault<'_> {
         unsafe { (*self.raw).flags & bindings::fault_flag_FAULT_FLAG_WRITE != 0 }
     }
 
+    /// Whether the mapping may be written now (`PROT_WRITE`).
+    pub(crate) fn may_write(&self) -> bool {
+        // SAFETY: `raw` is valid by the type invariants. The VMA is locked, so its flags do not
+        // change.
+        unsafe { (*self.vma()).__bindgen_anon_2.vm_flags & bindings::VM_WRITE != 0 }
+    }
+
+    /// Whether something follows the page tables of the process, as KVM does for its virtual
+    /// machines (`mmu_notifier_register()`). That may begin at any time, but not end while it uses
+    /// the memory.
+    pub(crate) fn has_notifiers(&self) -> bool {
+        // SAFETY: `raw` is valid by the type invariants. The VMA is locked, so its process keeps
+        // its `mm`.
+        unsafe { bindings::mm_has_notifiers((*self.vma()).vm_mm) }
+    }
+
+    /// Whether the caller looks for the leaf after the fault, fails if it is gone again by then, but
+    /// begins anew if the mmap lock was dropped.
+    ///
+    /// That is what KVM and VFIO do with `fixup_user_fault()` (`hva_to_pfn_remapped()`,
+    /// `follow_fault_pfn()`). A task's own access, and a copy to user space, have one more flag.
+    /// They need no leaf after the fault: the processor repeats the access.
+    pub(in crate::kernel_ext) fn may_retry(&self) -> bool {
+        use bindings::{
+            fault_flag_FAULT_FLAG_ALLOW_RETRY as ALLOW_RETRY,
+            fault_flag_FAULT_FLAG_INTERRUPTIBLE as INTERRUPTIBLE,
+            fault_flag_FAULT_FLAG_KILLABLE as KILLABLE,
+            fault_flag_FAULT_FLAG_RETRY_NOWAIT as RETRY_NOWAIT,
+            fault_flag_FAULT_FLAG_TRIED as TRIED,
+            fault_flag_FAULT_FLAG_USER as USER,
+            fault_flag_FAULT_FLAG_VMA_LOCK as VMA_LOCK, //
+        };
+        const ALL: bindings::fault_flag =
+            ALLOW_RETRY | INTERRUPTIBLE | KILLABLE | RETRY_NOWAIT | TRIED | USER | VMA_LOCK;
+        // SAFETY: `raw` is valid by the type invariants.
+        unsafe { (*self.raw).flags & ALL == ALLOW_RETRY | KILLABLE }
+    }
+
+    /// Drops the mmap lock, and returns what the fault handler then has to return. So a punch
+    /// beside a virtual machine does not stop it.
+    ///
+    /// # Safety
+    ///
+    /// [`VmFault::may_retry`] is true. The caller does not use the fault, nor its VMA, any more.
+    pub(in crate::kernel_ext) unsafe fn retry(self) -> bindings::vm_fault_t {
+        // SAFETY: As this is neither a fault with the VMA lock (`VMA_LOCK`) nor one that was tried
+        // before (`TRIED`), the mmap lock is held, and a handler may drop it before it returns
+        // `VM_FAULT_RETRY`, as `ttm_bo_vm_reserve()` does.
+        unsafe { bindings::mmap_read_unlock((*self.vma()).vm_mm) };
+        // Without NOPAGE `wp_pfn_shared()` would go on with the VMA.
+        bindings::vm_fault_reason_VM_FAULT_RETRY | bindings::vm_fault_reason_VM_FAULT_NOPAGE
+    }
+
     /// Returns the faulting address, rounded down to its page.
     pub(crate) fn address(&self) -> usize {
         // SAFETY: `raw` is valid by the type invariants.
@@ -223,7 +276,7 @@ impl VmFault<'_> {
     /// inode, nothing is mapped and the result is [`FaultResult::Fallback`].
     ///
     /// If `writable`, the leaf is writable as far as the VMA allows, and an existing leaf becomes
-    /// writable. A read fault should not pass true, because the first write would not fault then.
+    /// writable. After a read fault that passes true, the first write does not fault.
     pub(crate) fn insert(&mut self, frames: Frames<'_>, writable: bool) -> FaultResult {
         match self.lock() {
             Ok(mut table) => table.set(frames, writable),
@@ -287,6 +340,8 @@ impl PageTable<'_> {
     /// does.
     #[inline(always)]
     pub(crate) fn set(&mut self, frames: Frames<'_>, writable: bool) -> FaultResult {
+        // Whatever the driver says: a store that the VMA forbids faults.
+        let writable = writable && self.vmf.may_write();
         let leaves = frames.leaves(writable);
         if self.vmf.level == Level::Pud {
             return self.set_pud(frames, &leaves, writable);

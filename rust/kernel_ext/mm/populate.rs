@@ -91,11 +91,12 @@ impl MmapReadGuard {
     /// Errors: `EFAULT` if the touch would raise a signal, `ENOMEM`, `EINTR` if the task is being
     /// killed.
     fn fault(&self, address: usize, write: bool) -> Result {
-        let flags = if write {
-            bindings::fault_flag_FAULT_FLAG_WRITE
-        } else {
-            0
-        };
+        // Not the first try, as far as `VmFault::retry()` is concerned: `populate()` looks again
+        // anyway.
+        let mut flags = bindings::fault_flag_FAULT_FLAG_TRIED;
+        if write {
+            flags |= bindings::fault_flag_FAULT_FLAG_WRITE;
+        }
         let mut unlocked = false;
         // SAFETY: The lock is held by the type invariants, and is held again when this returns.
         to_result(unsafe { bindings::fixup_user_fault(self.mm, address, flags, &mut unlocked) })

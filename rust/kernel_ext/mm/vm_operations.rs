@@ -121,12 +121,16 @@ impl<T: VmOperations> VmVTable<T> {
         // SAFETY: This task handles that fault. `set_pfnmap()` made the VMA PFNMAP and refused
         // private ones. The kernel walks the page tables down to the level before the call.
         let mut vmf = unsafe { VmFault::from_raw(vmf, level) };
-        match data.fault(&mut vmf) {
+        let result = match data.fault(&mut vmf) {
             // There is no smaller size, and mm does not expect VM_FAULT_FALLBACK here.
             FaultResult::Fallback if level == Level::Pte => FaultResult::Sigbus,
             result => result,
+        };
+        match result {
+            // SAFETY: `may_retry()` is true.
+            FaultResult::Mapped | FaultResult::Raced if vmf.may_retry() => unsafe { vmf.retry() },
+            result => result.into_raw(),
         }
-        .into_raw()
     }
 
     /// Maps nothing, because `fault()` maps the pages around. Without this function the kernel
