@@ -164,7 +164,7 @@ impl Device {
             try_pin_init!(Self {
                 geometry: geometry.clone(),
                 inode: Arc::new(
-                    AnonInode::new(c"[rdax]", geometry.pages)?,
+                    live.make_inode(c"[rdax]", geometry.pages)?,
                     GFP_KERNEL,
                 )?,
                 name: SetOnce::new(),
@@ -260,6 +260,25 @@ impl Device {
     /// [`trace::on_dax_bus`]. 0 if it has no name yet.
     pub(crate) fn number(&self) -> usize {
         self.name.as_ref().map_or(0, |name| name.number)
+    }
+
+    /// Whether mappings map pages, which others can pin, and not page frames.
+    ///
+    /// Then the kernel makes a page writable without asking, and whoever pins it may write to it at
+    /// any time. So an entry that was mapped where it may be written stays dirty until it is
+    /// deleted.
+    pub(crate) fn has_pages(&self) -> bool {
+        self.inode.has_pages()
+    }
+
+    /// Returns the order of the largest leaf with which it can be mapped.
+    pub(crate) fn largest_leaf(&self) -> Order {
+        match (self.has_pages(), self.geometry.align >= Order::PMD) {
+            (false, _) => Order::PUD,
+            // That of a folio.
+            (true, true) => Order::PMD,
+            (true, false) => Order::PTE,
+        }
     }
 
     /// Sets its name, once.

@@ -28,6 +28,7 @@
 #include "percpu.c"
 #include "percpu_rwsem.c"
 #include "pgtable.c"
+#include "pages.c"
 #include "ratelimit.c"
 #include "srcu.c"
 #include "uio.c"

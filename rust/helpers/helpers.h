@@ -20,6 +20,7 @@
 
 #include "compat.h"
 #include "dax_bus.h"
+#include "pages.h"
 
 /*
  * drivers/nvdimm/nd.h is private, so a headers package lacks it, but the symbols
@@ -76,6 +77,8 @@ unsigned long rust_helper_zero_pfn(unsigned long addr);
 unsigned long rust_helper_page_to_pfn(const struct page *page);
 bool rust_helper_fatal_signal_pending(void);
 bool rust_helper_task_sigpending(void);
+void rust_helper_sleep(unsigned int ms);
+void rust_helper_sleep_interruptible(unsigned int ms);
 void rust_helper_cond_resched(void);
 int rust_helper_register_pfn_address_space(struct pfn_address_space *pfn_space);
 void rust_helper_unregister_pfn_address_space(struct pfn_address_space *pfn_space);
@@ -100,7 +103,13 @@ bool rust_helper_nd_namespace_uuid(struct device *dev, char *uuid);
 bool rust_helper_nd_driver_matches(const struct device_driver *drv, struct device *dev);
 
 /* params.c */
-enum rdax_param { RDAX_PARAM_BIND, RDAX_PARAM_FORCE, RDAX_PARAM_DIVIDED, RDAX_PARAM_LISTS };
+enum rdax_param {
+	RDAX_PARAM_BIND,
+	RDAX_PARAM_FORCE,
+	RDAX_PARAM_DIVIDED,
+	RDAX_PARAM_PAGES,
+	RDAX_PARAM_LISTS,
+};
 const char *rust_helper_params_lock(enum rdax_param param, size_t *len);
 void rust_helper_params_unlock(void);
 unsigned int rust_helper_param_align(void);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
+#include <linux/delay.h>
 #include <linux/huge_mm.h>
 #include <linux/memory-failure.h>
 #include <linux/mm.h>
@@ -45,6 +46,17 @@ bool rust_helper_fatal_signal_pending(void)
 bool rust_helper_task_sigpending(void)
 {
 	return task_sigpending(current);
+}
+
+void rust_helper_sleep(unsigned int ms)
+{
+	msleep(ms);
+}
+
+/* Sleeps; returns earlier if the task has a signal to handle. */
+void rust_helper_sleep_interruptible(unsigned int ms)
+{
+	schedule_timeout_interruptible(msecs_to_jiffies(ms));
 }
 
 void rust_helper_cond_resched(void)

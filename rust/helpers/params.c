@@ -64,39 +64,53 @@ static u64 bytes_of(const char *text)
 }
 
 /*
- * Lists of namespaces
+ * Lists of namespaces, or of devices of the dax bus
  */
 
 /* NULL is the empty list. Protected by the lock of the module's parameters. */
 static char *rdax_lists[RDAX_PARAM_LISTS];
 
-/* Whether item is a UUID, namespaceX.Y or namespaceX.Y:SIZE. */
-static bool is_namespace(const char *item)
+/* Returns what follows a name like namespaceX.Y in item, or NULL if that is no such name. */
+static const char *after_name(const char *item, const char *prefix)
 {
 	static const char digits[] = "0123456789";
-	size_t len;
+	size_t len = str_has_prefix(item, prefix);
 
-	if (strlen(item) == UUID_STRING_LEN && uuid_is_valid(item))
-		return true;
-
-	len = str_has_prefix(item, "namespace");
 	if (!len)
-		return false;
+		return NULL;
 	item += len;
 	len = strspn(item, digits);
 	if (!len || item[len] != '.')
-		return false;
+		return NULL;
 	item += len + 1;
 	len = strspn(item, digits);
-	if (!len)
-		return false;
-	return !item[len] || (item[len] == ':' && bytes_of(item + len + 1));
+	return len ? item + len : NULL;
+}
+
+/* Whether item is a UUID, namespaceX.Y or namespaceX.Y:SIZE. */
+static bool is_namespace(const char *item)
+{
+	const char *rest;
+
+	if (strlen(item) == UUID_STRING_LEN && uuid_is_valid(item))
+		return true;
+	rest = after_name(item, "namespace");
+	return rest && (!*rest || (*rest == ':' && bytes_of(rest + 1)));
+}
+
+/* Whether item is daxX.Y. */
+static bool is_dax(const char *item)
+{
+	const char *rest = after_name(item, "dax");
+
+	return rest && !*rest;
 }
 
 /* Items are separated by commas. Spaces around them are removed. */
 static int set_list(const char *val, const struct kernel_param *kp)
 {
 	char **list = kp->arg;
+	bool dax = list == &rdax_lists[RDAX_PARAM_PAGES];
 	char *kept, *end, *rest, *item;
 	size_t len;
 	int ret;
@@ -120,8 +134,10 @@ static int set_list(const char *val, const struct kernel_param *kp)
 		rest = NULL;
 	while ((item = strsep(&rest, ","))) {
 		item = strim(item);
-		if (!is_namespace(item)) {
-			ret = bad_value(kp, item, "not namespaceX.Y, namespaceX.Y:SIZE or a UUID");
+		if (dax ? !is_dax(item) : !is_namespace(item)) {
+			ret = bad_value(kp, item,
+					dax ? "not daxX.Y" :
+					      "not namespaceX.Y, namespaceX.Y:SIZE or a UUID");
 			if (ret) {
 				kvfree(kept);
 				return ret;
@@ -180,6 +196,10 @@ MODULE_PARM_DESC(force, "namespaces to bind although they hold known data, as in
 module_param_cb(divided, &list_ops, &rdax_lists[RDAX_PARAM_DIVIDED], 0600);
 __MODULE_PARM_TYPE(divided, "string");
 MODULE_PARM_DESC(divided, "namespaces to bind without a first device, as in bind (default: none)");
+
+module_param_cb(pages, &list_ops, &rdax_lists[RDAX_PARAM_PAGES], 0600);
+__MODULE_PARM_TYPE(pages, "string");
+MODULE_PARM_DESC(pages, "devices of the dax bus to bind with a struct page for each page, separated by commas: daxX.Y (default: none)");
 
 /* The list does not change until rust_helper_params_unlock(). */
 const char *rust_helper_params_lock(enum rdax_param param, size_t *len)

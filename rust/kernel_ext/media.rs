@@ -23,7 +23,13 @@ use crate::kernel_ext::{
         },
         windows::Windows, //
     },
-    mm::frames::Frames,
+    mm::{
+        frames::Frames,
+        pages::{
+            self,
+            DevicePages, //
+        }, //
+    },
     task,
     units::{
         Pages,
@@ -42,6 +48,7 @@ use kernel::{
         IovIterSource, //
     },
     prelude::*,
+    str::BStr,
     sync::Arc, //
 };
 
@@ -71,7 +78,8 @@ pub(in crate::kernel_ext) enum Backing {
 /// # Invariants
 ///
 /// While a reference to it can exist, `dev` is bound to this driver, `windows` map memory that it
-/// owns, `bad` is initialised, and what `backing` names is valid.
+/// owns, `bad` is initialised, and what `backing` names is valid. If `pages` is given, all of that
+/// memory consists of these pages; otherwise it is used without pages.
 #[derive(Clone)]
 pub(crate) struct Media {
     dev: *mut bindings::device,
@@ -79,6 +87,7 @@ pub(crate) struct Media {
     backing: Backing,
     bad: List,
     has_cache: bool,
+    pages: Option<DevicePages>,
 }
 
 // SAFETY: The mapping and the region may be used from any task.
@@ -96,6 +105,7 @@ impl Media {
         windows: Arc<Windows>,
         backing: Backing,
         bad: List,
+        pages: Option<DevicePages>,
     ) -> Self {
         let has_cache = match backing {
             // SAFETY: `region` is valid by the requirements of this function.
@@ -109,7 +119,86 @@ impl Media {
             backing,
             bad,
             has_cache,
+            pages,
         }
+    }
+
+    /// Returns the pages of the memory, if it has some.
+    pub(in crate::kernel_ext) fn pages(&self) -> Option<DevicePages> {
+        self.pages
+    }
+
+    /// Returns the first page, in `len` bytes at byte `offset`, that shares its folio with one that is
+    /// mapped or pinned. `None` without pages.
+    ///
+    /// The caller has unmapped them, and keeps them so: then no further one is pinned. Any context.
+    pub(crate) fn first_pinned(&self, offset: RegionOffset, len: u64) -> Option<Pfn> {
+        self.pages?;
+        let base = self.windows.base();
+        let end = offset.checked_add(len)?.get();
+        let mut pfn = Pfn::at(base.checked_add(offset.get())?);
+        while let Some(at) = pfn.address().checked_sub(base).filter(|&at| at < end) {
+            if !self.windows.contain(RegionOffset::new(at), 1) {
+                return None;
+            }
+            // SAFETY: It is memory of the device, all of which has pages while a reference to `self`
+            // exists.
+            let (idle, folio) = unsafe { pages::is_idle(pfn) };
+            if !idle {
+                return Some(pfn);
+            }
+            pfn += folio;
+        }
+        None
+    }
+
+    /// Waits until no page is mapped or pinned, and logs from time to time for what. Sleeps
+    /// uninterruptibly, as long as it takes.
+    ///
+    /// The caller has unmapped them, and no fault maps one again.
+    fn wait_for_pins(&self, name: &BStr) {
+        const STEP_MS: c_uint = 20;
+        const SAY_MS: c_uint = 10_000;
+        let mut waited: c_uint = 0;
+        for (mut start, behind) in self.windows.parts() {
+            while let Some(pinned) = self.first_pinned(start, behind.saturating_sub(start)) {
+                let at = pinned.address() - self.windows.base();
+                if waited % SAY_MS == STEP_MS {
+                    pr_warn!("{name}: unbinding has waited for {} s until the page at byte {at:#x} of its memory is not pinned any more (by O_DIRECT, RDMA, VFIO or io_uring)\n", waited / 1000);
+                }
+                task::sleep(STEP_MS);
+                waited = waited.saturating_add(STEP_MS);
+                start = start.max(RegionOffset::new(at));
+            }
+        }
+    }
+
+    /// Ends the use of the pages, before they go. Waits until no page is pinned, however long that
+    /// takes, and logs from time to time for what. Sleeps.
+    ///
+    /// # Safety
+    ///
+    /// No page is mapped, nor will one be.
+    pub(in crate::kernel_ext) unsafe fn end_pages(&self, name: &BStr) {
+        let Some(device_pages) = self.pages else {
+            return;
+        };
+        self.wait_for_pins(name);
+        for (start, behind) in self.windows.parts() {
+            let base = self.windows.base();
+            let mut pfn = Pfn::at(base + start.get());
+            while pfn.address() < base + behind.get() {
+                // SAFETY: As in `first_pinned()`. Nothing maps or pins it any more, by the
+                // requirements of this function and the wait.
+                pfn += unsafe {
+                    pages::forget(pfn);
+                    pages::is_idle(pfn).1
+                };
+                task::cond_resched();
+            }
+        }
+        // SAFETY: The device is bound, because `self` is used.
+        unsafe { device_pages.unlisten() };
     }
 
     /// Returns the device, which is bound while a reference to `self` exists.

@@ -12,7 +12,7 @@ use crate::kernel_ext::{
 use core::slice;
 use kernel::types::NotThreadSafe;
 
-/// A parameter that is a list of namespaces.
+/// A parameter that is a list of namespaces, or of devices of the dax bus.
 #[derive(Clone, Copy)]
 pub(crate) enum Param {
     /// Namespaces to bind at load or when they appear.
@@ -21,6 +21,8 @@ pub(crate) enum Param {
     Force,
     /// Namespaces to bind without a first device.
     Divided,
+    /// Devices of the dax bus to bind with a `struct page` for each page.
+    Pages,
 }
 
 impl Param {
@@ -30,6 +32,7 @@ impl Param {
             Self::Bind => "bind",
             Self::Force => "force",
             Self::Divided => "divided",
+            Self::Pages => "pages",
         }
     }
 }
@@ -82,6 +85,7 @@ impl List {
             Param::Bind => bindings::rdax_param_RDAX_PARAM_BIND,
             Param::Force => bindings::rdax_param_RDAX_PARAM_FORCE,
             Param::Divided => bindings::rdax_param_RDAX_PARAM_DIVIDED,
+            Param::Pages => bindings::rdax_param_RDAX_PARAM_PAGES,
         };
         let mut len = 0;
         // SAFETY: `len` is valid for writes, and `raw` is one of the lists that the C side knows.

@@ -6,6 +6,7 @@
 
 use crate::kernel_ext::bindings;
 use kernel::{
+    ffi::c_uint,
     fmt,
     str::BStr, //
 };
@@ -43,6 +44,18 @@ pub(crate) fn fatal_signal_pending() -> bool {
 pub(crate) fn signal_pending() -> bool {
     // SAFETY: The C function only accesses the current task.
     unsafe { bindings::task_sigpending() }
+}
+
+/// Sleeps for `ms` milliseconds.
+pub(crate) fn sleep(ms: c_uint) {
+    // SAFETY: The caller may sleep.
+    unsafe { bindings::sleep(ms) };
+}
+
+/// Sleeps for `ms` milliseconds, or until the task has a signal to handle.
+pub(crate) fn sleep_interruptible(ms: c_uint) {
+    // SAFETY: The caller may sleep.
+    unsafe { bindings::sleep_interruptible(ms) };
 }
 
 /// Lets another task run, if one should and this kernel does not preempt automatically. Sleeps.

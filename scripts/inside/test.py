@@ -44,9 +44,9 @@ ODD = ("read_only_dimm.sh", "unaligned.sh", "legacy.sh", "hotplug.sh", "identity
 # What needs several NUMA nodes.
 NODES = ("lock_comparison.sh", "walkers_nodes.sh")
 # What needs a device of the dax bus, in the guests of each kind. After daxbus.sh it is gone.
-DAX = {guest.CXL: ("dax_udev.sh", "dax_tools.sh", "rdax_dax.sh", "daxbus.sh"),
-       guest.HMEM: ("dax_tools.sh", "daxbus.sh"),
-       guest.DEVDAX: ("dax_udev.sh", "dax_tools.sh", "daxbus.sh")}
+DAX = {guest.CXL: ("dax_udev.sh", "dax_tools.sh", "rdax_dax.sh", "pages", "daxbus.sh"),
+       guest.HMEM: ("dax_tools.sh", "pages", "daxbus.sh"),
+       guest.DEVDAX: ("dax_udev.sh", "dax_tools.sh", "pages", "daxbus.sh")}
 # Of those that run on any device, some for the dax bus.
 DAX_PROGRAMS = ("map_sizes", "fsync", "rw", "punch", "poison", "unbind", "collide")
 

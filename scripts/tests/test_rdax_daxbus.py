@@ -44,12 +44,19 @@ class Bus(base.Fake):
     def write(self, path: Path, text: str) -> None:
         """As the bus does."""
         self.log.append(f"{path.parent.name}/{path.name} {text}")
+        if path.name == "pages":
+            path.write_text(text)
+            return
         device, driver = self.machine.dax_devices / text / "driver", path.parent.name
         if path.name == "unbind":
             device.unlink()
         elif path.name in ("new_id", "bind") and not os.path.lexists(device):
             if driver not in self.errors:
                 device.symlink_to(path.parent)
+                pages = self.machine.parameters / "pages"
+                if driver == "rdax" and pages.exists():
+                    memory = "pages" if text in pages.read_text().split(",") else "frames"
+                    self.files({f"sys/bus/dax/devices/{text}/rdax/memory": f"{memory}\n"})
             elif path.name == "bind":
                 raise OSError(self.errors[driver], os.strerror(self.errors[driver]))
 
@@ -81,7 +88,34 @@ class Binds(Bus):
         _, out, _ = self.run_tool("bind", "dax1.0", "--json")
         self.assertEqual(json.loads(out), {
             "device": "dax1.0", "kind": "nvdimm", "region": "namespace1.0", "was_bound": False,
-            "size": 1 << 30, "align": 2 << 20, "numa_node": -1})
+            "size": 1 << 30, "align": 2 << 20, "numa_node": -1, "memory": "frames"})
+
+    def test_memory(self) -> None:
+        self.assertEqual(self.run_tool("bind", "dax3.0", "--memory", "pages"), (
+            1, "", "rdax: the loaded module can't make pages, it is older than this program\n"))
+        self.assertEqual(self.log, [])
+        self.files({"sys/module/rdax/parameters/pages": "dax1.0\n"})
+        self.assertEqual(self.run_tool("bind", "dax3.0", "--memory", "pages"), (
+            0, "dax3.0: bound: 1G of dax_region3 (cxl); align 2M; with pages\n", ""))
+        self.assertEqual(self.log, ["parameters/pages dax1.0,dax3.0", "rdax/new_id dax3.0"])
+        _, out, _ = self.run_tool("list", "--json")
+        self.assertEqual([dax["memory"] for dax in json.loads(out)["dax"]], [None, "pages", None])
+        # What is bound keeps what it has.
+        status, _, err = self.run_tool("bind", "dax3.0", "--memory", "frames")
+        self.assertEqual((status, err), (5, (
+            "rdax: refused: dax3.0 is bound with pages ('rdax unbind dax3.0' first)\n")))
+        self.assertEqual(self.run_tool("unbind", "dax3.0")[0], 0)
+        # The module remembers it, until something else is asked for.
+        self.assertIn("with pages", self.run_tool("bind", "dax3.0")[1])
+        self.assertEqual(self.run_tool("unbind", "dax3.0")[0], 0)
+        self.assertEqual(self.run_tool("bind", "dax3.0", "--memory", "frames"), (
+            0, "dax3.0: bound: 1G of dax_region3 (cxl); align 2M\n", ""))
+        self.assertEqual(self.log[-2:], ["parameters/pages dax1.0", "rdax/new_id dax3.0"])
+
+    def test_memory_of_a_namespace(self) -> None:
+        status, _, err = self.run_tool("bind", "namespace0.0", "--memory", "pages")
+        self.assertEqual(status, 1)
+        self.assertIn("only devices of the dax bus can have pages", err)
 
     def test_from_device_dax(self) -> None:
         self.bound_to("dax3.0", "device_dax")
@@ -349,7 +383,8 @@ class Others(Bus):
         self.assertEqual(found["dax3.0"]["bad_bytes"], 1024)
         self.assertEqual(found["dax4.0"], {
             "name": "dax4.0", "kind": "soft-reserved", "region": "hmem.4", "size": 1 << 30,
-            "align": 2 << 20, "numa_node": -1, "target_node": 1, "driver": None, "uses": [],
+            "align": 2 << 20, "numa_node": -1, "target_node": 1, "driver": None, "memory": None,
+            "uses": [],
             "bindable": True})
 
     def test_stat(self) -> None:

@@ -37,6 +37,10 @@ use crate::kernel_ext::{
         debugfs::Dir,
         sysfs::GroupList, //
     },
+    parameters::{
+        List,
+        Param, //
+    },
     trace,
     units::{
         Order,
@@ -89,7 +93,12 @@ impl DaxDriver for Driver {
             runs.push(run.inspect_err(misfit)?, GFP_KERNEL)?;
         }
         let numa_node = device.numa_node();
-        let media = device.claim().inspect_err(|&error| {
+        let with_pages = {
+            let list = List::read(Param::Pages);
+            let mut items = list.as_bytes().split(|&byte| byte == b',');
+            items.any(|item| item == device.name().to_bytes())
+        };
+        let media = device.claim(with_pages).inspect_err(|&error| {
             if error == EBUSY {
                 dev_err!(
                     device.device(),
@@ -114,7 +123,7 @@ impl DaxDriver for Driver {
         if media.is_flush_unknown() {
             dev_warn!(dev, "rdax: unable to guarantee persistence of writes: the platform does not say how to flush this memory\n");
         }
-        if media.shares_section() {
+        if !with_pages && media.shares_section() {
             dev_warn!(
                 dev,
                 "rdax: memory errors near the start or end of a range are not handled, because it shares a section of the memory map with ordinary memory\n"
@@ -126,9 +135,13 @@ impl DaxDriver for Driver {
         };
         dev_info!(
             dev,
-            "rdax: device of {} bytes, align {}, {kind}\n",
+            "rdax: device of {} bytes, align {}, {kind}, {}\n",
             pages.bytes(),
-            align.bytes()
+            align.bytes(),
+            match with_pages {
+                true => "with pages",
+                false => "page frames",
+            }
         );
         super::warn_of_leaves(dev);
         trace::bind(dev, pages.bytes(), align.bytes() as u64);

@@ -139,6 +139,12 @@ impl LockedRun<'_> {
         self.pfn
     }
 
+    /// Unlocks the entries after their write-back. They stay DIRTY, because their pages may be
+    /// written at any time without a fault.
+    pub(crate) fn keep(self) {
+        self.table.events.add(Event::Writeback, self.entries);
+    }
+
     /// Removes the entries after their write-back, when no mapping of them is writable. Reads of the
     /// media need no entry. Wakes all waiters.
     pub(crate) fn clean(self) {

@@ -415,9 +415,14 @@ static ENTRIES: Group<AttributeData> = Group::new(Some(c"entries"), &ENTRY_ATTRS
 pub(crate) static GROUPS: Groups<AttributeData, 4> =
     Groups::new([Some(&DEVICE), Some(&FAULTS), Some(&ENTRIES), None]);
 
+attribute!(MEMORY, c"memory", |dev| match dev.has_pages() {
+    true => "pages",
+    false => "frames",
+});
+
 /// The device's own attributes that a bus does not have.
-static BUS_ATTRS: Attributes<AttributeData, 3> =
-    Attributes::new([Some(&FIXED_EXTENTS), Some(&BADBLOCKS), None]);
+static BUS_ATTRS: Attributes<AttributeData, 4> =
+    Attributes::new([Some(&FIXED_EXTENTS), Some(&BADBLOCKS), Some(&MEMORY), None]);
 
 static BUS: Group<AttributeData> = Group::new(Some(c"rdax"), &BUS_ATTRS);
 

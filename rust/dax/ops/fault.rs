@@ -137,12 +137,15 @@ fn attempt(device: &Device, vmf: &mut VmFault<'_>, spare: &mut Spare) -> Result<
     let (level, address, pgoff) = (vmf.level(), vmf.address(), vmf.pgoff());
     let mut order = level.order();
     if level == Level::Pte {
-        order = ahead(vmf, pgoff);
-    } else if order > parameters::max_leaf() || !leaf_fits(order, address, pgoff, vmf.vma_range()) {
+        order = ahead(device, vmf, pgoff);
+    } else if order > parameters::max_leaf()
+        || order > device.largest_leaf()
+        || !leaf_fits(order, address, pgoff, vmf.vma_range())
+    {
         return Err(FaultResult::Fallback.into());
     }
 
-    if !device.map_writable.is_set() && vmf.has_notifiers() {
+    if !device.map_writable.is_set() && !device.has_pages() && vmf.has_notifiers() {
         return Err(Stop::Seen);
     }
     let live = device.live().ok_or(FaultResult::Sigbus)?;
@@ -173,9 +176,9 @@ fn attempt(device: &Device, vmf: &mut VmFault<'_>, spare: &mut Spare) -> Result<
 /// If the page before is mapped already, the program touches memory in order, so one fault maps
 /// several pages: twice as many each time, up to `fault_around`. They share an entry, and become
 /// dirty together.
-fn ahead(vmf: &VmFault<'_>, pgoff: PageOffset) -> Order {
+fn ahead(device: &Device, vmf: &VmFault<'_>, pgoff: PageOffset) -> Order {
     let most = Pages::in_bytes(parameters::fault_around());
-    if pgoff.get() % 2 != 0 || most.get() < 2 || !vmf.follows() {
+    if pgoff.get() % 2 != 0 || most.get() < 2 || device.has_pages() || !vmf.follows() {
         return Order::PTE;
     }
     Order::largest(pgoff, most.min(vmf.room())).unwrap_or(Order::PTE)
@@ -227,10 +230,13 @@ impl<'a> Target<'a> {
         spare: &mut Spare,
     ) -> Result<FaultResult, Stop> {
         let access = access_of(device, live, vmf);
-        match self.map_settled(live, access, vmf, spare) {
-            Some(result) => Ok(result),
-            None => self.map_locked(device.inode(), live, access, vmf, spare),
+        // Mapping pages sleeps.
+        if !device.has_pages() {
+            if let Some(result) = self.map_settled(live, access, vmf, spare) {
+                return Ok(result);
+            }
         }
+        self.map_locked(device.inode(), live, access, vmf, spare)
     }
 
     /// As [`Target::map`], with the entry locked.
@@ -331,7 +337,8 @@ impl<'a> Target<'a> {
 #[inline]
 fn access_of(device: &Device, live: &Live, vmf: &VmFault<'_>) -> Access {
     let write = vmf.is_write()
-        || (device.map_writable.is_set() && vmf.may_write() && !device.geometry().is_read_only());
+        || (device.map_writable.is_set() && vmf.may_write() && !device.geometry().is_read_only())
+        || (device.has_pages() && vmf.may_ever_write());
     match (write, live.media().has_cache()) {
         (false, _) => Access::Read,
         (true, false) => Access::UntrackedWrite,

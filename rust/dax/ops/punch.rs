@@ -42,6 +42,9 @@ const STEP: u64 = Order::PMD.bytes() as u64;
 /// exclusively: about 10 ms.
 const CUT_STEP: usize = 16 * Order::PMD.bytes();
 
+/// For how long a punch sleeps before it looks again whether a page is pinned, in milliseconds.
+const PIN_WAIT_MS: u32 = 10;
+
 /// Punches holes into the whole pages of `range`, and zeroes the rest (`RDAX_IOC_PUNCH`).
 ///
 /// Process context; sleeps. Errors: those in `rust/uapi/rdax.h`.
@@ -58,6 +61,9 @@ pub(crate) fn punch(device: &Device, range: &RdaxRange) -> Result {
         let (first, last) = whole_pages(offset, len);
         let mut zeroed = Ok(());
         if first < last {
+            if device.has_pages() {
+                unmap_unpinned(live, layout, device.inode(), first, last)?;
+            }
             zeroed = delete(live, layout, device.inode(), first, last);
         }
         zeroed = zeroed.and_then(|()| zero_media(live, layout, offset, len));
@@ -69,7 +75,7 @@ pub(crate) fn punch(device: &Device, range: &RdaxRange) -> Result {
             })?;
         }
         zeroed?;
-        if first < last {
+        if first < last && !device.has_pages() {
             // The media is zero, so readers may get any zeroes from now on.
             live.entries
                 .fill_zero(first, last - first, &mut Spare::new());
@@ -103,6 +109,27 @@ fn prepare(device: &Device, pgoff: PageOffset) -> Result {
 /// are no whole pages unless the former is smaller.
 fn whole_pages(offset: DeviceOffset, len: u64) -> (PageOffset, PageOffset) {
     (offset.page_up(), (offset + len).page())
+}
+
+/// Unmaps the pages `first..behind`. Their entries stay, because the pages may still be written.
+/// Sleeps. Errors: `EAGAIN` if one is pinned.
+fn unmap_unpinned(
+    live: &Live,
+    layout: &Extents,
+    inode: &AnonInode,
+    first: PageOffset,
+    behind: PageOffset,
+) -> Result {
+    unmap(live, inode, first, behind);
+    each_part(
+        layout,
+        first.byte(),
+        (behind - first).bytes(),
+        |at, part| match live.media().first_pinned(at, part as u64) {
+            Some(_) => Err(EAGAIN),
+            None => Ok(()),
+        },
+    )
 }
 
 /// Zeroes `range` (`RDAX_IOC_ZERO`).
@@ -226,13 +253,30 @@ fn steps(
     while offset < end && done.is_ok() {
         let next = (offset.get() / STEP + 1) * STEP;
         let len = next.min(end.get()) - offset.get();
-        done = before(offset, len)
-            .and_then(|()| one_step(device, |live, layout| step(live, layout, offset, len)));
+        done = before(offset, len);
+        while done.is_ok() {
+            done = one_step(device, |live, layout| step(live, layout, offset, len));
+            match done {
+                // Faults are served meanwhile, and may have pages pinned anew, so that nobody waits
+                // for a pin who doesn't need these pages.
+                Err(EAGAIN) => done = wait(),
+                _ => break,
+            }
+        }
         offset += len;
     }
     // Make durable what was done, even if a step failed.
     let live = device.live().ok_or(ENXIO)?;
     done.and(sync::flush(device, &live))
+}
+
+/// Waits a moment for those who pin a page. Sleeps. Errors: `EINTR`.
+fn wait() -> Result {
+    task::sleep_interruptible(PIN_WAIT_MS);
+    match task::signal_pending() {
+        true => Err(EINTR),
+        false => Ok(()),
+    }
 }
 
 fn one_step(device: &Device, step: impl FnOnce(&Live, &Extents) -> Result) -> Result {

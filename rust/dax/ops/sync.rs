@@ -108,8 +108,14 @@ fn step(
         while let Some(run) = live.entries.lock_dirty_run(from, end) {
             let (first, behind) = (run.first(), run.behind());
             done += run.pages();
-            write_protect(device, &run);
-            write_back(&live, &layout, run)?;
+            if device.has_pages() {
+                write_back(&live, &layout, &run)?;
+                run.keep();
+            } else {
+                write_protect(device, &run);
+                write_back(&live, &layout, &run)?;
+                run.clean();
+            }
             written.add(first.get()..behind.get());
             from = behind;
             if done >= Order::PMD.pages() {
@@ -131,7 +137,7 @@ pub(crate) fn sync_unmapped(live: &Live) -> Result {
     let layout = live.layout.read();
     while let Some(run) = live.entries.lock_dirty_run(from, PageOffset::MAX) {
         from = run.behind();
-        result = result.and(write_back(live, &layout, run));
+        result = result.and(write_back(live, &layout, &run).map(|()| run.clean()));
     }
     result.and(live.media().flush())
 }
@@ -168,12 +174,11 @@ pub(crate) fn write_back_part(
     }
 }
 
-fn write_back(live: &Live, layout: &Extents, run: LockedRun<'_>) -> Result {
+fn write_back(live: &Live, layout: &Extents, run: &LockedRun<'_>) -> Result {
     if let Some(pfn) = run.pfn() {
         let len = usize::try_from(run.pages().bytes())?;
         live.media().write_back(layout.offset_of(pfn), len)?;
     }
-    run.clean();
     Ok(())
 }
 

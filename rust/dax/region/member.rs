@@ -87,12 +87,17 @@ pub(super) fn register(device: &Arc<Device>) -> Result<KVec<Pin<KBox<Registratio
     // The layout rwsem is not held here, because unregistering may wait for a work that takes it.
     let extents = device.copy_layout(&*device.live().ok_or(ENXIO)?, 0)?;
     let mut frames = KVec::new();
-    for extent in extents.as_slice() {
+    // Who maps a page is found by the kernel itself.
+    let registered = extents.as_slice().iter().filter(|_| !device.has_pages());
+    for extent in registered {
         let (first, last) = extents.frames(extent);
         let registration = Registration::new(device.clone(), first, last);
         frames.push(KBox::pin_init(registration, GFP_KERNEL)?, GFP_KERNEL)?;
     }
     // The old value is freed after the spinlock is dropped.
     let _old = core::mem::replace(&mut *device.frames.lock(), extents);
+    if let Some(live) = device.live() {
+        live.listen(device.clone());
+    }
     Ok(frames)
 }

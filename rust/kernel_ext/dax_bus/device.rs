@@ -24,11 +24,16 @@ use crate::kernel_ext::{
         Backing,
         Media, //
     },
+    mm::pages::{
+        address,
+        DevicePages, //
+    },
     nvdimm::region::is_read_only,
     sync::srcu::{
         Classes,
         SrcuRevocable, //
-    }, //
+    },
+    units::Pfn, //
 };
 use core::{
     marker::PhantomData,
@@ -145,7 +150,9 @@ impl Unclaimed<'_> {
     ///
     /// Errors: `EBUSY` if another driver has some of it; `EINVAL` if its ranges overlap; `ENOMEM`,
     /// and those of `devm_memremap()`.
-    pub(crate) fn claim(&self) -> Result<DaxDevice<'_>> {
+    /// `with_pages`: makes a `struct page` for each page, so that others can pin them. Errors then
+    /// also: those of `memremap_pages()`.
+    pub(crate) fn claim(&self, with_pages: bool) -> Result<DaxDevice<'_>> {
         let dev = self.raw_device();
         // In the order of their addresses.
         let next = |from: u64| {
@@ -153,20 +160,38 @@ impl Unclaimed<'_> {
             behind.min_by_key(|range| range.start)
         };
         let mut windows = Windows::new(next(0).ok_or(ENXIO)?.start);
-        let (mut from, mut claimed) = (0, 0);
+        let mut from = 0;
+        let mut claimed = KVec::new();
         while let Some(range) = next(from) {
-            // SAFETY: The device is being bound by the type invariants. The windows are used only
-            // through `Media`, while it is bound. The memory is requested before it is mapped.
-            unsafe {
-                request(dev, range.start, range.len)?;
-                windows.map(dev, range.start, usize::try_from(range.len)?)?;
-            }
+            // SAFETY: The device is being bound by the type invariants.
+            unsafe { request(dev, range.start, range.len)? };
             from = range.start.checked_add(range.len).ok_or(EINVAL)?;
-            claimed += 1;
+            let raw = bindings::range {
+                start: range.start,
+                end: from - 1,
+            };
+            claimed.push(raw, GFP_KERNEL)?;
         }
         // Some overlap.
-        if claimed != self.ranges.len() {
+        if claimed.len() != self.ranges.len() {
             return Err(EINVAL);
+        }
+        let pages = match with_pages {
+            // SAFETY: The device is being bound by the type invariants, and its memory is requested.
+            // What uses the pages goes before that: see `publish()`.
+            true => Some(unsafe { DevicePages::new(self.raw, &claimed)? }),
+            false => None,
+        };
+        for range in claimed {
+            let len = usize::try_from(range.end - range.start + 1)?;
+            // SAFETY: As above. The windows are used only through `Media`, while the device is bound.
+            // Pages are mapped where the kernel maps all memory with pages.
+            unsafe {
+                match pages {
+                    Some(_) => windows.push(range.start, len, address(Pfn::at(range.start)))?,
+                    None => windows.map(dev, range.start, len)?,
+                }
+            }
         }
         let backing = match self.nd_region() {
             Some(region) => Backing::Nvdimm {
@@ -182,7 +207,7 @@ impl Unclaimed<'_> {
         // SAFETY: The device is being bound, and has requested and mapped the memory just above,
         // until it is unbound. An NVDIMM's region and dax device outlive what the bus makes of
         // them, because they are its parents.
-        let media = unsafe { Media::new(dev, Arc::new(windows, GFP_KERNEL)?, backing, bad) };
+        let media = unsafe { Media::new(dev, Arc::new(windows, GFP_KERNEL)?, backing, bad, pages) };
         media.update_bad();
         Ok(DaxDevice {
             unclaimed: self,

@@ -4,16 +4,24 @@
 //!
 //! A device node may exist several times (`mknod()`, containers), each with an inode and an
 //! `address_space` of its own. All opens of one device share that of an anonymous inode instead, so
-//! that one walk finds every mapping. `drm_fs_inode_new()` is the in-tree model.
+//! that one walk finds every mapping. `drm_fs_inode_new()` is the in-tree model. Where the memory has a
+//! `struct page` for each page, it is the inode that the dax bus has made for the device, because
+//! `memory_failure()` expects that.
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
 //! [`include/linux/anon_inodes.h`](srctree/include/linux/anon_inodes.h)
 
 use crate::kernel_ext::{
     bindings,
-    mm::puds::{
-        Inserting,
-        Puds, //
+    mm::{
+        pages::{
+            DevicePages,
+            PagesId, //
+        },
+        puds::{
+            Inserting,
+            Puds, //
+        }, //
     },
     units::{
         PageOffset,
@@ -32,10 +40,12 @@ use kernel::{
 /// # Invariants
 ///
 /// `inode` is valid, and this owns a reference to it. Where its mappings have a PUD leaf, `puds`
-/// records that.
+/// records that. If `pages` is given, it is the inode of the device with these pages, and its
+/// mappings are set up for pages; otherwise they are for page frames.
 pub(crate) struct AnonInode {
     inode: NonNull<bindings::inode>,
     puds: Puds,
+    pages: Option<PagesId>,
 }
 
 // SAFETY: An inode is reference-counted and may be used from any thread.
@@ -85,7 +95,47 @@ impl AnonInode {
         Ok(Self {
             inode: NonNull::new(inode).ok_or(ENXIO)?,
             puds,
+            pages: None,
         })
+    }
+
+    /// Returns that of a device with pages, which is none without a path. Sleeps.
+    ///
+    /// Errors: `ENOMEM`.
+    ///
+    /// # Safety
+    ///
+    /// The device is bound.
+    pub(in crate::kernel_ext) unsafe fn of_device(pages: DevicePages) -> Result<Self> {
+        // No mapping of pages has a PUD leaf.
+        let puds = Puds::new(Pages::ZERO)?;
+        // INVARIANT: The inode comes with a reference. `FileVTable` sets up its mappings, until the
+        // device is unbound.
+        Ok(Self {
+            // SAFETY: By the requirements of this function.
+            inode: unsafe { pages.inode() }?,
+            puds,
+            pages: Some(pages.id()),
+        })
+    }
+
+    /// Returns what identifies the pages that its mappings map, if they map pages.
+    pub(in crate::kernel_ext) fn pages(&self) -> Option<PagesId> {
+        self.pages
+    }
+
+    /// Whether its mappings map pages, and not page frames.
+    pub(crate) fn has_pages(&self) -> bool {
+        self.pages.is_some()
+    }
+
+    /// Leaves the inode to the next driver of its device, if it is one with pages. Nothing maps or
+    /// pins these pages any more.
+    pub(in crate::kernel_ext) fn leave(&self) {
+        if self.has_pages() {
+            // SAFETY: `inode` is valid by the type invariants, and is that of a device with pages.
+            unsafe { bindings::dev_dax_leave_inode(self.inode.as_ptr()) };
+        }
     }
 
     pub(in crate::kernel_ext) fn mapping(&self) -> *mut bindings::address_space {

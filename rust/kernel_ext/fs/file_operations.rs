@@ -293,7 +293,10 @@ impl<T: FileOperations> FileVTable<T> {
         let (data, mut vma) = unsafe { (Self::data((*desc).file), VmaDesc::from_raw(desc)) };
         from_result(|| {
             data.mmap_prepare(&mut vma)?;
-            vma.set_pfnmap::<T>()?;
+            match data.inode().has_pages() {
+                true => vma.set_pages::<T>()?,
+                false => vma.set_pfnmap::<T>()?,
+            }
             Ok(0)
         })
     }

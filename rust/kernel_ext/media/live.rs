@@ -13,7 +13,9 @@ use crate::kernel_ext::{
             Frames,
             ZeroFrames, //
         },
-        page::HugeZeroPage, //
+        memory_failure::MemoryFailureOperations,
+        page::HugeZeroPage,
+        pages::DevicePages, //
     },
     sync::srcu::{
         Classes,
@@ -65,6 +67,10 @@ impl<T> Revoke for LiveMedia<T> {
     fn revoked(&self) {
         if let Some(inode) = &self.inode {
             inode.unmap_all();
+            // SAFETY: Unmapped just above, all mappings that map pages: `publish()` has checked
+            // that they are those of this inode.
+            unsafe { self.media.end_pages(self.name()) };
+            inode.leave();
         }
     }
 }
@@ -96,6 +102,25 @@ impl<T> LiveMedia<T> {
         unsafe { self.media.frames(pfn, pages, inode) }
     }
 
+    /// Makes an inode for mappings of the media, all of which are in the first `pages` pages. Sleeps.
+    /// Errors: `ENOMEM`, `ENFILE`.
+    pub(crate) fn make_inode(&self, name: &'static CStr, pages: Pages) -> Result<AnonInode> {
+        match self.media.pages() {
+            // SAFETY: The device is bound, because `self` is alive.
+            Some(pages) => unsafe { AnonInode::of_device(pages) },
+            None => AnonInode::new(name, pages),
+        }
+    }
+
+    /// Notes pages that break, if the media has pages, until the value is revoked. Sleeps.
+    pub(crate) fn listen<D: MemoryFailureOperations>(&self, device: Arc<D>) {
+        if let Some(pages) = self.media.pages().filter(|_| self.inode.is_some()) {
+            // SAFETY: The device is bound, because `self` is alive. `revoked()` ends it, before the
+            // device is unbound.
+            unsafe { pages.listen(device) };
+        }
+    }
+
     /// Allocates the page of [`LiveMedia::huge_zero`], unless it exists. Returns whether it exists
     /// now. Sleeps.
     pub(crate) fn make_huge_zero(&self) -> bool {
@@ -121,12 +146,16 @@ impl<T> LiveMedia<T> {
     /// Makes another value that can be used until the driver is unbound, or until it is revoked.
     /// After that no mapping of `inode` maps the media. Sleeps.
     ///
-    /// Errors: `ENOMEM`, and those of `value`.
+    /// Errors: `EINVAL` if the inode is not from [`LiveMedia::make_inode`] of this media; `ENOMEM`,
+    /// and those of `value`.
     pub(crate) fn publish<U: Send + Sync + 'static>(
         &self,
         inode: Arc<AnonInode>,
         value: impl PinInit<U, Error>,
     ) -> Result<Arc<SrcuRevocable<LiveMedia<U>>>> {
+        if inode.pages() != self.media.pages().map(DevicePages::id) {
+            return Err(EINVAL);
+        }
         // SAFETY: `self` is alive, so the device is bound. Its devres is not being released, because
         // that begins with revoking `self`.
         unsafe {

@@ -157,6 +157,18 @@ impl Windows {
         Ok(())
     }
 
+    /// Returns the offsets of the first byte of each window, and of the byte after its last.
+    pub(in crate::kernel_ext) fn parts(
+        &self,
+    ) -> impl Iterator<Item = (RegionOffset, RegionOffset)> + '_ {
+        self.list.iter().map(|window| {
+            (
+                RegionOffset::new(window.start),
+                RegionOffset::new(window.behind()),
+            )
+        })
+    }
+
     /// Returns the index of the window that has the byte at `offset`, or of the next one.
     fn index(&self, offset: u64) -> usize {
         match self.list.first() {

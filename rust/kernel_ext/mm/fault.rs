@@ -104,9 +104,10 @@ impl FaultResult {
 ///
 /// # Invariants
 ///
-/// `raw` is the `struct vm_fault` of a fault that this task handles now at `level`. Its VMA is
-/// `VM_PFNMAP` and not private (`is_cow_mapping()`), and the VMA lock or the mmap lock is held for
-/// read. Its page tables exist down to that level: `raw.pud`, and `raw.pmd` unless it is a PUD.
+/// `raw` is the `struct vm_fault` of a fault that this task handles now at `level`. Its VMA is not
+/// private (`is_cow_mapping()`), and is `VM_PFNMAP` unless it is a mapping of an inode with pages.
+/// The VMA lock or the mmap lock is held for read. Its page tables exist down to that level:
+/// `raw.pud`, and `raw.pmd` unless it is a PUD.
 pub(crate) struct VmFault<'a> {
     raw: *mut bindings::vm_fault,
     level: Level,
@@ -151,11 +152,25 @@ impl VmFault<'_> {
         unsafe { (*self.raw).flags & bindings::fault_flag_FAULT_FLAG_WRITE != 0 }
     }
 
-    /// Whether the mapping may be written now (`PROT_WRITE`).
-    pub(crate) fn may_write(&self) -> bool {
+    fn vm_flags(&self) -> bindings::vm_flags_t {
         // SAFETY: `raw` is valid by the type invariants. The VMA is locked, so its flags do not
         // change.
-        unsafe { (*self.vma()).__bindgen_anon_2.vm_flags & bindings::VM_WRITE != 0 }
+        unsafe { (*self.vma()).__bindgen_anon_2.vm_flags }
+    }
+
+    /// Whether the mapping may be written now (`PROT_WRITE`).
+    pub(crate) fn may_write(&self) -> bool {
+        self.vm_flags() & bindings::VM_WRITE != 0
+    }
+
+    /// Whether the mapping may be written now, or after an `mprotect()`.
+    pub(crate) fn may_ever_write(&self) -> bool {
+        self.vm_flags() & bindings::VM_MAYWRITE != 0
+    }
+
+    /// Whether it is a mapping of page frames, and not of pages.
+    fn is_pfnmap(&self) -> bool {
+        self.vm_flags() & bindings::VM_PFNMAP != 0
     }
 
     /// Whether something follows the page tables of the process, as KVM does for its virtual
@@ -185,8 +200,10 @@ impl VmFault<'_> {
         };
         const ALL: bindings::fault_flag =
             ALLOW_RETRY | INTERRUPTIBLE | KILLABLE | RETRY_NOWAIT | TRIED | USER | VMA_LOCK;
+        // Pages are looked up anew in any case (`__get_user_pages()`).
+        //
         // SAFETY: `raw` is valid by the type invariants.
-        unsafe { (*self.raw).flags & ALL == ALLOW_RETRY | KILLABLE }
+        self.is_pfnmap() && unsafe { (*self.raw).flags & ALL == ALLOW_RETRY | KILLABLE }
     }
 
     /// Drops the mmap lock, and returns what the fault handler then has to return. So a punch
@@ -277,10 +294,40 @@ impl VmFault<'_> {
     ///
     /// If `writable`, the leaf is writable as far as the VMA allows, and an existing leaf becomes
     /// writable. After a read fault that passes true, the first write does not fault.
+    ///
+    /// Pages, unlike page frames, take the memory for their page table from the kernel, so this may
+    /// sleep then; and [`FaultResult::Fallback`] is the result for more than one page that are not
+    /// a folio. The caller holds the lock of the entry, so that no other fault maps them in leaves
+    /// of another size.
     pub(crate) fn insert(&mut self, frames: Frames<'_>, writable: bool) -> FaultResult {
+        if frames.inode.has_pages() {
+            return self.insert_pages(&frames.leaves(writable && self.may_write()));
+        }
         match self.lock() {
             Ok(mut table) => table.set(frames, writable),
             Err(result) => result,
+        }
+    }
+
+    #[inline(never)]
+    fn insert_pages(&mut self, leaves: &Leaves<'_>) -> FaultResult {
+        let huge = match self.level {
+            Level::Pte if leaves.pages == Pages::ONE => false,
+            Level::Pmd => true,
+            Level::Pte | Level::Pud => return FaultResult::Fallback,
+        };
+        if self.is_pfnmap() || !fits(self, leaves) {
+            return FaultResult::Fallback;
+        }
+        let write = leaves.kind == bindings::rdax_leaf_RDAX_LEAF_WRITE;
+        // SAFETY: `fits()` has checked that the leaf lies in the VMA, and that the VMA is a mapping
+        // of the frames' inode. That has pages, so the frames have.
+        let result = unsafe { bindings::vmf_insert_pages(self.raw, leaves.pfn.get(), huge, write) };
+        match result {
+            bindings::vm_fault_reason_VM_FAULT_NOPAGE => FaultResult::Mapped,
+            bindings::vm_fault_reason_VM_FAULT_FALLBACK => FaultResult::Fallback,
+            bindings::vm_fault_reason_VM_FAULT_OOM => FaultResult::Oom,
+            _ => FaultResult::Sigbus,
         }
     }
 
@@ -337,7 +384,7 @@ pub(crate) struct PageTable<'a> {
 
 impl PageTable<'_> {
     /// Maps `frames` from the faulting page, or around it in a larger leaf, as [`VmFault::insert`]
-    /// does.
+    /// does. [`FaultResult::Fallback`] for pages.
     #[inline(always)]
     pub(crate) fn set(&mut self, frames: Frames<'_>, writable: bool) -> FaultResult {
         // Whatever the driver says: a store that the VMA forbids faults.
@@ -351,7 +398,7 @@ impl PageTable<'_> {
 
     #[inline(never)]
     fn set_pud(&mut self, frames: Frames<'_>, leaves: &Leaves<'_>, writable: bool) -> FaultResult {
-        if !fits(&self.vmf, leaves) {
+        if !self.vmf.is_pfnmap() || !fits(&self.vmf, leaves) {
             return FaultResult::Fallback;
         }
         // Recording the leaf excludes walks that cannot handle it.
@@ -369,7 +416,7 @@ impl PageTable<'_> {
 
     #[inline(always)]
     fn set_leaves(&mut self, leaves: &Leaves<'_>) -> FaultResult {
-        if !fits(&self.vmf, leaves) {
+        if !self.vmf.is_pfnmap() || !fits(&self.vmf, leaves) {
             return FaultResult::Fallback;
         }
         let raw = self.vmf.raw;

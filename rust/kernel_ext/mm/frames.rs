@@ -18,7 +18,7 @@ use crate::kernel_ext::{
 /// # Invariants
 ///
 /// `pages` is not 0. The `pages` frames from `pfn` are memory that user space may access, and that
-/// the kernel maps write-back. It exists at least for `'a`, and all mappings of `inode` are
+/// the kernel maps write-back. If `inode` has pages, these frames are of them. The memory exists at least for `'a`, and all mappings of `inode` are
 /// unmapped before it goes.
 #[derive(Clone, Copy)]
 pub(crate) struct Frames<'a> {

@@ -10,6 +10,7 @@
 
 use crate::kernel_ext::{
     bindings,
+    error::eopnotsupp,
     fs::anon_inode::AnonInode,
     task, //
 };
@@ -46,7 +47,7 @@ impl MmapReadGuard {
     /// leaf is writable. `None` if there is no leaf.
     ///
     /// Errors: `ENOMEM` if there is no mapping, `EINVAL` if it is of another file, `EACCES` if its
-    /// protection forbids the access.
+    /// protection forbids the access, `EOPNOTSUPP` if it is a mapping of pages.
     fn leaf(
         &self,
         inode: &AnonInode,
@@ -64,6 +65,9 @@ impl MmapReadGuard {
         if file.is_null() || unsafe { (*file).f_mapping } != inode.mapping() {
             return Err(EINVAL);
         }
+        if flags & bindings::VM_PFNMAP == 0 {
+            return Err(eopnotsupp());
+        }
         let needed = if write {
             bindings::VM_WRITE
         } else {
@@ -75,7 +79,7 @@ impl MmapReadGuard {
         let mut args: bindings::follow_pfnmap_args = pin_init::zeroed();
         args.vma = vma;
         args.address = address;
-        // SAFETY: The lock is held, and `vma` is a mapping of page frames: all of this inode's are.
+        // SAFETY: The lock is held, and `vma` is a mapping of page frames.
         unsafe {
             if bindings::follow_pfnmap_start(&mut args) != 0 {
                 return Ok(None);
@@ -116,7 +120,8 @@ impl Drop for MmapReadGuard {
 /// Returns how many bytes from the first are mapped, and why it stopped there. Sleeps; faults: the
 /// caller holds no lock that a fault takes.
 ///
-/// Errors: `EINVAL` if a mapping is of another file; `ENOMEM` if there is none, or no memory;
+/// Errors: `EOPNOTSUPP` for mappings of pages, which the kernel's own calls map (`MADV_POPULATE_*`);
+/// `EINVAL` if a mapping is of another file; `ENOMEM` if there is none, or no memory;
 /// `EACCES` if its protection forbids the access; `EFAULT` if a touch would raise a signal; `EINTR`
 /// if the task is being killed.
 pub(crate) fn populate(

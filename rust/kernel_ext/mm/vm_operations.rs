@@ -74,13 +74,23 @@ impl<T: VmOperations> VmVTable<T> {
         ..pin_init::zeroed()
     };
 
+    /// The same for mappings of pages.
+    const PAGES: bindings::vm_operations_struct = bindings::vm_operations_struct {
+        pfn_mkwrite: None,
+        ..Self::VTABLE
+    };
+
     pub(in crate::kernel_ext) const fn build() -> &'static bindings::vm_operations_struct {
         &Self::VTABLE
     }
 
+    pub(in crate::kernel_ext) const fn build_pages() -> &'static bindings::vm_operations_struct {
+        &Self::PAGES
+    }
+
     /// # Safety
     ///
-    /// `vma` is valid, and was set up by [`VmaDesc::set_pfnmap`] of the same `T`.
+    /// `vma` is valid, and was set up by a [`VmaDesc`] for the same `T`.
     unsafe fn data<'a>(vma: *mut bindings::vm_area_struct) -> &'a T {
         // SAFETY: `cdev` calls `set_pfnmap()` only for its own files, whose private data points to
         // a `T` until they are released. The VMA keeps its file.
@@ -89,8 +99,8 @@ impl<T: VmOperations> VmVTable<T> {
 
     /// # Safety
     ///
-    /// `vmf` is a fault that this task handles, on a VMA that [`VmaDesc::set_pfnmap`] of the same
-    /// `T` set up.
+    /// `vmf` is a fault that this task handles, on a VMA that a [`VmaDesc`] set up
+    /// for the same `T`.
     unsafe extern "C" fn fault(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
         // SAFETY: `vmf` is such a fault by the requirements of this function.
         unsafe { Self::huge_fault(vmf, 0) }
@@ -98,8 +108,8 @@ impl<T: VmOperations> VmVTable<T> {
 
     /// # Safety
     ///
-    /// `vmf` is a fault that this task handles, on a VMA that [`VmaDesc::set_pfnmap`] of the same
-    /// `T` set up.
+    /// `vmf` is a fault that this task handles, on a VMA that a [`VmaDesc`] set up
+    /// for the same `T`.
     unsafe extern "C" fn huge_fault(
         vmf: *mut bindings::vm_fault,
         order: c_uint,
@@ -113,13 +123,13 @@ impl<T: VmOperations> VmVTable<T> {
 
     /// # Safety
     ///
-    /// `vmf` is a fault at `level` that this task handles, on a VMA that [`VmaDesc::set_pfnmap`] of
-    /// the same `T` set up.
+    /// `vmf` is a fault at `level` that this task handles, on a VMA that a [`VmaDesc`] set
+    /// up for the same `T`.
     unsafe fn serve(vmf: *mut bindings::vm_fault, level: Level) -> bindings::vm_fault_t {
         // SAFETY: The fault's VMA was set up for a `T`, by the requirements of this function.
         let data = unsafe { Self::data((*vmf).__bindgen_anon_1.vma) };
-        // SAFETY: This task handles that fault. `set_pfnmap()` made the VMA PFNMAP and refused
-        // private ones. The kernel walks the page tables down to the level before the call.
+        // SAFETY: This task handles that fault. `set_pfnmap()` made the VMA PFNMAP, or `set_pages()`
+        // did not, and both refused private ones. The kernel walks the page tables down to the level before the call.
         let mut vmf = unsafe { VmFault::from_raw(vmf, level) };
         let result = match data.fault(&mut vmf) {
             // There is no smaller size, and mm does not expect VM_FAULT_FALLBACK here.
@@ -154,8 +164,8 @@ impl<T: VmOperations> VmVTable<T> {
     ///
     /// # Safety
     ///
-    /// `vmf` is a fault that this task handles, on a VMA that [`VmaDesc::set_pfnmap`] of the same
-    /// `T` set up.
+    /// `vmf` is a fault that this task handles, on a VMA that a [`VmaDesc`] set up
+    /// for the same `T`.
     unsafe extern "C" fn pfn_mkwrite(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
         // SAFETY: `vmf` is such a fault by the requirements of this function. Only PTEs are served
         // here.
@@ -164,7 +174,7 @@ impl<T: VmOperations> VmVTable<T> {
 
     /// # Safety
     ///
-    /// `vma` is valid, and was set up by [`VmaDesc::set_pfnmap`] of the same `T`. The mmap lock is
+    /// `vma` is valid, and was set up by a [`VmaDesc`] for the same `T`. The mmap lock is
     /// held for write.
     unsafe extern "C" fn may_split(vma: *mut bindings::vm_area_struct, address: usize) -> c_int {
         // SAFETY: `vma` was set up for a `T`, by the requirements of this function.
@@ -189,7 +199,7 @@ impl<T: VmOperations> VmVTable<T> {
     ///
     /// # Safety
     ///
-    /// `vma` is valid, and was set up by [`VmaDesc::set_pfnmap`] of the same `T`. The mmap lock is
+    /// `vma` is valid, and was set up by a [`VmaDesc`] for the same `T`. The mmap lock is
     /// held for write.
     unsafe extern "C" fn mremap(vma: *mut bindings::vm_area_struct) -> c_int {
         // SAFETY: `vma` is valid and was set up for a `T`, by the requirements of this function.
@@ -209,7 +219,7 @@ impl<T: VmOperations> VmVTable<T> {
     ///
     /// # Safety
     ///
-    /// `vma` is valid, and was set up by [`VmaDesc::set_pfnmap`] of the same `T`. The mmap lock is
+    /// `vma` is valid, and was set up by a [`VmaDesc`] for the same `T`. The mmap lock is
     /// held for write.
     unsafe extern "C" fn mprotect(
         vma: *mut bindings::vm_area_struct,
@@ -247,9 +257,15 @@ impl<T: VmOperations> VmVTable<T> {
     ///
     /// # Safety
     ///
-    /// `vma` is valid, and was set up by [`VmaDesc::set_pfnmap`] of the same `T`, but is not yet in
+    /// `vma` is valid, and was set up by a [`VmaDesc`] for the same `T`, but is not yet in
     /// its process. The mmap lock of the current process is held for write.
     unsafe extern "C" fn open(vma: *mut bindings::vm_area_struct) {
+        // SAFETY: `vma` is valid by the requirements of this function.
+        if unsafe { (*vma).__bindgen_anon_2.vm_flags } & bindings::VM_PFNMAP == 0 {
+            // The kernel does not copy the leaves of a shared mapping of pages, and these are no PUD
+            // leaves.
+            return;
+        }
         // SAFETY: `vma` is valid by the requirements of this function. The current task is that of
         // a process.
         let (bounds, mm, mapping, ours) = unsafe {
@@ -297,7 +313,7 @@ impl<T: VmOperations> VmVTable<T> {
 
     /// # Safety
     ///
-    /// `vma` is valid, and was set up by [`VmaDesc::set_pfnmap`] of the same `T`. The mmap lock is
+    /// `vma` is valid, and was set up by a [`VmaDesc`] for the same `T`. The mmap lock is
     /// held for read, `address` lies in the VMA, and `buf` is valid for `len` bytes: for reads if
     /// `write` is not 0, for writes otherwise.
     unsafe extern "C" fn access(
@@ -340,7 +356,7 @@ impl<T: VmOperations> VmVTable<T> {
 
     /// # Safety
     ///
-    /// `vma` is valid, and was set up by [`VmaDesc::set_pfnmap`] of the same `T`.
+    /// `vma` is valid, and was set up by a [`VmaDesc`] for the same `T`.
     unsafe extern "C" fn pagesize(vma: *mut bindings::vm_area_struct) -> usize {
         // SAFETY: `vma` was set up for a `T`, by the requirements of this function.
         unsafe { Self::data(vma) }.pagesize()

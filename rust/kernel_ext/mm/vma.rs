@@ -78,6 +78,27 @@ impl VmaDesc<'_> {
         self.has_flag(bindings::VMA_SYNC_BIT)
     }
 
+    /// Makes it a mapping of pages whose faults are served by `T`. Otherwise as
+    /// [`VmaDesc::set_pfnmap`].
+    ///
+    /// The kernel makes a page writable without asking the driver, because otherwise it would not
+    /// let pages be pinned for long (`writable_file_mapping_allowed()`).
+    pub(in crate::kernel_ext) fn set_pages<T: VmOperations>(&mut self) -> Result {
+        if !self.is_shared() {
+            return Err(EINVAL);
+        }
+        let flags = 1 << bindings::VMA_DONTEXPAND_BIT
+            | 1 << bindings::VMA_DONTDUMP_BIT
+            | 1 << bindings::VMA_HUGEPAGE_BIT;
+        // SAFETY: As in `set_pfnmap()`.
+        unsafe {
+            (*self.raw).vma_flags.__vma_flags[0] |= flags;
+            (*self.raw).page_prot = bindings::media_prot((*self.raw).page_prot);
+            (*self.raw).vm_ops = VmVTable::<T>::build_pages();
+        }
+        Ok(())
+    }
+
     /// Makes it a mapping of page frames whose faults are served by `T`.
     ///
     /// `VM_HUGEPAGE` has the effect of `madvise(MADV_HUGEPAGE)`, so that the kernel asks for huge

@@ -214,6 +214,7 @@ impl Namespace<'_> {
                 self.windows.clone(),
                 Backing::Nvdimm { region, dev },
                 List::Namespace(&raw mut (*self.io()).bb),
+                None,
             )
         }
     }

@@ -284,7 +284,11 @@ int rdax_fresh(const char *align)
 {
 	int ret = rdax_bound() ? rdax_unbind() : 0;
 
-	return ret ?: set_align(align) ?: rdax_bind();
+	ret = ret ?: set_align(align);
+	/* A device that was made anew under a name in new_id is bound at once. */
+	if (ret || rdax_bound())
+		return ret;
+	return rdax_bind();
 }
 
 /* What earlier tests left at the head might look like a file system. */

@@ -184,6 +184,10 @@ def do_bind(machine: Machine, args: argparse.Namespace) -> None:
         return
     name = machine.named(args.namespace)
     namespace = machine.namespace(name)
+    if args.memory == "pages":
+        raise Failure(FAILED, f"refused: only devices of the dax bus can have pages ('ndctl "
+                              f"create-namespace -f -e {name} -m devdax' makes one of {name}, and "
+                              "its data will be lost)")
     check_bindable(namespace)
     load_module(machine, args.module)
     with locked(machine):

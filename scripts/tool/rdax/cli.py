@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from . import VERSION
 from .bind import do_bind, do_unbind
-from .daxbus import DRIVERS
+from .daxbus import DRIVERS, MEMORY
 from .devices import do_create, do_destroy, do_punch, do_resize, do_sync
 from .errors import status_of
 from .list import do_list
@@ -147,6 +147,9 @@ def parser() -> Parser:
                          help="4K, 2M or 1G (default: the module's)")
     command.add_argument("--force", action="store_true",
                          help="also when it holds something known, or is in use")
+    command.add_argument("--memory", choices=MEMORY,
+                         help="of the dax bus: page frames only, or a struct page for each, for "
+                              "those who pin it (default: frames, or as the parameter pages says)")
     module(command)
 
     command = add("unbind", do_unbind, "remove a region and its devices; or release a device of "

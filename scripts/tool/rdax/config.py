@@ -77,6 +77,7 @@ class DaxConfig(NamedTuple):
     device: str
     resource: int
     size: int
+    memory: str = "frames"
 
 
 class DaxEntry(NamedTuple):
@@ -175,6 +176,13 @@ def as_dax(value: Any) -> str:
     text = as_name(value)
     if not is_dax(text):
         raise argparse.ArgumentTypeError(f"'{text}' is not a device of the dax bus (dax0.0)")
+    return text
+
+
+def as_memory(value: Any) -> str:
+    text = of_type(value, str)
+    if text not in ("frames", "pages"):
+        raise argparse.ArgumentTypeError("it is neither 'frames' nor 'pages'")
     return text
 
 
@@ -277,7 +285,7 @@ def parse_region_table(value: Any, problems: list[str]) -> RegionConfig:
 def parse_dax_table(value: Any, problems: list[str]) -> DaxConfig:
     fields = Fields(value, "", problems)
     dax = DaxConfig(fields.need("device", as_dax, ""), fields.need("resource", as_size, 0),
-                    fields.need("size", as_size, 0))
+                    fields.need("size", as_size, 0), fields.take("memory", as_memory, "frames"))
     fields.end()
     return dax
 
@@ -387,3 +395,5 @@ def region_lines(region: RegionConfig) -> Iterator[str]:
 def dax_lines(dax: DaxConfig) -> Iterator[str]:
     yield from ("", "[[dax]]", f'device = "{dax.device}"', f"resource = {dax.resource:#x}",
                 f'size = "{size_text(dax.size)}"')
+    if dax.memory != "frames":
+        yield f'memory = "{dax.memory}"'

@@ -20,6 +20,9 @@ from .report import Bytes, report, sizes
 from .say import BUSY, FAILED, MISSING, Failure, agree, say, text_of
 from .values import size_text
 
+# What rdax makes of the memory: page frames only, or a struct page for each.
+MEMORY = ("frames", "pages")
+
 # The drivers of Linux for the bus, and the modules they are in.
 DRIVERS = {"device_dax": "device_dax", "kmem": "kmem"}
 
@@ -66,6 +69,27 @@ def hindrance(machine: Machine, device: Path) -> str:
     return ""
 
 
+def memory_of(device: Path) -> str | None:
+    """What rdax has made of the memory of a device that it has."""
+    if link_name(device / "driver") != "rdax":
+        return None
+    return read_or(device / "rdax/memory") or "frames"
+
+
+def choose_memory(machine: Machine, name: str, memory: str) -> None:
+    """What rdax is to make of the memory of a device when it binds it."""
+    file = machine.parameters / "pages"
+    if not file.exists():
+        if memory == "pages":
+            raise Failure(FAILED, "the loaded module can't make pages, it is older than this "
+                                  "program")
+        return
+    names = [item for item in files.read(file).split(",") if item and item != name]
+    if memory == "pages":
+        names.append(name)
+    files.write(file, ",".join(names))
+
+
 def describe(machine: Machine, device: Path) -> dict[str, Any]:
     driver = link_name(device / "driver")
     why = hindrance(machine, device)
@@ -78,6 +102,7 @@ def describe(machine: Machine, device: Path) -> dict[str, Any]:
         "numa_node": number_or(device / "numa_node", -1),
         "target_node": number_or(device / "target_node", -1),
         "driver": driver or None,
+        "memory": memory_of(device),
         "uses": [why] if why else [],
         "bindable": not why and bool(number_or(device / "size")),
     }
@@ -148,8 +173,9 @@ def refuse_hindered(machine: Machine, device: Path) -> None:
         raise Failure(BUSY, f"refused: {why}")
 
 
-def take_dax(machine: Machine, device: Path, module: str | None) -> bool:
-    """Binds a device to rdax. Returns whether it was bound already."""
+def take_dax(machine: Machine, device: Path, module: str | None, memory: str | None) -> bool:
+    """Binds a device to rdax. Returns whether it was bound already. Without MEMORY, the module's
+    parameter says what is made of its memory."""
     refuse_hindered(machine, device)
     with kernel_log(machine) as log:
         load_module(machine, module)
@@ -159,18 +185,25 @@ def take_dax(machine: Machine, device: Path, module: str | None) -> bool:
                                   + (logged or "the kernel's log of when it was loaded says why"))
     with locked(machine):
         if link_name(device / "driver") == "rdax":
+            now = memory_of(device)
+            if memory not in (None, now):
+                raise Failure(BUSY, f"refused: {device.name} is bound with {now} ('rdax unbind "
+                                    f"{device.name}' first)")
             return True
         refuse_hindered(machine, device)
         if not exact(device / "size"):
             raise Failure(FAILED, f"refused: {device.name} has no memory yet ('daxctl "
                                   f"reconfigure-device -s SIZE {device.name}')")
+        if memory:
+            choose_memory(machine, device.name, memory)
         move(machine, device, machine.dax_driver)
     return False
 
 
 def place(device: Path) -> DaxConfig:
     """What identifies a device as long as the machine's hardware stays the same."""
-    return DaxConfig(device.name, exact(device / "resource"), exact(device / "size"))
+    return DaxConfig(device.name, exact(device / "resource"), exact(device / "size"),
+                     memory_of(device) or "frames")
 
 
 def find_dax(machine: Machine, dax: DaxConfig) -> Path:
@@ -194,13 +227,14 @@ def bind_dax(machine: Machine, args: argparse.Namespace) -> None:
         raise Failure(FAILED, f"refused: the dax bus has {device.name} at align {size_text(align)} "
                               f"('daxctl reconfigure-device -a {args.align} {device.name}' changes "
                               "that while no driver has it)")
-    was = take_dax(machine, device, args.module)
+    was = take_dax(machine, device, args.module, args.memory)
     size, text = number_or(device / "size"), sizes(args)
     report(args, {"device": device.name, "kind": kind(device), "region": machine.home(device),
                   "was_bound": was, "size": Bytes(size), "align": align,
-                  "numa_node": number_or(device / "numa_node", -1)},
+                  "numa_node": number_or(device / "numa_node", -1), "memory": memory_of(device)},
            f"{device.name}: {'bound already' if was else 'bound'}: {text(size)} of "
-           f"{machine.home(device)} ({kind(device)}); align {size_text(align)}")
+           f"{machine.home(device)} ({kind(device)}); align {size_text(align)}"
+           f"{'; with pages' if memory_of(device) == 'pages' else ''}")
 
 
 def unbind_dax(machine: Machine, args: argparse.Namespace) -> None:

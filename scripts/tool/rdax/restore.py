@@ -197,7 +197,7 @@ def restore_dax(machine: Machine, entry: DaxEntry, args: argparse.Namespace) -> 
         bound = link_name(device / "driver") == "rdax"
         return RestoredDax(device.name, "as configured" if bound else "would be bound",
                            entry.dax.size)
-    was = take_dax(machine, device, args.module)
+    was = take_dax(machine, device, args.module, entry.dax.memory)
     return RestoredDax(device.name, "as configured" if was else "restored", entry.dax.size)
 
 

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory of the dax bus with a struct page for each page, as device_dax has it.
+ *
+ * The pages are of type MEMORY_DEVICE_GENERIC: their reference count is 1 while nothing maps or pins them. Where
+ * the device is aligned to 2 MiB or more, those of 2 MiB are one folio (vmemmap_shift), which takes a quarter of
+ * the memory map. Such a folio is also mapped by PTEs, but no larger leaf is.
+ */
+
+#include <linux/dax.h>
+#include <linux/fs.h>
+#include <linux/huge_mm.h>
+#include <linux/memremap.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/pagemap.h>
+#include <linux/rmap.h>
+
+#include "dax_bus.h"
+#include "pages.h"
+
+struct rdax_pages {
+	/* Protects what follows, up to pgmap. */
+	struct mutex lock;
+	void (*broken)(void *data, unsigned long pfn);
+	void (*put)(void *data);
+	void *data;
+	/* The last, because its last member has any length. */
+	struct dev_pagemap pgmap;
+};
+
+static int pages_memory_failure(struct dev_pagemap *pgmap, unsigned long pfn, unsigned long nr, int flags)
+{
+	struct rdax_pages *pages = container_of(pgmap, struct rdax_pages, pgmap);
+
+	mutex_lock(&pages->lock);
+	for (; pages->broken && nr; pfn++, nr--)
+		pages->broken(pages->data, pfn);
+	mutex_unlock(&pages->lock);
+	/* The kernel then finds who maps the page, tells them, and unmaps the folio: mf_generic_kill_procs(). */
+	return -EOPNOTSUPP;
+}
+
+static const struct dev_pagemap_ops pages_ops = {
+	.memory_failure = pages_memory_failure,
+};
+
+#if IS_ENABLED(CONFIG_DAX)
+
+/*
+ * Makes the pages of a device's ranges, until devres releases them. The caller has requested the memory.
+ *
+ * The pgmap that the bus has for a static device is only read, because the next driver uses it, too. It says
+ * where the memory map is to be (ndctl -M), and its range begins earlier: with the info block, and with the
+ * memory map if that is on the media. Errors: -ENOMEM, -EINVAL, and those of memremap_pages().
+ */
+int rust_helper_dev_dax_memremap_pages(struct dev_dax *dev_dax, const struct range *ranges,
+				       unsigned int nr, struct rdax_pages **made)
+{
+	struct rdax_dev_dax *dax = (struct rdax_dev_dax *)dev_dax;
+	struct rdax_pages *pages;
+	void *addr;
+
+	if (!nr)
+		return -EINVAL;
+	if (dax->pgmap) {
+		if (nr != 1 || dax->pgmap->nr_range != 1 ||
+		    !range_contains(&dax->pgmap->range, ranges))
+			return -EINVAL;
+		ranges = &dax->pgmap->range;
+	}
+	pages = devm_kzalloc(&dax->dev, size_add(sizeof(*pages), array_size(nr - 1, sizeof(*ranges))),
+			     GFP_KERNEL);
+	if (!pages)
+		return -ENOMEM;
+	mutex_init(&pages->lock);
+	if (dax->pgmap) {
+		pages->pgmap.flags = dax->pgmap->flags;
+		memcpy(&pages->pgmap.altmap, &dax->pgmap->altmap, sizeof(pages->pgmap.altmap));
+	}
+	pages->pgmap.type = MEMORY_DEVICE_GENERIC;
+	pages->pgmap.ops = &pages_ops;
+	if (dax->align >= PMD_SIZE)
+		pages->pgmap.vmemmap_shift = PMD_ORDER;
+	pages->pgmap.nr_range = nr;
+	memcpy(pages->pgmap.ranges, ranges, nr * sizeof(*ranges));
+	addr = devm_memremap_pages(&dax->dev, &pages->pgmap);
+	if (IS_ERR(addr))
+		return PTR_ERR(addr);
+	*made = pages;
+	return 0;
+}
+
+/* There is no page cache, and a sync writes back whatever was mapped for writing. */
+static const struct address_space_operations pages_aops = {
+	.dirty_folio = noop_dirty_folio,
+};
+
+/*
+ * The inode of a device on the dax bus, with a reference, for mappings of its pages: memory_failure() knows its
+ * kind (dax_lock_folio()).
+ */
+struct inode *rust_helper_dev_dax_get_inode(struct dev_dax *dev_dax)
+{
+	struct inode *inode = dax_inode(((struct rdax_dev_dax *)dev_dax)->dax_dev);
+
+	ihold(inode);
+	inode->i_mapping->host = inode;
+	inode->i_mapping->a_ops = &pages_aops;
+	inode->i_flags |= S_DAX;
+	return inode;
+}
+
+#else
+
+int rust_helper_dev_dax_memremap_pages(struct dev_dax *dev_dax, const struct range *ranges,
+				       unsigned int nr, struct rdax_pages **made)
+{
+	return -EOPNOTSUPP;
+}
+
+struct inode *rust_helper_dev_dax_get_inode(struct dev_dax *dev_dax)
+{
+	return NULL;
+}
+
+#endif
+
+/*
+ * Sets what is called with DATA when a page breaks, with a mutex held, and what then takes DATA back. With NULL,
+ * waits for calls that are running, and has DATA taken back. Sleeps.
+ */
+void rust_helper_pages_listen(struct rdax_pages *pages,
+			      void (*broken)(void *data, unsigned long pfn),
+			      void (*put)(void *data), void *data)
+{
+	mutex_lock(&pages->lock);
+	swap(pages->broken, broken);
+	swap(pages->put, put);
+	swap(pages->data, data);
+	mutex_unlock(&pages->lock);
+	if (put)
+		put(data);
+}
+
+void *rust_helper_pfn_to_kaddr(unsigned long pfn)
+{
+	return pfn_to_kaddr(pfn);
+}
+
+/* Takes back what rust_helper_dev_dax_get_inode() has set, when nothing maps or pins a page. */
+void rust_helper_dev_dax_leave_inode(struct inode *inode)
+{
+	inode->i_mapping->a_ops = &empty_aops;
+}
+
+/*
+ * Maps the page or, if huge, the folio of 2 MiB that begins at pfn. The caller holds the lock of the entry, so no
+ * other fault maps these pages in leaves of another size. A leaf that is there stays, but becomes writable if
+ * write is true and the VMA allows it.
+ */
+vm_fault_t rust_helper_vmf_insert_pages(struct vm_fault *vmf, unsigned long pfn, bool huge,
+					bool write)
+{
+	struct page *page = pfn_to_page(pfn);
+	struct folio *folio = page_folio(page);
+	pmd_t pmd = pmdp_get_lockless(vmf->pmd);
+	pgoff_t pgoff = vmf->pgoff;
+
+	if (huge)
+		pgoff = linear_page_index(vmf->vma, vmf->address & PMD_MASK);
+	/* All faults on the folio find the same. */
+	if (!READ_ONCE(folio->mapping)) {
+		WRITE_ONCE(folio->index, pgoff - folio_page_idx(folio, page));
+		/* Whoever sees the mapping (memory_failure()) sees the index, too. */
+		smp_store_release(&folio->mapping, vmf->vma->vm_file->f_mapping);
+	}
+	if (huge) {
+		if (folio_order(folio) != PMD_ORDER || &folio->page != page)
+			return VM_FAULT_FALLBACK;
+		/* insert_pmd() warns of a page table. The access is repeated, and finds it. */
+		if (!pmd_none(pmd) && !pmd_leaf(pmd))
+			return VM_FAULT_NOPAGE;
+		return vmf_insert_folio_pmd(vmf, folio, write);
+	}
+	/* The kernel has allocated the page table. walk_to_pmd() has no use for a leaf. */
+	if (pmd_none(pmd)) {
+		install_ptes(vmf);
+		pmd = pmdp_get_lockless(vmf->pmd);
+	}
+	if (pmd_none(pmd) || pmd_leaf(pmd))
+		return VM_FAULT_NOPAGE;
+	return vmf_insert_page_mkwrite(vmf, page, write);
+}
+
+/*
+ * Whether nothing maps or pins the folio of a page. Stores how many pages it has from this one. The caller has
+ * unmapped it, and keeps it so.
+ *
+ * GUP-fast takes a reference, and drops it if the PTE has changed meanwhile. So a reference that counts was taken
+ * before the PTE was cleared, and is seen here: clearing a PTE is a full barrier.
+ */
+bool rust_helper_pages_are_idle(unsigned long pfn, unsigned long *nr)
+{
+	struct page *page = pfn_to_page(pfn);
+	struct folio *folio = page_folio(page);
+
+	*nr = folio_nr_pages(folio) - folio_page_idx(folio, page);
+	return folio_ref_count(folio) == 1;
+}
+
+/* Ends what faults have noted of the folio of a page, before its memory map goes. */
+void rust_helper_pages_forget(unsigned long pfn)
+{
+	page_folio(pfn_to_page(pfn))->mapping = NULL;
+}

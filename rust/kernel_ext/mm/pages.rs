@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory with a `struct page` for each page, for those who hold pages: O_DIRECT, RDMA, VFIO.
+//!
+//! C header: [`include/linux/memremap.h`](srctree/include/linux/memremap.h), through
+//! `rust/helpers/pages.c`
+
+use crate::kernel_ext::{
+    bindings,
+    mm::memory_failure::MemoryFailureOperations,
+    units::{
+        Pages,
+        Pfn, //
+    }, //
+};
+use core::ptr::NonNull;
+use kernel::{
+    error::to_result,
+    prelude::*,
+    sync::{
+        Arc,
+        ArcBorrow, //
+    },
+    workqueue::Work, //
+};
+
+/// The pages of the memory of a device on the dax bus.
+///
+/// # Invariants
+///
+/// While the device `device` is bound to this driver, `raw` are its pages.
+#[derive(Clone, Copy)]
+pub(in crate::kernel_ext) struct DevicePages {
+    raw: NonNull<bindings::rdax_pages>,
+    device: *mut bindings::dev_dax,
+}
+
+impl DevicePages {
+    /// Makes the pages of `ranges`, until devres of the device releases them. Sleeps.
+    ///
+    /// Errors: `ENOMEM`; `EINVAL` if the bus has planned other ranges; those of `memremap_pages()`.
+    ///
+    /// # Safety
+    ///
+    /// `device` is being bound to this driver, has these ranges, and has requested their memory.
+    /// The result is not used after it is unbound.
+    pub(in crate::kernel_ext) unsafe fn new(
+        device: *mut bindings::dev_dax,
+        ranges: &[bindings::range],
+    ) -> Result<Self> {
+        let mut raw = core::ptr::null_mut();
+        let nr = c_uint::try_from(ranges.len())?;
+        // SAFETY: By the requirements of this function. The ranges are valid for reads.
+        to_result(unsafe {
+            bindings::dev_dax_memremap_pages(device, ranges.as_ptr(), nr, &mut raw)
+        })?;
+        // INVARIANT: Made just above.
+        Ok(Self {
+            raw: NonNull::new(raw).ok_or(ENXIO)?,
+            device,
+        })
+    }
+
+    /// Returns what identifies them. Any context.
+    pub(in crate::kernel_ext) fn id(self) -> PagesId {
+        PagesId(self.raw.as_ptr() as usize)
+    }
+
+    /// Returns the inode for mappings of these pages, with a reference to it.
+    ///
+    /// # Safety
+    ///
+    /// The device is bound.
+    pub(in crate::kernel_ext) unsafe fn inode(self) -> Result<NonNull<bindings::inode>> {
+        // SAFETY: By the requirements of this function.
+        NonNull::new(unsafe { bindings::dev_dax_get_inode(self.device) }).ok_or(ENXIO)
+    }
+
+    /// Calls [`MemoryFailureOperations::broken`] of `device` for each page that breaks, in process
+    /// context, until [`DevicePages::unlisten`]. Sleeps.
+    ///
+    /// # Safety
+    ///
+    /// The device of the dax bus is bound, and `unlisten()` is called before it is unbound.
+    pub(in crate::kernel_ext) unsafe fn listen<T: MemoryFailureOperations>(self, device: Arc<T>) {
+        let data = Arc::into_raw(device).cast_mut().cast();
+        // SAFETY: The pages exist by the requirements of this function and the type invariants. The
+        // callbacks get a `T` that `put()` takes back.
+        unsafe {
+            bindings::pages_listen(self.raw.as_ptr(), Some(broken::<T>), Some(put::<T>), data);
+        }
+    }
+
+    /// Ends [`DevicePages::listen`], if it was called. When this returns no callback runs, and the
+    /// work that they left has finished. Sleeps.
+    ///
+    /// # Safety
+    ///
+    /// The device of the dax bus is bound.
+    pub(in crate::kernel_ext) unsafe fn unlisten(self) {
+        // SAFETY: The pages exist by the requirements of this function and the type invariants.
+        unsafe {
+            bindings::pages_listen(self.raw.as_ptr(), None, None, core::ptr::null_mut());
+        }
+    }
+}
+
+/// What identifies the pages of a device while it is bound. It is never dereferenced.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(in crate::kernel_ext) struct PagesId(usize);
+
+/// # Safety
+///
+/// `data` is an `Arc<T>` made into a pointer, which stays while this runs.
+unsafe extern "C" fn broken<T: MemoryFailureOperations>(data: *mut c_void, pfn: c_ulong) {
+    // SAFETY: By the requirements of this function.
+    let device = unsafe { ArcBorrow::from_raw(data.cast_const().cast::<T>()) };
+    // Whoever maps the page is found by the kernel.
+    let _ = T::broken(device, Pfn::new(pfn));
+}
+
+/// # Safety
+///
+/// `data` is an `Arc<T>` made into a pointer, which this takes back. [`broken`] is not called with it
+/// any more.
+unsafe extern "C" fn put<T: MemoryFailureOperations>(data: *mut c_void) {
+    // SAFETY: By the requirements of this function.
+    let device = unsafe { Arc::from_raw(data.cast_const().cast::<T>()) };
+    // SAFETY: The work is initialised, and lives as long as `device`. It is not queued again.
+    unsafe { bindings::flush_work(Work::raw_get(device.work())) };
+}
+
+/// Returns the address at which the kernel has the page `pfn`, which has a `struct page`.
+pub(in crate::kernel_ext) fn address(pfn: Pfn) -> *mut u8 {
+    // SAFETY: The C function only computes an address.
+    unsafe { bindings::pfn_to_kaddr(pfn.get()) }.cast()
+}
+
+/// Whether nothing maps or pins the pages that share a folio with page `pfn`, and how many of them
+/// there are from this one. Any context.
+///
+/// # Safety
+///
+/// The page has a `struct page`, while this runs.
+pub(in crate::kernel_ext) unsafe fn is_idle(pfn: Pfn) -> (bool, Pages) {
+    let mut nr = 1;
+    // SAFETY: By the requirements of this function.
+    let idle = unsafe { bindings::pages_are_idle(pfn.get(), &mut nr) };
+    (idle, Pages::new(nr.max(1)))
+}
+
+/// Ends what faults have noted of the pages that share a folio with page `pfn`.
+///
+/// # Safety
+///
+/// As for [`is_idle`]. Nothing maps or pins them, nor will.
+pub(in crate::kernel_ext) unsafe fn forget(pfn: Pfn) {
+    // SAFETY: By the requirements of this function.
+    unsafe { bindings::pages_forget(pfn.get()) };
+}

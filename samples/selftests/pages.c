@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A device of the dax bus that is bound with pages: others can pin what it maps
+ * (O_DIRECT, io_uring, process_vm_readv(), vmsplice(), futexes), a sync writes
+ * back all that may have been written, and a punch and an unbind wait for pins.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/futex.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "rdax.h"
+#include "ring.h"
+
+#define WINDOW	(4 * SZ_2M)
+#define SEED	7
+
+FIXTURE(pages)
+{
+	int fd;
+	char *map;
+};
+
+FIXTURE_VARIANT(pages)
+{
+	const char *align;	/* of 2 MiB or more makes folios of 2 MiB */
+};
+
+FIXTURE_VARIANT_ADD(pages, folios)
+{
+	.align = "2M",
+};
+
+FIXTURE_VARIANT_ADD(pages, single)
+{
+	.align = "4K",
+};
+
+/* Its name on the bus. */
+static const char *name(void)
+{
+	return strrchr(RDAX_NODE, '/') + 1;
+}
+
+FIXTURE_SETUP(pages)
+{
+	int ret;
+
+	if (!rdax_on_dax_bus())
+		SKIP(return, "needs a device of the dax bus: scripts/lab guest --machine hmem");
+	ASSERT_EQ(0, rdax_write_file(RDAX_PARAMS "/pages", name()));
+	ret = rdax_fresh(variant->align);
+	if (ret == -EINVAL)
+		SKIP(return, "the bus does not allow an align of %s here", variant->align);
+	ASSERT_EQ(0, ret);
+	EXPECT_STREQ("pages\n", rdax_text(rdax_attr_path("rdax/memory")));
+	self->fd = rdax_open();
+	ASSERT_GE(self->fd, 0);
+	self->map = rdax_map(self->fd, 0, WINDOW);
+	ASSERT_NE(MAP_FAILED, self->map);
+}
+
+FIXTURE_TEARDOWN(pages)
+{
+	close(self->fd);
+	munmap(self->map, WINDOW);
+	rdax_unbind();
+	rdax_write_file(RDAX_PARAMS "/pages", "");
+}
+
+/* The largest leaf is a folio. */
+TEST_F(pages, leaves)
+{
+	struct rdax_counts was, delta;
+
+	rdax_counts(&was);
+	rdax_fill(self->map, 0, WINDOW, SZ_4K, SEED);
+	rdax_delta(&was, &delta);
+	EXPECT_EQ(WINDOW / rdax_attr("align"),
+		  rdax_attr("align") == SZ_4K ? delta.pte_mapped : delta.pmd_mapped);
+	EXPECT_EQ(0, delta.pud_mapped);
+	EXPECT_EQ(0, rdax_wrong(self->map, 0, WINDOW, SZ_4K, SEED));
+}
+
+/* Leaves of both sizes map one folio, in two mappings. */
+TEST_F(pages, both_sizes)
+{
+	char *second = rdax_map(self->fd, 0, WINDOW);
+	struct rdax_counts was, delta;
+
+	ASSERT_NE(MAP_FAILED, second);
+	ASSERT_EQ(0, madvise(second, WINDOW, MADV_NOHUGEPAGE));
+	rdax_fill(self->map, 0, WINDOW, SZ_4K, SEED);
+	rdax_counts(&was);
+	EXPECT_EQ(0, rdax_wrong(second, 0, WINDOW, SZ_4K, SEED));
+	rdax_delta(&was, &delta);
+	EXPECT_LE(WINDOW / SZ_4K, delta.pte_mapped);
+	rdax_fill(second, 0, WINDOW, SZ_4K, SEED + 1);
+	EXPECT_EQ(0, rdax_wrong(self->map, 0, WINDOW, SZ_4K, SEED + 1));
+	/* Half of a leaf goes, the rest of it stays. */
+	EXPECT_EQ(0, munmap(second, WINDOW));
+	EXPECT_EQ(0, rdax_wrong(self->map, 0, WINDOW, SZ_4K, SEED + 1));
+}
+
+/* What page frames cannot do. */
+TEST_F(pages, others_reach_them)
+{
+	char buf[SZ_4K], *target = self->map + SZ_2M + 3 * SZ_4K;
+	struct iovec local = { buf, sizeof(buf) }, remote = { target, sizeof(buf) };
+	int pipes[2];
+
+	memset(buf, 'a', sizeof(buf));
+	EXPECT_EQ(sizeof(buf), process_vm_writev(getpid(), &local, 1, &remote, 1, 0));
+	EXPECT_EQ('a', target[17]);
+	memset(target, 'b', sizeof(buf));
+	EXPECT_EQ(sizeof(buf), process_vm_readv(getpid(), &local, 1, &remote, 1, 0));
+	EXPECT_EQ('b', buf[17]);
+	/* A shared futex is known by its page. */
+	EXPECT_EQ(0, syscall(SYS_futex, target, FUTEX_WAKE, 1, NULL, NULL, 0));
+	ASSERT_EQ(0, pipe(pipes));
+	EXPECT_EQ(sizeof(buf), vmsplice(pipes[1], &remote, 1, 0));
+	EXPECT_EQ(sizeof(buf), read(pipes[0], buf, sizeof(buf)));
+	EXPECT_EQ('b', buf[17]);
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
+/* O_DIRECT from the mapping to a file, and back to another place. */
+TEST_F(pages, o_direct)
+{
+	char path[] = "/tmp/rdax_direct_XXXXXX";
+	int fd = mkostemp(path, O_DIRECT);
+
+	if (fd < 0)
+		SKIP(return, "no O_DIRECT in /tmp: %s", strerror(errno));
+	unlink(path);
+	rdax_fill(self->map, 0, SZ_2M, SZ_4K, SEED);
+	EXPECT_EQ(SZ_2M, pwrite(fd, self->map, SZ_2M, 0));
+	EXPECT_EQ(SZ_2M, pread(fd, self->map + SZ_2M, SZ_2M, 0));
+	EXPECT_EQ(0, memcmp(self->map, self->map + SZ_2M, SZ_2M));
+	/* And the node itself. */
+	EXPECT_EQ(SZ_2M, pread(self->fd, self->map + 2 * SZ_2M, SZ_2M, 0));
+	EXPECT_EQ(0, memcmp(self->map, self->map + 2 * SZ_2M, SZ_2M));
+	close(fd);
+}
+
+/* A sync writes back what was mapped for writing each time: a pin may have written it meanwhile. */
+TEST_F(pages, a_sync_keeps_dirty)
+{
+	uint64_t was, first, second;
+
+	rdax_fill(self->map, 0, SZ_2M, SZ_4K, SEED);
+	was = rdax_attr("entries/writebacks");
+	EXPECT_EQ(0, fsync(self->fd));
+	first = rdax_attr("entries/writebacks") - was;
+	EXPECT_LT(0, first);
+	EXPECT_EQ(0, fsync(self->fd));
+	second = rdax_attr("entries/writebacks") - was - first;
+	EXPECT_EQ(first, second);
+	/* Nothing was made read-only: no fault. */
+	was = rdax_attr("faults/pmd_mapped") + rdax_attr("faults/pte_mapped");
+	self->map[5] = 1;
+	EXPECT_EQ(was, rdax_attr("faults/pmd_mapped") + rdax_attr("faults/pte_mapped"));
+}
+
+/* Registers a buffer, which pins it for long. */
+static int pin(struct ring *ring, char *buf, size_t len)
+{
+	struct iovec iov = { buf, len };
+	int ret = ring_setup(ring, 0);
+
+	if (ret)
+		return ret;
+	return syscall(SYS_io_uring_register, ring->fd, IORING_REGISTER_BUFFERS, &iov, 1) ? -errno : 0;
+}
+
+static int unpin(struct ring *ring)
+{
+	return syscall(SYS_io_uring_register, ring->fd, IORING_UNREGISTER_BUFFERS, NULL, 0) ?
+	       -errno : 0;
+}
+
+struct punch {
+	int fd;
+	int started, ended;
+};
+
+static int punch_it(void *arg)
+{
+	struct punch *punch = arg;
+	int ret;
+
+	__atomic_store_n(&punch->started, 1, __ATOMIC_RELEASE);
+	ret = rdax_punch(punch->fd, 0, SZ_2M);
+	__atomic_store_n(&punch->ended, 1, __ATOMIC_RELEASE);
+	return -ret;
+}
+
+/* The mapping, and faults on the same pages, go on while a punch waits. */
+TEST_F(pages, a_punch_waits_for_a_pin)
+{
+	struct punch *punch = rdax_shared(sizeof(*punch));
+	struct ring ring;
+	pid_t child;
+	int status;
+
+	rdax_fill(self->map, 0, 2 * SZ_2M, SZ_4K, SEED);
+	ASSERT_EQ(0, pin(&ring, self->map + SZ_4K, SZ_4K));
+	punch->fd = self->fd;
+	child = fork();
+	ASSERT_GE(child, 0);
+	if (!child)
+		_exit(punch_it(punch));
+	while (!__atomic_load_n(&punch->started, __ATOMIC_ACQUIRE))
+		usleep(1000);
+	for (int i = 0; i < 100; i++) {
+		EXPECT_EQ(0, rdax_wrong(self->map, 0, 2 * SZ_2M, SZ_4K, SEED));
+		usleep(1000);
+	}
+	EXPECT_EQ(0, __atomic_load_n(&punch->ended, __ATOMIC_ACQUIRE));
+	EXPECT_EQ(0, unpin(&ring));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
+	for (uint64_t i = 0; i < SZ_2M; i += SZ_4K)
+		EXPECT_EQ(0, self->map[i + 8]);
+	EXPECT_EQ(0, rdax_wrong(self->map + SZ_2M, SZ_2M, SZ_2M, SZ_4K, SEED));
+	close(ring.fd);
+}
+
+/* A signal ends the wait, and nothing is lost. */
+TEST_F(pages, a_signal_ends_the_wait)
+{
+	struct punch *punch = rdax_shared(sizeof(*punch));
+	struct ring ring;
+	pid_t child;
+	int status;
+
+	rdax_fill(self->map, 0, SZ_2M, SZ_4K, SEED);
+	ASSERT_EQ(0, pin(&ring, self->map, SZ_4K));
+	punch->fd = self->fd;
+	child = fork();
+	ASSERT_GE(child, 0);
+	if (!child)
+		_exit(punch_it(punch));
+	while (!__atomic_load_n(&punch->started, __ATOMIC_ACQUIRE))
+		usleep(1000);
+	usleep(50000);
+	EXPECT_EQ(0, kill(child, SIGTERM));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_EQ(0, rdax_wrong(self->map, 0, SZ_2M, SZ_4K, SEED));
+	EXPECT_EQ(0, unpin(&ring));
+	close(ring.fd);
+}
+
+static int unbind_it(void *arg)
+{
+	struct punch *state = arg;
+	int ret;
+
+	__atomic_store_n(&state->started, 1, __ATOMIC_RELEASE);
+	ret = rdax_unbind();
+	__atomic_store_n(&state->ended, 1, __ATOMIC_RELEASE);
+	return -ret;
+}
+
+/* What a pin writes before it goes is in the memory afterwards; a mapping is gone at once. */
+TEST_F(pages, an_unbind_waits_for_a_pin)
+{
+	struct punch *state = rdax_shared(sizeof(*state));
+	char path[] = "/tmp/rdax_unbind_XXXXXX", *page = self->map + SZ_2M, *again;
+	struct io_uring_sqe *sqe;
+	struct ring ring;
+	pid_t child;
+	int status, fd, result;
+
+	fd = mkstemp(path);
+	ASSERT_GE(fd, 0);
+	unlink(path);
+	rdax_fill(self->map, 0, 2 * SZ_2M, SZ_4K, SEED);
+	ASSERT_EQ(SZ_4K, pwrite(fd, self->map, SZ_4K, 0));
+	ASSERT_EQ(0, pin(&ring, page, SZ_4K));
+	child = fork();
+	ASSERT_GE(child, 0);
+	if (!child) {
+		/* Its copy of the ring's file would keep the pin. */
+		close(ring.fd);
+		_exit(unbind_it(state));
+	}
+	while (!__atomic_load_n(&state->started, __ATOMIC_ACQUIRE))
+		usleep(1000);
+	/* Until the mapping is gone, the unbind has not come so far. */
+	for (int i = 0; i < 1000 && !rdax_load(page); i++)
+		usleep(10000);
+	EXPECT_EQ(SIGBUS, rdax_load(page));
+	usleep(100000);
+	EXPECT_EQ(0, __atomic_load_n(&state->ended, __ATOMIC_ACQUIRE));
+	sqe = ring_queue(&ring, IORING_OP_READ_FIXED, fd, page, SZ_4K, 0, 0);
+	sqe->buf_index = 0;
+	ASSERT_EQ(0, ring_run(&ring, &result, 1));
+	EXPECT_EQ(SZ_4K, result);
+	EXPECT_EQ(0, __atomic_load_n(&state->ended, __ATOMIC_ACQUIRE));
+	EXPECT_EQ(0, unpin(&ring));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
+	close(ring.fd);
+	close(fd);
+
+	ASSERT_EQ(0, rdax_bind());
+	close(self->fd);
+	self->fd = rdax_open();
+	ASSERT_GE(self->fd, 0);
+	again = rdax_map(self->fd, 0, 2 * SZ_2M);
+	ASSERT_NE(MAP_FAILED, again);
+	/* The words of page 0, where the pin has put them. */
+	EXPECT_EQ(0, rdax_wrong(again, 0, SZ_2M, SZ_4K, SEED));
+	EXPECT_EQ(0, memcmp(again, again + SZ_2M, SZ_4K));
+	EXPECT_EQ(0, rdax_wrong(again + SZ_2M + SZ_4K, SZ_2M + SZ_4K, SZ_2M - SZ_4K, SZ_4K, SEED));
+	munmap(again, 2 * SZ_2M);
+}
+
+static sigjmp_buf broken;
+static siginfo_t told;
+
+static void on_broken(int sig, siginfo_t *info, void *context)
+{
+	told = *info;
+	siglongjmp(broken, 1);
+}
+
+/* Whoever maps a page that breaks is told. It is not mapped again; the pages around it are. */
+TEST_F(pages, a_page_breaks)
+{
+	struct sigaction act = { .sa_sigaction = on_broken, .sa_flags = SA_SIGINFO }, was;
+	char *bad = self->map + SZ_2M + 5 * SZ_4K;
+
+	rdax_fill(self->map, 0, WINDOW, SZ_4K, SEED);
+	ASSERT_EQ(0, sigaction(SIGBUS, &act, &was));
+	if (!sigsetjmp(broken, 1) && madvise(bad, SZ_4K, MADV_HWPOISON) && errno == EINVAL)
+		SKIP(return, "the kernel cannot inject memory errors");
+	ASSERT_EQ(0, sigaction(SIGBUS, &was, NULL));
+	EXPECT_EQ(BUS_MCEERR_AR, told.si_code);
+	EXPECT_EQ(bad - (bad - self->map) % (1 << told.si_addr_lsb), told.si_addr);
+	EXPECT_TRUE(rdax_goes_bad(bad));
+	EXPECT_EQ(0, rdax_wrong(self->map, 0, SZ_2M, SZ_4K, SEED));
+	EXPECT_EQ(0, rdax_wrong(self->map + SZ_2M, SZ_2M, 5 * SZ_4K, SZ_4K, SEED));
+	EXPECT_EQ(0, rdax_wrong(bad + SZ_4K, SZ_2M + 6 * SZ_4K, SZ_2M - 6 * SZ_4K, SZ_4K, SEED));
+	EXPECT_EQ(-1, pread(self->fd, self->map, SZ_4K, bad - self->map));
+	EXPECT_EQ(EIO, errno);
+}
+
+/* The ioctl is for page frames; the kernel's own call is there for pages. */
+TEST_F(pages, populate)
+{
+	uint64_t was;
+
+	EXPECT_EQ(0, madvise(self->map, WINDOW, MADV_POPULATE_WRITE));
+	was = rdax_attr("faults/pmd_mapped") + rdax_attr("faults/pte_mapped");
+	rdax_fill(self->map, 0, WINDOW, SZ_4K, SEED);
+	EXPECT_EQ(was, rdax_attr("faults/pmd_mapped") + rdax_attr("faults/pte_mapped"));
+}
+
+int main(int argc, char **argv)
+{
+	rdax_begin();
+	return test_harness_run(argc, argv);
+}
