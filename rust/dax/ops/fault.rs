@@ -65,6 +65,10 @@ impl VmOperations for Device {
         Ok(())
     }
 
+    fn maps_writable(&self) -> bool {
+        self.map_writable.is_set()
+    }
+
     fn pagesize(&self) -> usize {
         self.align().bytes()
     }

@@ -43,6 +43,10 @@ pub(crate) trait VmOperations: Sized {
     /// Called with the mmap lock held for write.
     fn may_split(&self, address: usize) -> Result;
 
+    /// Whether reads map memory writable where the mapping may be written, although no process with
+    /// MMU notifiers is concerned. Any context.
+    fn maps_writable(&self) -> bool;
+
     /// Returns the size of a page in bytes, for `/proc/PID/smaps` (`->pagesize()`).
     fn pagesize(&self) -> usize;
 
@@ -217,6 +221,9 @@ impl<T: VmOperations> VmVTable<T> {
     /// it at the next change, with CONFIG_DEBUG_VM (as of Linux 7.3). Therefore such leaves are
     /// unmapped first.
     ///
+    /// Where reads are to map memory writable, leaves from the time when the mapping could not be
+    /// written are unmapped: KVM would meet them, and not ask for a write fault.
+    ///
     /// # Safety
     ///
     /// `vma` is valid, and was set up by a [`VmaDesc`] for the same `T`. The mmap lock is
@@ -227,6 +234,18 @@ impl<T: VmOperations> VmVTable<T> {
         end: usize,
         flags: usize,
     ) -> c_int {
+        // SAFETY: `vma` is valid and was set up for a `T`, by the requirements of this function. A
+        // VMA that is locked for write stays locked until the mmap lock is dropped.
+        unsafe {
+            let old = (*vma).__bindgen_anon_2.vm_flags;
+            let gains = flags & !old & bindings::VM_WRITE != 0 && old & bindings::VM_PFNMAP != 0;
+            let followed = || bindings::mm_has_notifiers((*vma).vm_mm);
+            if gains && (followed() || Self::data(vma).maps_writable()) {
+                bindings::vma_start_write(vma);
+                bindings::zap_special_vma_range(vma, start, end - start);
+                return 0;
+            }
+        }
         if flags & (bindings::VM_READ | bindings::VM_WRITE | bindings::VM_EXEC) == 0 {
             // A leaf that begins earlier or ends later is split by this, so `may_split()` is called
             // for it.
