@@ -17,6 +17,7 @@ use crate::dax::{
 };
 use crate::kernel_ext::{
     mm::memory_failure::MemoryFailureOperations,
+    task,
     trace,
     units::{
         DeviceOffset,
@@ -40,6 +41,9 @@ use kernel::{
     },
 };
 
+/// For how long a bad page stays mapped, so that tasks are told of it, in milliseconds.
+const TELL_MS: u32 = 50;
+
 impl_has_work! {
     impl HasWork<Self> for Device { self.unmap_poison }
 }
@@ -48,6 +52,11 @@ impl WorkItem for Device {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
+        if this.has_pages() {
+            // The kernel tells the tasks that map the page after `broken()` returns, and only those
+            // that still map it then. No driver can take the lock under which it does so.
+            task::sleep(TELL_MS);
+        }
         unmap_poison(&this);
     }
 }

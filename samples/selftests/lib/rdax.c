@@ -453,6 +453,15 @@ int rdax_store(void *p)
 	return sig;
 }
 
+int rdax_try(void (*fn)(void *arg), void *arg)
+{
+	int sig = sigsetjmp(on_signal, 0);
+
+	if (!sig)
+		fn(arg);
+	return sig;
+}
+
 const siginfo_t *rdax_signal(void)
 {
 	return &last_signal;

@@ -106,6 +106,9 @@ int rdax_store(void *p);
 int rdax_get(const uint64_t *p, uint64_t *word);
 int rdax_store_word(uint64_t *p, uint64_t word);
 
+/* The same for a call that makes accesses, or lets others make them. */
+int rdax_try(void (*fn)(void *arg), void *arg);
+
 /* What the kernel told about the last of these. */
 const siginfo_t *rdax_signal(void);
 
