@@ -48,7 +48,9 @@ DAX = {guest.CXL: ("dax_udev.sh", "dax_tools.sh", "rdax_dax.sh", "pages", "daxbu
        guest.HMEM: ("dax_tools.sh", "pages", "daxbus.sh"),
        guest.DEVDAX: ("dax_udev.sh", "dax_tools.sh", "pages", "daxbus.sh")}
 # Of those that run on any device, some for the dax bus.
-DAX_PROGRAMS = ("map_sizes", "fsync", "rw", "punch", "poison", "unbind", "collide")
+DAX_PROGRAMS = ("map_sizes", "fsync", "rw", "punch", "poison", "unbind", "collide", "kvm")
+# Of these, with pages. (The test `pages` has what they have of their own.)
+PAGES_PROGRAMS = ("unbind", "collide", "splice", "race_page", "kvm")
 
 
 class Fold:
@@ -185,6 +187,10 @@ def in_boot(tap: Tap) -> None:
                  machine=guest.MACHINES[name])
     say("guest: some of the others, on a dax device")
     in_guest(tap, "dax", [*runner, *options("-t", DAX_PROGRAMS)], Kselftest(tap), timeout=600,
+             machine=guest.MACHINES[guest.HMEM])
+    say("guest: some of the others, on a dax device with pages")
+    in_guest(tap, "pages", ["env", "RDAX_DAX_MEMORY=pages", *runner,
+                            *options("-t", PAGES_PROGRAMS)], Kselftest(tap), timeout=600,
              machine=guest.MACHINES[guest.HMEM])
 
 

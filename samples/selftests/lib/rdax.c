@@ -313,6 +313,13 @@ void rdax_load_module(void)
 	}
 	close(fd);
 	allow_any_head();
+	if (dax_device() && rdax_memory_is_pages())
+		rdax_write_file(RDAX_PARAMS "/pages", dax_device());
+}
+
+bool rdax_memory_is_pages(void)
+{
+	return !strcmp(getenv("RDAX_DAX_MEMORY") ?: "frames", "pages");
 }
 
 static int unload(void *arg)

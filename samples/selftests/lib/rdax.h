@@ -24,6 +24,8 @@
 #define RDAX_NODE	rdax_node()
 const char *rdax_node(void);
 bool rdax_on_dax_bus(void);
+/* Does it have pages? $RDAX_DAX_MEMORY says so: "frames", the default, or "pages". */
+bool rdax_memory_is_pages(void);
 
 /* Of the device on a namespace only. */
 #define RDAX_CLASS	"/sys/class/dax/rdax0"
