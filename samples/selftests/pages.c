@@ -174,6 +174,23 @@ TEST_F(pages, a_sync_keeps_dirty)
 	EXPECT_EQ(was, rdax_attr("faults/pmd_mapped") + rdax_attr("faults/pte_mapped"));
 }
 
+/* The kernel makes it writable later without asking. Not so where it may never be written. */
+TEST_F(pages, a_read_counts_as_a_write)
+{
+	int fd = open(RDAX_NODE, O_RDONLY | O_CLOEXEC);
+	char *map;
+
+	ASSERT_GE(fd, 0);
+	map = mmap(NULL, SZ_2M, PROT_READ, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, map);
+	EXPECT_EQ(0, rdax_load(map));
+	EXPECT_EQ(NULL, strstr(rdax_entries(), "dirty"));
+	EXPECT_EQ(0, rdax_load(self->map + SZ_2M));
+	EXPECT_NE(NULL, strstr(rdax_entries(), "dirty"));
+	munmap(map, SZ_2M);
+	close(fd);
+}
+
 /* Registers a buffer, which pins it for long. */
 static int pin(struct ring *ring, char *buf, size_t len)
 {
@@ -259,6 +276,8 @@ TEST_F(pages, a_signal_ends_the_wait)
 	EXPECT_EQ(0, kill(child, SIGTERM));
 	ASSERT_EQ(child, waitpid(child, &status, 0));
 	EXPECT_TRUE(WIFSIGNALED(status));
+	/* What the pin still writes is for the next sync. */
+	EXPECT_NE(NULL, strstr(rdax_entries(), "dirty"));
 	EXPECT_EQ(0, rdax_wrong(self->map, 0, SZ_2M, SZ_4K, SEED));
 	EXPECT_EQ(0, unpin(&ring));
 	close(ring.fd);
