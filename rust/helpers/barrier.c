@@ -4,6 +4,6 @@
 
 void rust_helper_wmb(void)
 {
-	/* For callers that state the pairing. */
+	/* For callers that state the pairing. The selftests put a probe here. */
 	wmb();
 }

@@ -143,6 +143,7 @@ size_t rust_helper_copy_mc_to_iter_nofault(const void *addr, size_t bytes,
 size_t rust_helper_copy_from_iter_flushcache_nofault(void *addr, size_t bytes,
 						     struct iov_iter *i);
 void rust_helper_memcpy_flushcache(void *dst, const void *src, size_t size);
+void rust_helper_zero_flushcache(void *dst, size_t size);
 
 /* wait.c */
 bool rust_helper_waitqueue_active(struct wait_queue_head *wq_head);

@@ -235,21 +235,20 @@ impl Media {
         self.has_cache
     }
 
-    /// Writes `len` zero bytes at byte `offset`, clears the bad blocks that it overwrites as a
-    /// whole, and writes the CPU caches back. Sleeps. Durable after [`Media::flush`].
+    /// Writes `len` zero bytes at byte `offset`, past the CPU caches, and clears the bad blocks that
+    /// it overwrites as a whole. Sleeps. Durable after [`Media::flush`].
     ///
     /// Errors: `EFBIG` past the end; `EIO` at a bad block that cannot be cleared. The bytes before
     /// it are zeroed even then.
     pub(crate) fn zero(&self, offset: RegionOffset, len: usize) -> Result {
         let mut done = 0;
         while done < len {
-            let at = offset + done as u64;
-            let part = self.overwrite(at, len - done, |addr, part| {
+            let part = STEP.min(len - done);
+            done += self.overwrite(offset + done as u64, part, |addr, part| {
                 // SAFETY: `overwrite()` passes `part` bytes of the mapping, which is writable.
-                unsafe { bindings::memset(addr.cast(), 0, part) };
+                unsafe { bindings::zero_flushcache(addr.cast(), part) };
             })?;
-            self.write_back(at, part)?;
-            done += part;
+            task::cond_resched();
         }
         Ok(())
     }
@@ -409,6 +408,10 @@ impl Media {
     /// block, or bad blocks that are overwritten as a whole, which this clears. More than 0, if
     /// `len` is. Sleeps.
     ///
+    /// Stores of `write` past the CPU caches are complete when this returns. Nothing else orders
+    /// them: after the caller has unlocked something, another task could read the old bytes, or
+    /// store new ones that these then overwrite.
+    ///
     /// `write` has the data available and does not fail, so no block is cleared without getting new
     /// data. Readers find a block bad until its new data is written.
     ///
@@ -421,6 +424,11 @@ impl Media {
         write: impl FnOnce(*mut u8, usize),
     ) -> Result<usize> {
         let (addr, len) = self.windows.at(offset, len)?;
+        let write = |addr, len| {
+            write(addr, len);
+            // SAFETY: The C function takes no arguments, and only is a barrier.
+            unsafe { bindings::wmb() };
+        };
         let good = self.good(offset, len);
         if good != 0 || len == 0 {
             write(addr, good);

@@ -80,17 +80,20 @@ FIXTURE_TEARDOWN(eadr)
 	close(self->fd);
 }
 
-/* Since the recording began: flushes that worked, and nothing else. */
+/* Since the recording began: flushes that worked. Nothing was written back; zeroes need not be. */
 static void expect_flushes(struct __test_metadata *_metadata, size_t expected)
 {
 	const struct trace_call *calls;
-	size_t count = trace_stop(&calls);
+	size_t count = trace_stop(&calls), flushes = 0;
 
-	EXPECT_EQ(expected, count);
 	for (size_t i = 0; i < count; i++) {
+		if (calls[i].zeroes)
+			continue;
+		flushes++;
 		EXPECT_EQ(TRACE_FLUSH, calls[i].what);
 		EXPECT_EQ(0, calls[i].ret);
 	}
+	EXPECT_EQ(expected, flushes);
 	trace_start();
 }
 

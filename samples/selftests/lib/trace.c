@@ -25,17 +25,19 @@
 
 #define fail(fmt, ...)	ksft_exit_fail_msg("trace: " fmt "\n", ##__VA_ARGS__)
 
-enum kind { WB, WB_END, FLUSH, FLUSH_END, KINDS };
+enum kind { WB, WB_END, FLUSH, FLUSH_END, ZERO, FENCE_END, KINDS };
 
 static const char * const names[KINDS] = {
-	"rdax_wb", "rdax_wb_end", "rdax_flush", "rdax_flush_end",
+	"rdax_wb", "rdax_wb_end", "rdax_flush", "rdax_flush_end", "rdax_zeroes", "rdax_fence_end",
 };
 
 static const char probes[] =
 	"p:rdax/rdax_wb arch_wb_cache_pmem addr=$arg1:x64 size=$arg2:u64\n"
 	"r:rdax/rdax_wb_end arch_wb_cache_pmem\n"
 	"p:rdax/rdax_flush nvdimm_flush\n"
-	"r:rdax/rdax_flush_end nvdimm_flush ret=$retval:s32\n";
+	"r:rdax/rdax_flush_end nvdimm_flush ret=$retval:s32\n"
+	"p:rdax/rdax_zeroes rdax:rust_helper_zero_flushcache addr=$arg1:x64 size=$arg2:u64\n"
+	"r:rdax/rdax_fence_end rdax:rust_helper_wmb\n";
 
 /* Each takes its time in each fault. */
 #define SLOW_PROBES	16
@@ -140,7 +142,7 @@ static void learn_formats(void)
 		if (sscanf(strstr(format, "ID:") ?: "", "ID: %u", &formats[i].id) != 1)
 			fail("%s: no ID", path);
 		formats[i].pid = offset_of(format, "common_pid");
-		if (i == WB) {
+		if (i == WB || i == ZERO) {
 			formats[i].addr = offset_of(format, "addr");
 			formats[i].size = offset_of(format, "size");
 		}
@@ -290,7 +292,7 @@ static void add_event(uint64_t time, const char *record)
 		.kind = i,
 		.tid = (pid_t)u32_at(record + formats[i].pid),
 	};
-	if (i == WB) {
+	if (i == WB || i == ZERO) {
 		e->addr = u64_at(record + formats[i].addr);
 		e->size = u64_at(record + formats[i].size);
 	}
@@ -399,21 +401,27 @@ void trace_start(void)
 	set("tracing_on", "1");
 }
 
-/* The return that belongs to the entry `at`: the next of that thread. */
+/*
+ * The return that belongs to the entry `at`: the next of that thread. For zeroes
+ * that go around the caches it is that of a fence, before the thread does anything else.
+ */
 static const struct event *end_of(const struct event *at)
 {
 	const struct event *end = at + 1;
 
 	while (end < events.all + events.count &&
-	       (end->tid != at->tid || end->kind != at->kind + 1))
+	       (end->tid != at->tid || end->kind != at->kind + 1)) {
+		if (end->tid == at->tid && at->kind == ZERO)
+			fail("zeroes without a fence");
 		end++;
+	}
 	return end < events.all + events.count ? end : NULL;
 }
 
 size_t trace_stop(const struct trace_call **result)
 {
 	static struct trace_call *calls;
-	size_t count = 0;
+	size_t count = 0, returns = 0, zeroes = 0;
 
 	set("tracing_on", "0");
 	events.count = 0;
@@ -431,24 +439,27 @@ size_t trace_stop(const struct trace_call **result)
 		const struct event *e = &events.all[i], *end;
 		struct trace_call *call = &calls[count];
 
-		if (e->kind != WB && e->kind != FLUSH)
+		returns += e->kind == WB_END || e->kind == FLUSH_END;
+		if (e->kind != WB && e->kind != FLUSH && e->kind != ZERO)
 			continue;
 		end = end_of(e);
 		if (!end)
 			fail("a call that did not return");
 		count++;
-		call->what = e->kind == WB ? TRACE_WB : TRACE_FLUSH;
+		zeroes += e->kind == ZERO;
+		call->what = e->kind == FLUSH ? TRACE_FLUSH : TRACE_WB;
+		call->zeroes = e->kind == ZERO;
 		call->tid = e->tid;
 		call->begin = e->time;
 		call->end = end->time;
 		call->ret = end->ret;
-		if (e->kind == WB) {
+		if (e->kind != FLUSH) {
 			call->first = e->addr - media;
 			call->behind = call->first + e->size;
 		}
 	}
-	if (count * 2 != events.count)
-		fail("%zu calls and %zu returns", count, events.count - count);
+	if (count != returns + zeroes)
+		fail("%zu calls and %zu returns", count - zeroes, returns);
 	*result = calls;
 	return count;
 }
@@ -463,8 +474,8 @@ void trace_find_media(int fd)
 	ret = rdax_zero(fd, 0, SZ_4K);
 	if (ret)
 		fail("can't zero a page: %s", strerror(-ret));
-	if (trace_stop(&calls) < 1 || calls->what != TRACE_WB ||
+	if (trace_stop(&calls) < 1 || !calls->zeroes ||
 	    calls->behind - calls->first != SZ_4K)
-		fail("zeroing a page did not write back that page");
+		fail("zeroing a page did not zero that page");
 	media = calls->first;
 }

@@ -4,6 +4,8 @@
  * cache write-back (arch_wb_cache_pmem()) and each flush of a region
  * (nvdimm_flush()), as kprobe events of the stock kernel record them in a
  * tracing instance of our own. Nothing of it depends on what rdax says of itself.
+ * But zeroes go around the caches, by a function of the module's own, and need a
+ * fence (wmb()) instead of a write-back.
  */
 #ifndef RDAX_SELFTEST_TRACE_H
 #define RDAX_SELFTEST_TRACE_H
@@ -20,6 +22,7 @@ struct trace_call {
 	uint64_t begin, end;
 	uint64_t first, behind;	/* of TRACE_WB: bytes of the device */
 	int ret;		/* of TRACE_FLUSH */
+	bool zeroes;		/* TRACE_WB that went around the caches, to the end of its fence */
 };
 
 /*
