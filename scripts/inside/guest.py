@@ -173,7 +173,7 @@ MACHINES = {
                  legacy_pmem="64M!1G", monitor=True),
     # With a device on the dax bus, of each kind.
     CXL: Machine(dax="cxl", cxl="1G"),
-    HMEM: Machine(dax="hmem", soft_reserved="256M%1536M"),
+    HMEM: Machine(memory=6 << 10, dax="hmem", soft_reserved="3G%4G"),
     DEVDAX: Machine(dax="devdax"),
 }
 
