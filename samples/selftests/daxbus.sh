@@ -105,7 +105,7 @@ back_by_any_name() {
 		done
 		sleep 0.1
 	done
-	ktap_print_msg "ndctl said '$log'; devices: $(ls /sys/bus/dax/devices)"
+	ktap_print_msg "what makes it said '$log'; devices: $(ls /sys/bus/dax/devices)"
 	return 1
 }
 
@@ -132,7 +132,7 @@ modprobe -q device_dax
 # It would take the memory whenever a region of CXL is made again.
 modprobe -qr kmem
 [ ! -d $DAX_DRIVERS/kmem ] || skip_all "kmem is loaded, and has memory online"
-ktap_set_plan "$({ static && echo 32; } || { [ "$KIND" = cxl ] && echo 39; } || echo 35)"
+ktap_set_plan "$({ static && echo 34; } || { [ "$KIND" = cxl ] && echo 41; } || echo 35)"
 
 # Its own driver has it, or none.
 [ "$(dax_driver)" = none ] || dax_unbind "$(dax_driver)" >/dev/null
@@ -153,7 +153,7 @@ else
 fi
 
 if insmod "$HERE/rdax_leaf.ko" 2>/dev/null; then
-	expect "a leaf of 2 MiB" write-back poke leaf 2M "$NODE"
+	expect "a leaf of 2 MiB" write-back poke leaf 2M "$NODE" 0
 	poke rmmod rdax_leaf >/dev/null
 else
 	ktap_test_skip "a leaf of 2 MiB: no module rdax_leaf"
@@ -221,6 +221,9 @@ cxl)
 	remove "rmmod dax_cxl, in use" poke rmmod dax_cxl
 	modprobe dax_cxl
 	check "it is back, and bound, again" is_back
+	remove "cxl destroy-region, in use" timeout 60 cxl destroy-region -f "$region"
+	log=$(cxl create-region -m -d decoder0.0 -w 1 -t ram mem0 2>&1)
+	check "one made again is back, and bound" back_by_any_name
 	for device in /sys/bus/pci/devices/*; do
 		[ "$(cat "$device/class")" != 0x050210 ] || expander=$device
 	done
@@ -233,6 +236,9 @@ devdax)
 	remove "ndctl disable-namespace, in use" timeout 60 ndctl disable-namespace namespace1.0
 	log=$(ndctl enable-namespace namespace1.0 2>&1)
 	check "it is back, and bound" back_by_any_name
+	remove "rmmod dax_pmem, in use" poke rmmod dax_pmem
+	log=$(modprobe dax_pmem 2>&1)
+	check "it is back, and bound, again" back_by_any_name
 	;;
 esac
 check "nothing is left in the end" unload

@@ -8,10 +8,13 @@
  *   poke rmmod MODULE
  *   poke open FILE
  *   poke sync-map FILE          with MAP_SYNC
- *   poke leaf 4K|2M FILE        "write-back", or the bits of a leaf of that size that
- *                               maps the file; needs the module rdax_leaf
+ *   poke leaf 4K|2M|1G FILE OFFSET
+ *                               "write-back" if a leaf of that size maps the file there,
+ *                               otherwise its bits and its size; needs the module rdax_leaf
  *   poke hold open|map FILE     then stay until standard input ends; `map`
  *                               closes the fd and keeps the mapping alone
+ *   poke hold both FILE         both stay; then "gone" if each call and access finds the
+ *                               device gone, otherwise which did not
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -33,20 +36,28 @@ static int verdict(int err)
 
 static int hold(const char *how, const char *file)
 {
+	bool both = !strcmp(how, "both");
 	int fd = open(file, O_RDWR);
-	char *map, byte;
+	const char *alive;
+	char *map = NULL, byte;
 
 	if (fd < 0)
 		return verdict(errno);
-	if (!strcmp(how, "map")) {
+	if (both || !strcmp(how, "map")) {
 		map = rdax_map(fd, 0, SZ_2M);
 		if (map == MAP_FAILED || rdax_store(map))
 			return verdict(errno ?: EFAULT);
-		close(fd);
+		if (!both)
+			close(fd);
 	}
 	verdict(0);
 	while (read(STDIN_FILENO, &byte, 1) > 0)
 		;
+	if (both) {
+		alive = rdax_map_alive(map, SZ_2M) ?: rdax_file_alive(fd);
+		puts(alive ?: "gone");
+		return !!alive;
+	}
 	return 0;
 }
 
@@ -68,29 +79,33 @@ static int sync_map(const char *file)
 #define LEAF_PAT_LARGE	(UINT64_C(1) << 12)
 #define LEAF_PARAM	"/sys/module/rdax_leaf/parameters/address"
 
-static int leaf(const char *size, const char *file)
+static int leaf(const char *size, const char *file, uint64_t offset)
 {
-	bool small = !strcmp(size, "4K");
+	uint64_t bytes = !strcmp(size, "4K") ? SZ_4K : !strcmp(size, "2M") ? SZ_2M : SZ_1G;
+	uint64_t len = bytes == SZ_4K ? SZ_2M : bytes;
+	bool small = bytes == SZ_4K;
 	int fd = open(file, O_RDWR), param = open(LEAF_PARAM, O_WRONLY);
-	uint64_t bits, type = LEAF_PWT | LEAF_PCD | (small ? LEAF_PAT : LEAF_PAT_LARGE);
+	unsigned long bits, mapped, type = LEAF_PWT | LEAF_PCD | (small ? LEAF_PAT : LEAF_PAT_LARGE);
 	char *map, text[32];
 
 	if (fd < 0 || param < 0)
 		return verdict(errno);
-	map = rdax_map(fd, 0, 2 * SZ_2M);
-	if (map == MAP_FAILED || (small && madvise(map, 2 * SZ_2M, MADV_NOHUGEPAGE)) ||
+	map = rdax_map(fd, offset, len);
+	if (map == MAP_FAILED || (small && madvise(map, len, MADV_NOHUGEPAGE)) ||
 	    rdax_store(map))
 		return verdict(EFAULT);
 	snprintf(text, sizeof(text), "%p", (void *)map);
 	/* Here, because the module looks at the process that writes. */
 	if (write(param, text, strlen(text)) < 0)
 		return verdict(errno);
-	bits = strtoull(rdax_text(LEAF_PARAM), NULL, 0);
-	if (bits && !(bits & type))
+	if (sscanf(rdax_text(LEAF_PARAM), "%lx %lu", &bits, &mapped) != 2)
+		return verdict(EINVAL);
+	if (mapped == bytes && !(bits & type)) {
 		puts("write-back");
-	else
-		printf("%#llx\n", (unsigned long long)bits);
-	return !bits || bits & type;
+		return 0;
+	}
+	printf("%#lx, of %lu bytes\n", bits, mapped);
+	return 1;
 }
 
 int main(int argc, char **argv)
@@ -108,10 +123,10 @@ int main(int argc, char **argv)
 	}
 	if (argc == 3 && !strcmp(argv[1], "sync-map"))
 		return sync_map(argv[2]);
-	if (argc == 4 && !strcmp(argv[1], "leaf"))
-		return leaf(argv[2], argv[3]);
+	if (argc == 5 && !strcmp(argv[1], "leaf"))
+		return leaf(argv[2], argv[3], strtoull(argv[4], NULL, 0));
 	if (argc == 4 && !strcmp(argv[1], "hold"))
 		return hold(argv[2], argv[3]);
-	fprintf(stderr, "usage: poke write FILE TEXT | rmmod MODULE | open FILE | sync-map FILE | leaf 4K|2M FILE | hold open|map FILE\n");
+	fprintf(stderr, "usage: poke write FILE TEXT | rmmod MODULE | open FILE | sync-map FILE | leaf 4K|2M|1G FILE OFFSET | hold open|map|both FILE\n");
 	return 2;
 }

@@ -44,11 +44,15 @@ ODD = ("read_only_dimm.sh", "unaligned.sh", "legacy.sh", "hotplug.sh", "identity
 # What needs several NUMA nodes.
 NODES = ("lock_comparison.sh", "walkers_nodes.sh")
 # What needs a device of the dax bus, in the guests of each kind. After daxbus.sh it is gone.
-DAX = {guest.CXL: ("dax_udev.sh", "dax_tools.sh", "rdax_dax.sh", "pages", "daxbus.sh"),
-       guest.HMEM: ("dax_tools.sh", "pages", "daxbus.sh"),
-       guest.DEVDAX: ("dax_udev.sh", "dax_tools.sh", "pages", "daxbus.sh")}
-# Of those that run on any device, some for the dax bus.
-DAX_PROGRAMS = ("map_sizes", "fsync", "rw", "punch", "poison", "unbind", "collide", "kvm")
+DAX = {guest.CXL: ("dax_udev.sh", "dax_tools.sh", "rdax_dax.sh", "pages", "dax_takeover.sh",
+                   "daxbus.sh"),
+       guest.HMEM: ("dax_tools.sh", "rdax_dax.sh", "pages", "dax_takeover.sh", "daxbus.sh"),
+       guest.DEVDAX: ("dax_udev.sh", "dax_tools.sh", "rdax_dax.sh", "pages", "dax_takeover.sh",
+                      "daxbus.sh")}
+# What runs on any device, in the guest whose dax device is the largest.
+DAX_PROGRAMS = ("map_sizes", "map_area", "nohuge", "around", "remap", "race_page", "race_sizes",
+                "unbind", "punch", "holes", "upgrade", "collide", "fsync", "rw", "rw_race",
+                "bad_input", "splice", "uring", "access", "prefault", "poison", "fork", "kvm")
 # Of these, with pages. (The test `pages` has what they have of their own.)
 PAGES_PROGRAMS = ("unbind", "collide", "splice", "race_page", "kvm")
 
@@ -185,8 +189,8 @@ def in_boot(tap: Tap) -> None:
         say(f"guest: those that need a dax device: {name}")
         in_guest(tap, name, [*runner, *options("-t", programs)], Kselftest(tap), timeout=600,
                  machine=guest.MACHINES[name])
-    say("guest: some of the others, on a dax device")
-    in_guest(tap, "dax", [*runner, *options("-t", DAX_PROGRAMS)], Kselftest(tap), timeout=600,
+    say("guest: the others that run on any device, on a dax device")
+    in_guest(tap, "dax", [*runner, *options("-t", DAX_PROGRAMS)], Kselftest(tap), timeout=1200,
              machine=guest.MACHINES[guest.HMEM])
     say("guest: some of the others, on a dax device with pages")
     in_guest(tap, "pages", ["env", "RDAX_DAX_MEMORY=pages", *runner,
