@@ -91,23 +91,15 @@ int rust_helper_dev_dax_memremap_pages(struct dev_dax *dev_dax, const struct ran
 	return 0;
 }
 
-/* There is no page cache, and a sync writes back whatever was mapped for writing. */
-static const struct address_space_operations pages_aops = {
-	.dirty_folio = noop_dirty_folio,
-};
-
 /*
  * The inode of a device on the dax bus, with a reference, for mappings of its pages: memory_failure() knows its
- * kind (dax_lock_folio()).
+ * kind (dax_lock_folio()). The bus has set S_DAX.
  */
 struct inode *rust_helper_dev_dax_get_inode(struct dev_dax *dev_dax)
 {
 	struct inode *inode = dax_inode(((struct rdax_dev_dax *)dev_dax)->dax_dev);
 
 	ihold(inode);
-	inode->i_mapping->host = inode;
-	inode->i_mapping->a_ops = &pages_aops;
-	inode->i_flags |= S_DAX;
 	return inode;
 }
 
@@ -148,7 +140,18 @@ void *rust_helper_pfn_to_kaddr(unsigned long pfn)
 	return pfn_to_kaddr(pfn);
 }
 
-/* Takes back what rust_helper_dev_dax_get_inode() has set, when nothing maps or pins a page. */
+/* There is no page cache, and a sync writes back whatever was mapped for writing. */
+static const struct address_space_operations pages_aops = {
+	.dirty_folio = noop_dirty_folio,
+};
+
+/* Before the first page is mapped. */
+void rust_helper_dev_dax_enter_inode(struct inode *inode)
+{
+	inode->i_mapping->a_ops = &pages_aops;
+}
+
+/* When nothing maps or pins a page any more: the next driver of the device uses the inode, too. */
 void rust_helper_dev_dax_leave_inode(struct inode *inode)
 {
 	inode->i_mapping->a_ops = &empty_aops;

@@ -18,6 +18,7 @@ void rust_helper_pages_listen(struct rdax_pages *pages,
 			      void (*put)(void *data), void *data);
 void *rust_helper_pfn_to_kaddr(unsigned long pfn);
 struct inode *rust_helper_dev_dax_get_inode(struct dev_dax *dev_dax);
+void rust_helper_dev_dax_enter_inode(struct inode *inode);
 void rust_helper_dev_dax_leave_inode(struct inode *inode);
 vm_fault_t rust_helper_vmf_insert_pages(struct vm_fault *vmf, unsigned long pfn, bool huge,
 					bool write);

@@ -191,6 +191,16 @@ TEST_F(pages, a_read_counts_as_a_write)
 	close(fd);
 }
 
+/* Pages of one folio that are mapped by themselves don't count as pins. */
+TEST_F(pages, a_punch_beside_mapped_pages)
+{
+	ASSERT_EQ(0, madvise(self->map, WINDOW, MADV_NOHUGEPAGE));
+	rdax_fill(self->map, 0, WINDOW, SZ_4K, SEED);
+	for (uint64_t page = 0; page < 8; page++)
+		EXPECT_EQ(0, rdax_punch(self->fd, page * 5 * SZ_4K, SZ_4K));
+	EXPECT_EQ(8, rdax_wrong(self->map, 0, WINDOW, SZ_4K, SEED));
+}
+
 /* Registers a buffer, which pins it for long. */
 static int pin(struct ring *ring, char *buf, size_t len)
 {

@@ -62,7 +62,7 @@ pub(crate) fn punch(device: &Device, range: &RdaxRange) -> Result {
         let mut zeroed = Ok(());
         if first < last {
             if device.has_pages() {
-                unmap_unpinned(live, layout, device.inode(), first, last)?;
+                unmap_unpinned(device, live, layout, first, last)?;
             }
             zeroed = delete(live, layout, device.inode(), first, last);
         }
@@ -111,16 +111,19 @@ fn whole_pages(offset: DeviceOffset, len: u64) -> (PageOffset, PageOffset) {
     (offset.page_up(), (offset + len).page())
 }
 
-/// Unmaps the pages `first..behind`. Their entries stay, because the pages may still be written.
-/// Sleeps. Errors: `EAGAIN` if one is pinned.
+/// Unmaps the pages `first..behind`, and those that share a folio with one of them, because a folio
+/// counts its mappings and pins together. Their entries stay, because the pages may still be
+/// written. Sleeps. Errors: `EAGAIN` if one is pinned.
 fn unmap_unpinned(
+    device: &Device,
     live: &Live,
     layout: &Extents,
-    inode: &AnonInode,
     first: PageOffset,
     behind: PageOffset,
 ) -> Result {
-    unmap(live, inode, first, behind);
+    let folio = device.largest_leaf();
+    let end = behind.align_up(folio).ok_or(EFBIG)?;
+    unmap(live, device.inode(), first.align_down(folio), end);
     each_part(
         layout,
         first.byte(),

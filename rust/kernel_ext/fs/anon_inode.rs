@@ -129,6 +129,15 @@ impl AnonInode {
         self.pages.is_some()
     }
 
+    /// Prepares the inode for mappings, if it is one with pages. Nothing maps it yet, and
+    /// [`AnonInode::leave`] is called before the device is unbound.
+    pub(in crate::kernel_ext) fn enter(&self) {
+        if self.has_pages() {
+            // SAFETY: `inode` is valid by the type invariants, and is that of a device with pages.
+            unsafe { bindings::dev_dax_enter_inode(self.inode.as_ptr()) };
+        }
+    }
+
     /// Leaves the inode to the next driver of its device, if it is one with pages. Nothing maps or
     /// pins these pages any more.
     pub(in crate::kernel_ext) fn leave(&self) {

@@ -156,9 +156,10 @@ impl<T> LiveMedia<T> {
         if inode.pages() != self.media.pages().map(DevicePages::id) {
             return Err(EINVAL);
         }
+        let entered = inode.clone();
         // SAFETY: `self` is alive, so the device is bound. Its devres is not being released, because
         // that begins with revoking `self`.
-        unsafe {
+        let published = unsafe {
             publish(
                 self.media.clone(),
                 Some(inode),
@@ -167,8 +168,11 @@ impl<T> LiveMedia<T> {
                     readers: static_lock_class!(),
                     revoking: static_lock_class!(),
                 },
-            )
-        }
+            )?
+        };
+        // `revoked()` leaves it.
+        entered.enter();
+        Ok(published)
     }
 
     /// Releases a value that [`LiveMedia::publish`] made of the same media and that is revoked, so
