@@ -223,6 +223,41 @@ TEST_F(kvm, host_read_before)
 	}
 }
 
+/* The first fault of the machine's process ends the read-only leaves that it made before. */
+TEST_F(kvm, host_read_before_a_fault)
+{
+	uint64_t last = self->units - 1;
+
+	for (uint64_t u = 0; u < last; u++)
+		ASSERT_EQ(0, rdax_load(self->map + AT(u)));
+	EXPECT_EQ(0, rdax_attr("faults/maps_writable"));
+	MAKE();
+	EXPECT_STREQ("ok", vm_do(&self->vm, VM_LOAD, AT(last), 0));
+	if (!rdax_memory_is_pages())
+		EXPECT_EQ(1, rdax_attr("faults/maps_writable"));
+	for (uint64_t u = 0; u < last; u++)
+		EXPECT_STREQ("ok", vm_do(&self->vm, VM_MOVQ, AT(u), u));
+	/* Until it is closed. */
+	vm_end(&self->vm);
+	munmap(self->map, self->len);
+	close(self->fd);
+	self->fd = -1;
+	EXPECT_EQ(0, rdax_attr("faults/maps_writable"));
+}
+
+/* For a process that has no fault after it: the attribute. */
+TEST_F(kvm, map_writable)
+{
+	ASSERT_EQ(0, rdax_write_file(rdax_attr_path("faults/map_writable"), "1"));
+	for (uint64_t u = 0; u < self->units; u++)
+		ASSERT_EQ(0, rdax_load(self->map + AT(u)));
+	MAKE();
+	for (uint64_t u = 0; u < self->units; u++)
+		EXPECT_STREQ("ok", vm_do(&self->vm, VM_MOVQ, AT(u), u));
+	ASSERT_EQ(0, rdax_write_file(rdax_attr_path("faults/map_writable"), "0"));
+	EXPECT_EQ(-EINVAL, rdax_write_file(rdax_attr_path("faults/map_writable"), "2"));
+}
+
 TEST_F(kvm, host_read_meanwhile)
 {
 	MAKE();

@@ -13,7 +13,7 @@ TOOL=${RDAX_TOOL:-${KO%/*}/scripts/rdax}
 command -v python3 >/dev/null || skip_all "python3 isn't there"
 dax_load
 unload
-ktap_set_plan 31
+ktap_set_plan 38
 
 work=$(mktemp -d) || exit 1
 policy=/sys/devices/system/memory/auto_online_blocks
@@ -78,6 +78,19 @@ ends "restore" 0 "^$DAX: restored: " restore --config "$work/conf"
 sed -i 's/^resource = .*/resource = 0x1000/' "$work/conf"
 ends "restore of another place" 1 "no device of the dax bus begins at 0x1000" \
 	restore --config "$work/conf"
+
+# Pages
+ends "pages, of what is bound" 5 "is bound with frames \('rdax unbind $DAX' first\)$" \
+	bind "$DAX" --memory pages
+ends "unbind, for pages" 0 "^$DAX: unbound$" unbind "$DAX"
+ends "pages" 0 "^$DAX: bound: .*; with pages$" bind "$DAX" --memory pages
+expect "it has them" pages cat "$DAX_DEVICE/rdax/memory"
+ends "save, with pages" 0 "^$DAX: saved: " save --output "$work/pages" "$DAX"
+"$TOOL" unbind "$DAX" >/dev/null && echo >/sys/module/rdax/parameters/pages
+ends "restore, with pages" 0 "^$DAX: restored: " restore --config "$work/pages"
+expect "it has them again" pages cat "$DAX_DEVICE/rdax/memory"
+"$TOOL" unbind "$DAX" >/dev/null && echo >/sys/module/rdax/parameters/pages
+"$TOOL" bind "$DAX" >/dev/null
 
 # Other drivers
 ends "to device_dax" 0 "^$DAX: now of device_dax$" unbind "$DAX" --to device_dax
