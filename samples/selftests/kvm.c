@@ -34,7 +34,7 @@ static uint64_t written_back(void)
 }
 
 /* Lines of the index that say so. */
-static unsigned int dirty(void)
+static unsigned int dirty_lines(void)
 {
 	const char *p = rdax_entries();
 	unsigned int n = 0;
@@ -111,13 +111,6 @@ FIXTURE_TEARDOWN(kvm)
 {
 	close(self->fd);
 }
-
-/* What is mapped with pages stays dirty. */
-#define ONLY_IF_EXACT()								\
-	do {									\
-		if (rdax_memory_is_pages())					\
-			SKIP(return, "dirty entries are not exact with pages");	\
-	} while (0)
 
 #define AT(u)	place(u, variant->bytes)
 #define MAKE()	ASSERT_EQ(0, vm_make(&self->vm, self->map, self->len))
@@ -287,7 +280,7 @@ static void protected(struct __test_metadata *_metadata, FIXTURE_DATA(kvm) *self
 			EXPECT_STREQ("ok", vm_do(&self->vm, VM_LOAD, AT(u), 0));
 		ASSERT_EQ(0, mprotect(self->map, self->len, PROT_READ | PROT_WRITE));
 		stores_work(_metadata, self, variant, op);
-		EXPECT_NE(0, dirty());
+		EXPECT_NE(0, dirty_lines());
 	}
 }
 
@@ -331,21 +324,22 @@ TEST_F(kvm, sync_between_stores)
 {
 	uint64_t done;
 
-	ONLY_IF_EXACT();
+	if (rdax_memory_is_pages())
+		SKIP(return, "dirty entries are not exact with pages");
 	MAKE();
 	for (enum how how = 0; how < HOWS; how++) {
 		for (VM_STORES(op)) {
 			stores_work(_metadata, self, variant, op);
 			done = written_back();
-			EXPECT_NE(0, dirty());
+			EXPECT_NE(0, dirty_lines());
 			EXPECT_EQ(0, sync_all(self, how));
-			EXPECT_EQ(0, dirty());
+			EXPECT_EQ(0, dirty_lines());
 			EXPECT_EQ(done + self->units, written_back());
 			/* One only. */
 			EXPECT_STREQ("ok", vm_do(&self->vm, op, AT(1), 5));
-			EXPECT_EQ(1, dirty());
+			EXPECT_EQ(1, dirty_lines());
 			EXPECT_EQ(0, sync_all(self, how));
-			EXPECT_EQ(0, dirty());
+			EXPECT_EQ(0, dirty_lines());
 			EXPECT_EQ(done + self->units + 1, written_back());
 		}
 	}
@@ -361,7 +355,7 @@ TEST_F(kvm, load_after_sync)
 		for (uint64_t u = 0; u < self->units; u++)
 			EXPECT_STREQ("ok", vm_do(&self->vm, VM_LOAD, AT(u), 0));
 		stores_work(_metadata, self, variant, op);
-		EXPECT_NE(0, dirty());
+		EXPECT_NE(0, dirty_lines());
 	}
 }
 
@@ -422,14 +416,15 @@ TEST_F(kvm, syncs_meanwhile)
 {
 	uint64_t done;
 
-	ONLY_IF_EXACT();
+	if (rdax_memory_is_pages())
+		SKIP(return, "dirty entries are not exact with pages");
 	MAKE();
 	EXPECT_EQ(0, meanwhile(_metadata, &self->vm, AT(0), self->fd, sync_step, &self->fd));
 	EXPECT_EQ(0, fsync(self->fd));
-	EXPECT_EQ(0, dirty());
+	EXPECT_EQ(0, dirty_lines());
 	done = written_back();
 	EXPECT_STREQ("ok", vm_do(&self->vm, VM_MOVQ, AT(0), 3));
-	EXPECT_EQ(1, dirty());
+	EXPECT_EQ(1, dirty_lines());
 	EXPECT_EQ(0, fsync(self->fd));
 	EXPECT_EQ(done + 1, written_back());
 }
@@ -507,7 +502,7 @@ TEST_F(kvm, punch_of_its_page)
 			EXPECT_EQ(0, self->vm.value);
 		}
 		stores_work(_metadata, self, variant, op);
-		EXPECT_NE(0, dirty());
+		EXPECT_NE(0, dirty_lines());
 	}
 }
 
@@ -524,7 +519,7 @@ TEST_F(kvm, hole_that_was_read)
 			EXPECT_EQ(0, got);
 		}
 		stores_work(_metadata, self, variant, op);
-		EXPECT_NE(0, dirty());
+		EXPECT_NE(0, dirty_lines());
 	}
 }
 
@@ -533,7 +528,8 @@ TEST_F(kvm, dirty_log)
 {
 	uint64_t *bits = calloc(1, self->len / SZ_4K / 8 + sizeof(uint64_t));
 
-	ONLY_IF_EXACT();
+	if (rdax_memory_is_pages())
+		SKIP(return, "dirty entries are not exact with pages");
 	ASSERT_NE(NULL, bits);
 	MAKE();
 	ASSERT_EQ(0, vm_memory(&self->vm, self->map, true));
@@ -545,12 +541,12 @@ TEST_F(kvm, dirty_log)
 
 			EXPECT_NE(0, bits[page / 64] & UINT64_C(1) << page % 64);
 		}
-		EXPECT_NE(0, dirty());
+		EXPECT_NE(0, dirty_lines());
 		EXPECT_EQ(0, fsync(self->fd));
-		EXPECT_EQ(0, dirty());
+		EXPECT_EQ(0, dirty_lines());
 		EXPECT_EQ(0, vm_log(&self->vm, bits));
 		EXPECT_STREQ("ok", vm_do(&self->vm, op, AT(1), 5));
-		EXPECT_EQ(1, dirty());
+		EXPECT_EQ(1, dirty_lines());
 		EXPECT_EQ(0, vm_log(&self->vm, bits));
 		EXPECT_NE(0, bits[AT(1) / SZ_4K / 64] & UINT64_C(1) << AT(1) / SZ_4K % 64);
 		EXPECT_EQ(0, bits[AT(0) / SZ_4K / 64] & UINT64_C(1) << AT(0) / SZ_4K % 64);
@@ -659,7 +655,8 @@ TEST(upgrade)
 	char *small, *large;
 	int fd;
 
-	ONLY_IF_EXACT();
+	if (rdax_memory_is_pages())
+		SKIP(return, "dirty entries are not exact with pages");
 	ASSERT_EQ(0, rdax_fresh("4K"));
 	fd = rdax_open();
 	ASSERT_GE(fd, 0);
@@ -699,7 +696,8 @@ TEST(around)
 	char *map;
 	int fd;
 
-	ONLY_IF_EXACT();
+	if (rdax_memory_is_pages())
+		SKIP(return, "dirty entries are not exact with pages");
 	ASSERT_EQ(0, rdax_fault_around("65536"));
 	ASSERT_EQ(0, rdax_fresh("4K"));
 	fd = rdax_open();
@@ -717,9 +715,9 @@ TEST(around)
 			EXPECT_EQ(0, rdax_load(map + (at + SZ_4K) % len));
 		}
 		EXPECT_EQ(0, fsync(fd));
-		EXPECT_EQ(0, dirty());
+		EXPECT_EQ(0, dirty_lines());
 		EXPECT_STREQ("ok", vm_do(&vm, op, 33 * SZ_4K, 1));
-		EXPECT_NE(0, dirty());
+		EXPECT_NE(0, dirty_lines());
 		ASSERT_EQ(map, mmap(map, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0));
 		ASSERT_EQ(0, madvise(map, len, MADV_NOHUGEPAGE));
 		EXPECT_EQ(0, rdax_punch(fd, 0, len));

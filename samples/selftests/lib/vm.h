@@ -31,6 +31,9 @@ struct vm {
 	uint64_t value;		/* what the last routine returned */
 };
 
+/* Its routines. */
+extern const char vm_code[], vm_code_end[];
+
 /* Is there /dev/kvm? Loads the modules. */
 bool vm_possible(void);
 
