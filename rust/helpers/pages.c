@@ -58,25 +58,26 @@ int rust_helper_dev_dax_memremap_pages(struct dev_dax *dev_dax, const struct ran
 				       unsigned int nr, struct rdax_pages **made)
 {
 	struct rdax_dev_dax *dax = (struct rdax_dev_dax *)dev_dax;
+	/* That of another device may be what an earlier driver has left. */
+	const struct dev_pagemap *given = static_dev_dax(dev_dax) ? dax->pgmap : NULL;
 	struct rdax_pages *pages;
 	void *addr;
 
 	if (!nr)
 		return -EINVAL;
-	if (dax->pgmap) {
-		if (nr != 1 || dax->pgmap->nr_range != 1 ||
-		    !range_contains(&dax->pgmap->range, ranges))
+	if (given) {
+		if (nr != 1 || given->nr_range != 1 || !range_contains(&given->range, ranges))
 			return -EINVAL;
-		ranges = &dax->pgmap->range;
+		ranges = &given->range;
 	}
 	pages = devm_kzalloc(&dax->dev, size_add(sizeof(*pages), array_size(nr - 1, sizeof(*ranges))),
 			     GFP_KERNEL);
 	if (!pages)
 		return -ENOMEM;
 	mutex_init(&pages->lock);
-	if (dax->pgmap) {
-		pages->pgmap.flags = dax->pgmap->flags;
-		memcpy(&pages->pgmap.altmap, &dax->pgmap->altmap, sizeof(pages->pgmap.altmap));
+	if (given) {
+		pages->pgmap.flags = given->flags;
+		memcpy(&pages->pgmap.altmap, &given->altmap, sizeof(pages->pgmap.altmap));
 	}
 	pages->pgmap.type = MEMORY_DEVICE_GENERIC;
 	pages->pgmap.ops = &pages_ops;
