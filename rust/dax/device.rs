@@ -264,7 +264,7 @@ impl Device {
 
     /// Whether mappings map pages, which others can pin, and not page frames.
     ///
-    /// Then the kernel makes a page writable without asking, and whoever pins it may write to it at
+    /// Then the kernel makes a page writable without asking, and a task or device that pins it may write to it at
     /// any time. So an entry that was mapped where it may be written stays dirty until it is
     /// deleted.
     pub(crate) fn has_pages(&self) -> bool {

@@ -176,7 +176,7 @@ vm_fault_t rust_helper_vmf_insert_pages(struct vm_fault *vmf, unsigned long pfn,
 	/* All faults on the folio find the same. */
 	if (!READ_ONCE(folio->mapping)) {
 		WRITE_ONCE(folio->index, pgoff - folio_page_idx(folio, page));
-		/* Whoever sees the mapping (memory_failure()) sees the index, too. */
+		/* memory_failure() uses the index only if there is a mapping. */
 		smp_store_release(&folio->mapping, vmf->vma->vm_file->f_mapping);
 	}
 	if (huge) {

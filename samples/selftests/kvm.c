@@ -404,7 +404,7 @@ static int meanwhile(struct __test_metadata *_metadata, struct vm *vm, uint64_t 
 
 		for (int i = 0; i < 20 && !__atomic_load_n(&r.ended, __ATOMIC_ACQUIRE); i++)
 			failed += step(arg) != 0;
-		/* KVM begins anew for as long as each leaf is gone when it looks. Let it get on. */
+		/* KVM repeats its fault until it finds the leaf. Let it make progress. */
 		while (adds == __atomic_load_n(&r.adds, __ATOMIC_RELAXED) &&
 		       !__atomic_load_n(&r.ended, __ATOMIC_ACQUIRE))
 			sched_yield();

@@ -260,8 +260,8 @@ fn steps(
         while done.is_ok() {
             done = one_step(device, |live, layout| step(live, layout, offset, len));
             match done {
-                // Faults are served meanwhile, and may have pages pinned anew, so that nobody waits
-                // for a pin who doesn't need these pages.
+                // Faults are served meanwhile, so that no task waits for a pin unless it
+                // punches. They may also make new pins.
                 Err(EAGAIN) => done = wait(),
                 _ => break,
             }
@@ -273,7 +273,7 @@ fn steps(
     done.and(sync::flush(device, &live))
 }
 
-/// Waits a moment for those who pin a page. Sleeps. Errors: `EINTR`.
+/// Waits a moment for a pin to go. Sleeps. Errors: `EINTR`.
 fn wait() -> Result {
     task::sleep_interruptible(PIN_WAIT_MS);
     match task::signal_pending() {

@@ -87,7 +87,7 @@ pub(super) fn register(device: &Arc<Device>) -> Result<KVec<Pin<KBox<Registratio
     // The layout rwsem is not held here, because unregistering may wait for a work that takes it.
     let extents = device.copy_layout(&*device.live().ok_or(ENXIO)?, 0)?;
     let mut frames = KVec::new();
-    // Who maps a page is found by the kernel itself.
+    // The kernel finds the tasks that map a page.
     let registered = extents.as_slice().iter().filter(|_| !device.has_pages());
     for extent in registered {
         let (first, last) = extents.frames(extent);

@@ -99,7 +99,7 @@ impl AnonInode {
         })
     }
 
-    /// Returns that of a device with pages, which is none without a path. Sleeps.
+    /// Returns the inode of a device with pages. Unlike the others it has a path. Sleeps.
     ///
     /// Errors: `ENOMEM`.
     ///

@@ -183,7 +183,7 @@ impl VmFault<'_> {
     }
 
     /// Whether the caller looks for the leaf after the fault, fails if it is gone again by then, but
-    /// begins anew if the mmap lock was dropped.
+    /// starts over if the mmap lock was dropped.
     ///
     /// That is what KVM and VFIO do with `fixup_user_fault()` (`hva_to_pfn_remapped()`,
     /// `follow_fault_pfn()`). A task's own access, and a copy to user space, have one more flag.
@@ -200,7 +200,7 @@ impl VmFault<'_> {
         };
         const ALL: bindings::fault_flag =
             ALLOW_RETRY | INTERRUPTIBLE | KILLABLE | RETRY_NOWAIT | TRIED | USER | VMA_LOCK;
-        // Pages are looked up anew in any case (`__get_user_pages()`).
+        // Pages are looked up again in any case (`__get_user_pages()`).
         //
         // SAFETY: `raw` is valid by the type invariants.
         self.is_pfnmap() && unsafe { (*self.raw).flags & ALL == ALLOW_RETRY | KILLABLE }

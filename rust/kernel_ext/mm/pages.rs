@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory with a `struct page` for each page, for those who hold pages: O_DIRECT, RDMA, VFIO.
+//! Memory with a `struct page` for each page, so that it can be pinned: O_DIRECT, RDMA, VFIO.
 //!
 //! C header: [`include/linux/memremap.h`](srctree/include/linux/memremap.h), through
 //! `rust/helpers/pages.c`
@@ -115,7 +115,7 @@ pub(in crate::kernel_ext) struct PagesId(usize);
 unsafe extern "C" fn broken<T: MemoryFailureOperations>(data: *mut c_void, pfn: c_ulong) {
     // SAFETY: By the requirements of this function.
     let device = unsafe { ArcBorrow::from_raw(data.cast_const().cast::<T>()) };
-    // Whoever maps the page is found by the kernel.
+    // The kernel finds the tasks that map the page.
     let _ = T::broken(device, Pfn::new(pfn));
 }
 

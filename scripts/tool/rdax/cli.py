@@ -148,8 +148,8 @@ def parser() -> Parser:
     command.add_argument("--force", action="store_true",
                          help="also when it holds something known, or is in use")
     command.add_argument("--memory", choices=MEMORY,
-                         help="of the dax bus: page frames only, or a struct page for each, for "
-                              "those who pin it (default: frames, or as the parameter pages says)")
+                         help="of the dax bus: page frames only, or a struct page for each, so "
+                              "that it can be pinned (default: frames, or as the parameter pages says)")
     module(command)
 
     command = add("unbind", do_unbind, "remove a region and its devices; or release a device of "
