@@ -402,7 +402,7 @@ static int meanwhile(struct __test_metadata *_metadata, struct vm *vm, uint64_t 
 	while (!__atomic_load_n(&r.ended, __ATOMIC_ACQUIRE)) {
 		uint64_t adds = __atomic_load_n(&r.adds, __ATOMIC_RELAXED);
 
-		for (int i = 0; i < 20 && !__atomic_load_n(&r.ended, __ATOMIC_ACQUIRE); i++)
+		for (int i = 0; i < 5 && !__atomic_load_n(&r.ended, __ATOMIC_ACQUIRE); i++)
 			failed += step(arg) != 0;
 		/* KVM repeats its fault until it finds the leaf. Let it make progress. */
 		while (adds == __atomic_load_n(&r.adds, __ATOMIC_RELAXED) &&

@@ -285,10 +285,12 @@ int rdax_fresh(const char *align)
 	int ret = rdax_bound() ? rdax_unbind() : 0;
 
 	ret = ret ?: set_align(align);
-	/* A device that was made anew under a name in new_id is bound at once. */
-	if (ret || rdax_bound())
+	if (ret)
 		return ret;
-	return rdax_bind();
+	/* If it was made again, a driver has it: rdax, because of its name, or device_dax, because of its type. */
+	if (dax_device())
+		rdax_write_file("/sys/bus/dax/drivers/device_dax/unbind", dax_device());
+	return rdax_bound() ? 0 : rdax_bind();
 }
 
 /* What earlier tests left at the head might look like a file system. */
