@@ -27,7 +27,7 @@
 
 #define HARD_OFFLINE	"/sys/devices/system/memory/hard_offline_page"
 /* What a machine does while something else happens. */
-#define ADDS	3000
+#define ADDS	1500
 
 static uint64_t written_back(void)
 {
@@ -367,7 +367,7 @@ TEST_F(kvm, load_after_sync)
 struct runner {
 	struct vm *vm;
 	uint64_t offset;
-	uint64_t adds;		/* how many there were */
+	uint64_t adds, until;	/* how many there were, and are to be */
 	const char *end;
 	bool ended;
 };
@@ -376,7 +376,7 @@ static void *keep_running(void *arg)
 {
 	struct runner *r = arg;
 
-	while (r->adds < ADDS) {
+	while (r->adds < r->until) {
 		r->end = vm_add(r->vm, r->offset, 1, 1);
 		if (strcmp(r->end, "ok"))
 			break;
@@ -392,7 +392,12 @@ static void *keep_running(void *arg)
 static int meanwhile(struct __test_metadata *_metadata, struct vm *vm, uint64_t offset, int fd,
 		     int (*step)(void *arg), void *arg)
 {
-	struct runner r = { .vm = vm, .offset = offset };
+	struct runner r = {
+		.vm = vm,
+		.offset = offset,
+		/* A sync of 1 GiB takes long. */
+		.until = vm->len >= SZ_1G ? ADDS / 30 : ADDS,
+	};
 	uint64_t was = word(fd, offset);
 	pthread_t thread;
 	int failed = 0;
