@@ -212,9 +212,3 @@ bool rust_helper_pages_are_idle(unsigned long pfn, unsigned long *nr)
 	*nr = folio_nr_pages(folio) - folio_page_idx(folio, page);
 	return folio_ref_count(folio) == 1;
 }
-
-/* Ends what faults have noted of the folio of a page, before its memory map goes. */
-void rust_helper_pages_forget(unsigned long pfn)
-{
-	page_folio(pfn_to_page(pfn))->mapping = NULL;
-}

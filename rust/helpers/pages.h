@@ -23,6 +23,5 @@ void rust_helper_dev_dax_leave_inode(struct inode *inode);
 vm_fault_t rust_helper_vmf_insert_pages(struct vm_fault *vmf, unsigned long pfn, bool huge,
 					bool write);
 bool rust_helper_pages_are_idle(unsigned long pfn, unsigned long *nr);
-void rust_helper_pages_forget(unsigned long pfn);
 
 #endif /* _RDAX_PAGES_H */

@@ -184,19 +184,8 @@ impl Media {
             return;
         };
         self.wait_for_pins(name);
-        for (start, behind) in self.windows.parts() {
-            let base = self.windows.base();
-            let mut pfn = Pfn::at(base + start.get());
-            while pfn.address() < base + behind.get() {
-                // SAFETY: As in `first_pinned()`. Nothing maps or pins it any more, by the
-                // requirements of this function and the wait.
-                pfn += unsafe {
-                    pages::forget(pfn);
-                    pages::is_idle(pfn).1
-                };
-                task::cond_resched();
-            }
-        }
+        // The folios keep their `mapping`: memory_failure() may be using it. The memory map goes next.
+        //
         // SAFETY: The device is bound, because `self` is used.
         unsafe { device_pages.unlisten() };
     }

@@ -148,13 +148,3 @@ pub(in crate::kernel_ext) unsafe fn is_idle(pfn: Pfn) -> (bool, Pages) {
     let idle = unsafe { bindings::pages_are_idle(pfn.get(), &mut nr) };
     (idle, Pages::new(nr.max(1)))
 }
-
-/// Ends what faults have noted of the pages that share a folio with page `pfn`.
-///
-/// # Safety
-///
-/// As for [`is_idle`]. Nothing maps or pins them, nor will.
-pub(in crate::kernel_ext) unsafe fn forget(pfn: Pfn) {
-    // SAFETY: By the requirements of this function.
-    unsafe { bindings::pages_forget(pfn.get()) };
-}
