@@ -264,9 +264,9 @@ impl Device {
 
     /// Whether mappings map pages, which others can pin, and not page frames.
     ///
-    /// Then the kernel makes a page writable without asking, and a task or device that pins it may write to it at
-    /// any time. So an entry that was mapped where it may be written stays dirty until it is
-    /// deleted.
+    /// Then the kernel makes a page writable without asking, and a task or device that pins it may
+    /// write to it at any time. So an entry that was mapped where it may be written stays dirty
+    /// until it is deleted.
     pub(crate) fn has_pages(&self) -> bool {
         self.inode.has_pages()
     }
@@ -329,7 +329,7 @@ impl Device {
 
     /// Makes reads map pages writable from now on, and unmaps the device, so that no page is mapped
     /// read-only where user space may write. Sleeps. Errors: `ENXIO` if the device is gone.
-    pub(crate) fn map_writable(&self, reason: Reason) -> Result {
+    pub(crate) fn begin_map_writable(&self, reason: Reason) -> Result {
         let live = self.live().ok_or(ENXIO)?;
         // Exclusive: no fault maps anything meanwhile, and no sync makes a mapping read-only.
         let _layout = live.layout.write();

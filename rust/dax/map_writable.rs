@@ -5,7 +5,7 @@
 //! Usually a read fault maps pages read-only, and a sync makes their mappings read-only again. So
 //! the first write faults, and its entry becomes dirty.
 //!
-//! KVM and VFIO do not get on with a read-only leaf. Where one is present they do not ask for a
+//! KVM and VFIO cannot handle a read-only leaf. Where one is present they do not ask for a
 //! write fault (`hva_to_pfn_remapped()`, `follow_fault_pfn()`). KVM emulates the instruction
 //! instead, which it cannot do for each, and the virtual machine stops. VFIO returns `EFAULT`. So
 //! while a virtual machine uses a device, or if its attribute says so, its mappings have no such
@@ -20,12 +20,12 @@ use kernel::sync::atomic::{
 /// Whether reads of a device map pages writable, in mappings that may be written.
 ///
 /// It begins while no fault and no sync runs, and after that everything is unmapped: see
-/// [`Device::map_writable`](crate::dax::device::Device::map_writable).
+/// [`Device::begin_map_writable`](crate::dax::device::Device::begin_map_writable).
 pub(crate) struct MapWritable {
     /// A user wants it.
-    always: Atomic<u32>,
+    always: Atomic<bool>,
     /// A virtual machine was seen since the device was last closed.
-    seen: Atomic<u32>,
+    seen: Atomic<bool>,
 }
 
 /// Why reads map pages writable.
@@ -40,12 +40,12 @@ pub(crate) enum Reason {
 impl MapWritable {
     pub(crate) const fn new() -> Self {
         Self {
-            always: Atomic::new(0),
-            seen: Atomic::new(0),
+            always: Atomic::new(false),
+            seen: Atomic::new(false),
         }
     }
 
-    fn flag(&self, reason: Reason) -> &Atomic<u32> {
+    fn flag(&self, reason: Reason) -> &Atomic<bool> {
         match reason {
             Reason::Always => &self.always,
             Reason::Seen => &self.seen,
@@ -59,10 +59,10 @@ impl MapWritable {
 
     /// Whether it is so for this reason.
     pub(crate) fn is_set_for(&self, reason: Reason) -> bool {
-        self.flag(reason).load(Relaxed) != 0
+        self.flag(reason).load(Relaxed)
     }
 
     pub(crate) fn set(&self, reason: Reason, on: bool) {
-        self.flag(reason).store(on.into(), Relaxed);
+        self.flag(reason).store(on, Relaxed);
     }
 }

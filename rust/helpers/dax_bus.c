@@ -31,6 +31,7 @@ COMPARE_SIZE(dev_dax, rdax_dev_dax);
 COMPARE(dev_dax, rdax_dev_dax, dax_dev);
 COMPARE(dev_dax, rdax_dev_dax, align);
 COMPARE(dev_dax, rdax_dev_dax, dev);
+COMPARE(dev_dax, rdax_dev_dax, pgmap);
 COMPARE(dev_dax, rdax_dev_dax, nr_range);
 COMPARE(dev_dax, rdax_dev_dax, ranges);
 #else

@@ -4,7 +4,7 @@
  *
  * The pages are of type MEMORY_DEVICE_GENERIC: their reference count is 1 while nothing maps or pins them. Where
  * the device is aligned to 2 MiB or more, those of 2 MiB are one folio (vmemmap_shift), which takes a quarter of
- * the memory map. Such a folio is also mapped by PTEs, but no larger leaf is.
+ * the memory map if that is in RAM. Such a folio is also mapped by PTEs, but no larger leaf is.
  */
 
 #include <linux/dax.h>
@@ -25,6 +25,8 @@ struct rdax_pages {
 	void (*broken)(void *data, unsigned long pfn);
 	void (*put)(void *data);
 	void *data;
+	/* Nonzero when the one value that maps these pages was made. */
+	atomic_t taken;
 	/* The last, because its last member has any length. */
 	struct dev_pagemap pgmap;
 };
@@ -37,7 +39,7 @@ static int pages_memory_failure(struct dev_pagemap *pgmap, unsigned long pfn, un
 	for (; pages->broken && nr; pfn++, nr--)
 		pages->broken(pages->data, pfn);
 	mutex_unlock(&pages->lock);
-	/* The kernel then finds who maps the page, tells them, and unmaps the folio: mf_generic_kill_procs(). */
+	/* The kernel then tells the tasks that map the folio, and unmaps it: mf_generic_kill_procs(). */
 	return -EOPNOTSUPP;
 }
 
@@ -146,6 +148,12 @@ static const struct address_space_operations pages_aops = {
 	.dirty_folio = noop_dirty_folio,
 };
 
+/* Whether the caller is the first: one inode and one owner take care of these pages. */
+bool rust_helper_pages_take(struct rdax_pages *pages)
+{
+	return !atomic_xchg(&pages->taken, 1);
+}
+
 /* Before the first page is mapped. */
 void rust_helper_dev_dax_enter_inode(struct inode *inode)
 {
@@ -198,17 +206,18 @@ vm_fault_t rust_helper_vmf_insert_pages(struct vm_fault *vmf, unsigned long pfn,
 }
 
 /*
- * Whether nothing maps or pins the folio of a page. Stores how many pages it has from this one. The caller has
- * unmapped it, and keeps it so.
+ * Whether nothing pins the folio of a page, apart from mappings if these are counted as idle. Stores how many pages
+ * it has from this one. With mapped, it is a hint. Without, the caller has unmapped the folio and keeps it so, and
+ * the answer stays true.
  *
  * GUP-fast takes a reference, and drops it if the PTE has changed meanwhile. So a reference that counts was taken
  * before the PTE was cleared, and is seen here: clearing a PTE is a full barrier.
  */
-bool rust_helper_pages_are_idle(unsigned long pfn, unsigned long *nr)
+bool rust_helper_pages_are_idle(unsigned long pfn, bool mapped, unsigned long *nr)
 {
 	struct page *page = pfn_to_page(pfn);
 	struct folio *folio = page_folio(page);
 
 	*nr = folio_nr_pages(folio) - folio_page_idx(folio, page);
-	return folio_ref_count(folio) == 1;
+	return folio_ref_count(folio) <= 1 + (mapped ? folio_mapcount(folio) : 0);
 }

@@ -9,7 +9,7 @@
  *
  * The VMA is locked at least for read, and its page tables map only this device. So a page table stays until
  * that lock is dropped: khugepaged and MADV_DONTNEED, which free tables of an existing VMA, do not touch
- * VM_PFNMAP.
+ * VM_PFNMAP. Only install_ptes() is also for mappings of pages (pages.c).
  */
 
 #include <linux/mm.h>

@@ -129,10 +129,11 @@ impl Media {
     }
 
     /// Returns the first page, in `len` bytes at byte `offset`, that shares its folio with one that is
-    /// mapped or pinned. `None` without pages.
+    /// pinned. `None` without pages.
     ///
-    /// The caller has unmapped them, and keeps them so: then no further one is pinned. Any context.
-    pub(crate) fn first_pinned(&self, offset: RegionOffset, len: u64) -> Option<Pfn> {
+    /// If they may be `mapped`, that is a hint. Otherwise the caller has unmapped them, and keeps them
+    /// so: then no further one is pinned. Any context.
+    pub(crate) fn first_pinned(&self, offset: RegionOffset, len: u64, mapped: bool) -> Option<Pfn> {
         self.pages?;
         let base = self.windows.base();
         let end = offset.checked_add(len)?.get();
@@ -143,7 +144,7 @@ impl Media {
             }
             // SAFETY: It is memory of the device, all of which has pages while a reference to `self`
             // exists.
-            let (idle, folio) = unsafe { pages::is_idle(pfn) };
+            let (idle, folio) = unsafe { pages::is_idle(pfn, mapped) };
             if !idle {
                 return Some(pfn);
             }
@@ -161,14 +162,19 @@ impl Media {
         const SAY_MS: c_uint = 10_000;
         let mut waited: c_uint = 0;
         for (mut start, behind) in self.windows.parts() {
-            while let Some(pinned) = self.first_pinned(start, behind.saturating_sub(start)) {
-                let at = pinned.address() - self.windows.base();
+            while start < behind {
+                let len = behind.saturating_sub(start).min(STEP as u64);
+                let Some(pinned) = self.first_pinned(start, len, false) else {
+                    start += len;
+                    task::cond_resched();
+                    continue;
+                };
                 if waited % SAY_MS == STEP_MS {
-                    pr_warn!("{name}: unbinding has waited for {} s until the page at byte {at:#x} of its memory is not pinned any more (by O_DIRECT, RDMA, VFIO or io_uring)\n", waited / 1000);
+                    let at = pinned.address() - self.windows.base();
+                    pr_warn!("{name}: unbinding waits since {} s, because O_DIRECT, RDMA, VFIO or io_uring has pinned the page at byte {at:#x} of its memory\n", waited / 1000);
                 }
                 task::sleep(STEP_MS);
                 waited = waited.saturating_add(STEP_MS);
-                start = start.max(RegionOffset::new(at));
             }
         }
     }

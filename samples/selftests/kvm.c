@@ -3,8 +3,8 @@
  * A virtual machine whose memory is a mapping of the device. KVM takes a read-only leaf for memory
  * that the machine must not write, and does not ask for a write fault: it emulates the instruction,
  * which works for some, and ends the machine for others. So no store of the machine may find such a
- * leaf: whoever read the page before, and also after a sync. And what the machine stores after a sync
- * is written back by the next one. What happens to one page must not end a machine that uses another.
+ * leaf, after a read of the page by any task and after a sync. The next sync writes back what the machine
+ * stores after one. What happens to one page must not end a machine that uses another.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -116,7 +116,7 @@ FIXTURE_TEARDOWN(kvm)
 #define AT(u)	place(u, variant->bytes)
 #define MAKE()	ASSERT_EQ(0, vm_make(&self->vm, self->map, self->len))
 
-/* What the file has in its memory, whoever maps it. */
+/* What the device has at an offset, by a call and not by a mapping. */
 static uint64_t word(int fd, uint64_t offset)
 {
 	uint64_t word = 0;

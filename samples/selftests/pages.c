@@ -234,27 +234,42 @@ static int punch_it(void *arg)
 	return -ret;
 }
 
+/* Another process that punches. It has begun. */
+static pid_t punch_in_child(struct punch *punch, int fd)
+{
+	pid_t child;
+
+	punch->fd = fd;
+	child = fork();
+	if (!child)
+		_exit(punch_it(punch));
+	while (child > 0 && !__atomic_load_n(&punch->started, __ATOMIC_ACQUIRE))
+		usleep(1000);
+	return child;
+}
+
 /* The mapping, and faults on the same pages, go on while a punch waits. */
 TEST_F(pages, a_punch_waits_for_a_pin)
 {
 	struct punch *punch = rdax_shared(sizeof(*punch));
 	struct ring ring;
+	uint64_t faults;
 	pid_t child;
 	int status;
 
 	rdax_fill(self->map, 0, 2 * SZ_2M, SZ_4K, SEED);
 	ASSERT_EQ(0, pin(&ring, self->map + SZ_4K, SZ_4K));
-	punch->fd = self->fd;
-	child = fork();
-	ASSERT_GE(child, 0);
-	if (!child)
-		_exit(punch_it(punch));
-	while (!__atomic_load_n(&punch->started, __ATOMIC_ACQUIRE))
-		usleep(1000);
+	child = punch_in_child(punch, self->fd);
+	ASSERT_LT(0, child);
 	for (int i = 0; i < 100; i++) {
 		EXPECT_EQ(0, rdax_wrong(self->map, 0, 2 * SZ_2M, SZ_4K, SEED));
 		usleep(1000);
 	}
+	/* It only looks: what is mapped again stays. */
+	faults = rdax_attr("faults/pte_mapped") + rdax_attr("faults/pmd_mapped");
+	usleep(200000);
+	EXPECT_EQ(0, rdax_wrong(self->map, 0, 2 * SZ_2M, SZ_4K, SEED));
+	EXPECT_EQ(faults, rdax_attr("faults/pte_mapped") + rdax_attr("faults/pmd_mapped"));
 	EXPECT_EQ(0, __atomic_load_n(&punch->ended, __ATOMIC_ACQUIRE));
 	EXPECT_EQ(0, unpin(&ring));
 	ASSERT_EQ(child, waitpid(child, &status, 0));
@@ -275,13 +290,8 @@ TEST_F(pages, a_signal_ends_the_wait)
 
 	rdax_fill(self->map, 0, SZ_2M, SZ_4K, SEED);
 	ASSERT_EQ(0, pin(&ring, self->map, SZ_4K));
-	punch->fd = self->fd;
-	child = fork();
-	ASSERT_GE(child, 0);
-	if (!child)
-		_exit(punch_it(punch));
-	while (!__atomic_load_n(&punch->started, __ATOMIC_ACQUIRE))
-		usleep(1000);
+	child = punch_in_child(punch, self->fd);
+	ASSERT_LT(0, child);
 	usleep(50000);
 	EXPECT_EQ(0, kill(child, SIGTERM));
 	ASSERT_EQ(child, waitpid(child, &status, 0));
@@ -368,7 +378,7 @@ static void on_broken(int sig, siginfo_t *info, void *context)
 	siglongjmp(broken, 1);
 }
 
-/* Whoever maps a page that breaks is told. It is not mapped again; the pages around it are. */
+/* A task that maps a page that breaks is told. The page is not mapped again; those around it are. */
 TEST_F(pages, a_page_breaks)
 {
 	struct sigaction act = { .sa_sigaction = on_broken, .sa_flags = SA_SIGINFO }, was;

@@ -337,7 +337,7 @@ impl Store<AttributeData> for MapWritable {
     fn store(device: &AttributeData, text: &[u8]) -> Result {
         match text {
             b"0" => device.map_writable.set(Reason::Always, false),
-            b"1" => device.map_writable(Reason::Always)?,
+            b"1" => device.begin_map_writable(Reason::Always)?,
             _ => {
                 let reason = "only 0 or 1 may be written";
                 return Err(refused(device, "map_writable", text, reason, EINVAL));

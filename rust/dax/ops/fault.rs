@@ -95,7 +95,7 @@ fn serve(device: &Device, vmf: &mut VmFault<'_>) -> FaultResult {
             // No lock is held here, so the task may be throttled for memory as long as necessary.
             Err(Stop::NoNode) if spare.fill().is_err() => return FaultResult::Oom,
             Err(Stop::NoNode) => (),
-            Err(Stop::Seen) if device.map_writable(Reason::Seen).is_err() => {
+            Err(Stop::Seen) if device.begin_map_writable(Reason::Seen).is_err() => {
                 return FaultResult::Sigbus
             }
             Err(Stop::Seen) => (),

@@ -42,8 +42,10 @@ const STEP: u64 = Order::PMD.bytes() as u64;
 /// exclusively: about 10 ms.
 const CUT_STEP: usize = 16 * Order::PMD.bytes();
 
-/// For how long a punch sleeps before it looks again whether a page is pinned, in milliseconds.
+/// For how long a punch sleeps before it looks again whether a page is pinned, in milliseconds: at
+/// first, and at most.
 const PIN_WAIT_MS: u32 = 10;
+const PIN_WAIT_MAX_MS: u32 = 1000;
 
 /// Punches holes into the whole pages of `range`, and zeroes the rest (`RDAX_IOC_PUNCH`).
 ///
@@ -124,15 +126,7 @@ fn unmap_unpinned(
     let folio = device.largest_leaf();
     let end = behind.align_up(folio).ok_or(EFBIG)?;
     unmap(live, device.inode(), first.align_down(folio), end);
-    each_part(
-        layout,
-        first.byte(),
-        (behind - first).bytes(),
-        |at, part| match live.media().first_pinned(at, part as u64) {
-            Some(_) => Err(EAGAIN),
-            None => Ok(()),
-        },
-    )
+    unpinned(live, layout, first.byte(), (behind - first).bytes(), false)
 }
 
 /// Zeroes `range` (`RDAX_IOC_ZERO`).
@@ -260,9 +254,9 @@ fn steps(
         while done.is_ok() {
             done = one_step(device, |live, layout| step(live, layout, offset, len));
             match done {
-                // Faults are served meanwhile, so that no task waits for a pin unless it
-                // punches. They may also make new pins.
-                Err(EAGAIN) => done = wait(),
+                // Faults are served meanwhile, so that no task waits for a pin unless it punches.
+                // They may also make new pins.
+                Err(EAGAIN) => done = wait_for_pins(device, offset, len),
                 _ => break,
             }
         }
@@ -273,13 +267,34 @@ fn steps(
     done.and(sync::flush(device, &live))
 }
 
-/// Waits a moment for a pin to go. Sleeps. Errors: `EINTR`.
-fn wait() -> Result {
-    task::sleep_interruptible(PIN_WAIT_MS);
-    match task::signal_pending() {
-        true => Err(EINTR),
-        false => Ok(()),
+/// Waits until no page of `len` bytes at byte `offset` seems to be pinned. It looks from time to time,
+/// and unmaps nothing, so other tasks are not disturbed. Sleeps. Errors: `EINTR`; `ENXIO` if the device
+/// is gone.
+fn wait_for_pins(device: &Device, offset: DeviceOffset, len: u64) -> Result {
+    let mut pause = PIN_WAIT_MS;
+    loop {
+        task::sleep_interruptible(pause);
+        if task::signal_pending() {
+            return Err(EINTR);
+        }
+        let live = device.live().ok_or(ENXIO)?;
+        let layout = live.layout.read();
+        if unpinned(&live, &layout, offset, len, true).is_ok() {
+            return Ok(());
+        }
+        pause = (2 * pause).min(PIN_WAIT_MAX_MS);
     }
+}
+
+/// Returns `EAGAIN` if one of the pages in `len` bytes at byte `offset` is pinned. `mapped`: see
+/// [`Media::first_pinned`](crate::kernel_ext::media::Media::first_pinned). Other errors: `EFBIG`.
+fn unpinned(live: &Live, layout: &Extents, offset: DeviceOffset, len: u64, mapped: bool) -> Result {
+    each_part(layout, offset, len, |at, part| {
+        match live.media().first_pinned(at, part as u64, mapped) {
+            Some(_) => Err(EAGAIN),
+            None => Ok(()),
+        }
+    })
 }
 
 fn one_step(device: &Device, step: impl FnOnce(&Live, &Extents) -> Result) -> Result {

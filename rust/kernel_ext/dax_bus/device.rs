@@ -148,10 +148,10 @@ impl Unclaimed<'_> {
 
     /// Requests its memory and maps it, until the driver is unbound. Sleeps.
     ///
+    /// `with_pages`: makes a `struct page` for each page, so that others can pin them.
+    ///
     /// Errors: `EBUSY` if another driver has some of it; `EINVAL` if its ranges overlap; `ENOMEM`,
-    /// and those of `devm_memremap()`.
-    /// `with_pages`: makes a `struct page` for each page, so that others can pin them. Errors then
-    /// also: those of `memremap_pages()`.
+    /// and those of `devm_memremap()` or `memremap_pages()`.
     pub(crate) fn claim(&self, with_pages: bool) -> Result<DaxDevice<'_>> {
         let dev = self.raw_device();
         // In the order of their addresses.
@@ -184,8 +184,9 @@ impl Unclaimed<'_> {
         };
         for range in claimed {
             let len = usize::try_from(range.end - range.start + 1)?;
-            // SAFETY: As above. The windows are used only through `Media`, while the device is bound.
-            // Pages are mapped where the kernel maps all memory with pages.
+            // SAFETY: The device is being bound by the type invariants, and its memory is requested.
+            // The windows are used only through `Media`, while the device is bound. Pages are mapped
+            // where the kernel maps all memory with pages.
             unsafe {
                 match pages {
                     Some(_) => windows.push(range.start, len, address(Pfn::at(range.start)))?,

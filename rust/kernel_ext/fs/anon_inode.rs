@@ -4,8 +4,8 @@
 //!
 //! A device node may exist several times (`mknod()`, containers), each with an inode and an
 //! `address_space` of its own. All opens of one device share that of an anonymous inode instead, so
-//! that one walk finds every mapping. `drm_fs_inode_new()` is the in-tree model. Where the memory has a
-//! `struct page` for each page, it is the inode that the dax bus has made for the device, because
+//! that one walk finds every mapping. `drm_fs_inode_new()` is the in-tree model. Where the memory has
+//! a `struct page` for each page, it is the inode that the dax bus has made for the device, because
 //! `memory_failure()` expects that.
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),

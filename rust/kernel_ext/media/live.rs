@@ -67,8 +67,8 @@ impl<T> Revoke for LiveMedia<T> {
     fn revoked(&self) {
         if let Some(inode) = &self.inode {
             inode.unmap_all();
-            // SAFETY: Unmapped just above, all mappings that map pages: `publish()` has checked
-            // that they are those of this inode.
+            // SAFETY: All mappings of this inode were unmapped just above. No other inode maps these
+            // pages, because `publish()` takes them once.
             unsafe { self.media.end_pages(self.name()) };
             inode.leave();
         }
@@ -146,8 +146,8 @@ impl<T> LiveMedia<T> {
     /// Makes another value that can be used until the driver is unbound, or until it is revoked.
     /// After that no mapping of `inode` maps the media. Sleeps.
     ///
-    /// Errors: `EINVAL` if the inode is not from [`LiveMedia::make_inode`] of this media; `ENOMEM`,
-    /// and those of `value`.
+    /// Errors: `EINVAL` if the inode is not from [`LiveMedia::make_inode`] of this media; `EBUSY` if
+    /// it has pages and there is such a value already; `ENOMEM`, and those of `value`.
     pub(crate) fn publish<U: Send + Sync + 'static>(
         &self,
         inode: Arc<AnonInode>,
@@ -155,6 +155,10 @@ impl<T> LiveMedia<T> {
     ) -> Result<Arc<SrcuRevocable<LiveMedia<U>>>> {
         if inode.pages() != self.media.pages().map(DevicePages::id) {
             return Err(EINVAL);
+        }
+        if let Some(pages) = self.media.pages() {
+            // SAFETY: The device is bound, because `self` is alive.
+            unsafe { pages.take()? };
         }
         let entered = inode.clone();
         // SAFETY: `self` is alive, so the device is bound. Its devres is not being released, because

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Serving faults with page frames.
+//! Serving faults with page frames, or with pages.
 //!
-//! For `VM_PFNMAP` mappings of memory that may have no `struct page`. The in-tree example with huge
-//! faults is `drivers/vfio/pci/vfio_pci_core.c`.
+//! Page frames are for `VM_PFNMAP` mappings of memory that may have no `struct page`. The in-tree
+//! example with huge faults is `drivers/vfio/pci/vfio_pci_core.c`. For pages it is
+//! `drivers/dax/device.c`.
 //!
 //! C headers: [`include/linux/mm.h`](srctree/include/linux/mm.h),
 //! [`include/linux/huge_mm.h`](srctree/include/linux/huge_mm.h)
@@ -212,6 +213,10 @@ impl VmFault<'_> {
     /// # Safety
     ///
     /// [`VmFault::may_retry`] is true. The caller does not use the fault, nor its VMA, any more.
+    ///
+    /// The file that keeps the module is the VMA's. In theory another task can unmap it, close it and
+    /// unload the module before this task has returned through the module. As in TTM, that is
+    /// accepted: the task would have to stay preempted here until all this is done.
     pub(in crate::kernel_ext) unsafe fn retry(self) -> bindings::vm_fault_t {
         // SAFETY: As this is neither a fault with the VMA lock (`VMA_LOCK`) nor one that was tried
         // before (`TRIED`), the mmap lock is held, and a handler may drop it before it returns
@@ -254,18 +259,22 @@ impl VmFault<'_> {
     /// Whether the page before the faulting one is mapped for such an access, as far as this page
     /// table shows. That is so when a program touches memory in order. Never for a PUD.
     pub(crate) fn follows(&self) -> bool {
-        // SAFETY: `raw` is valid by the type invariants, and has a PMD. Page tables stay while the
-        // VMA is locked.
-        self.level != Level::Pud && unsafe { bindings::vmf_follows(self.raw) }
+        // SAFETY: `raw` is valid by the type invariants, and has a PMD. Page tables of page frames
+        // stay while the VMA is locked.
+        self.level != Level::Pud && self.is_pfnmap() && unsafe { bindings::vmf_follows(self.raw) }
     }
 
     /// Locks the page table where the leaf goes. For a PTE, installs the table that the kernel
     /// preallocated for this fault if there is none. Does not sleep.
     ///
-    /// Errors: `Raced` if a larger leaf is there, or there is no table after all.
+    /// Errors: `Raced` if a larger leaf is there, or there is no table after all; `Fallback` for a
+    /// mapping of pages, whose tables may be freed meanwhile (`MADV_DONTNEED`).
     pub(crate) fn lock(&mut self) -> Result<PageTable<'_>, FaultResult> {
+        if !self.is_pfnmap() {
+            return Err(FaultResult::Fallback);
+        }
         // SAFETY: By the type invariants the C functions may access the fault's page tables, and
-        // install the preallocated one.
+        // install the preallocated one. Tables of page frames stay while the VMA is locked.
         let ptl = unsafe {
             match self.level {
                 Level::Pte => bindings::vmf_lock_ptes(self.raw),
@@ -273,7 +282,7 @@ impl VmFault<'_> {
                 Level::Pud => bindings::vmf_lock_pud(self.raw),
             }
         };
-        // INVARIANT: Locked just above.
+        // INVARIANT: Locked just above, after the check of the mapping.
         let ptl = NonNull::new(ptl).ok_or(FaultResult::Raced)?;
         Ok(PageTable {
             vmf: VmFault {
@@ -375,7 +384,8 @@ fn fits(vmf: &VmFault<'_>, leaves: &Leaves<'_>) -> bool {
 ///
 /// # Invariants
 ///
-/// `ptl` is the lock of the page table where the leaf of `vmf` goes, and this task holds it.
+/// `ptl` is the lock of the page table where the leaf of `vmf` goes, and this task holds it. The
+/// mapping is one of page frames.
 pub(crate) struct PageTable<'a> {
     vmf: VmFault<'a>,
     ptl: NonNull<bindings::spinlock_t>,
@@ -384,7 +394,7 @@ pub(crate) struct PageTable<'a> {
 
 impl PageTable<'_> {
     /// Maps `frames` from the faulting page, or around it in a larger leaf, as [`VmFault::insert`]
-    /// does. [`FaultResult::Fallback`] for pages.
+    /// does.
     #[inline(always)]
     pub(crate) fn set(&mut self, frames: Frames<'_>, writable: bool) -> FaultResult {
         // Whatever the driver says: a store that the VMA forbids faults.
@@ -398,7 +408,7 @@ impl PageTable<'_> {
 
     #[inline(never)]
     fn set_pud(&mut self, frames: Frames<'_>, leaves: &Leaves<'_>, writable: bool) -> FaultResult {
-        if !self.vmf.is_pfnmap() || !fits(&self.vmf, leaves) {
+        if !fits(&self.vmf, leaves) {
             return FaultResult::Fallback;
         }
         // Recording the leaf excludes walks that cannot handle it.
@@ -416,7 +426,7 @@ impl PageTable<'_> {
 
     #[inline(always)]
     fn set_leaves(&mut self, leaves: &Leaves<'_>) -> FaultResult {
-        if !self.vmf.is_pfnmap() || !fits(&self.vmf, leaves) {
+        if !fits(&self.vmf, leaves) {
             return FaultResult::Fallback;
         }
         let raw = self.vmf.raw;

@@ -76,6 +76,20 @@ impl DevicePages {
         NonNull::new(unsafe { bindings::dev_dax_get_inode(self.device) }).ok_or(ENXIO)
     }
 
+    /// Takes the pages for a value that maps them and ends their use. Any context. Errors: `EBUSY` if
+    /// another value has them.
+    ///
+    /// # Safety
+    ///
+    /// The device is bound.
+    pub(in crate::kernel_ext) unsafe fn take(self) -> Result {
+        // SAFETY: The pages exist by the requirements of this function and the type invariants.
+        match unsafe { bindings::pages_take(self.raw.as_ptr()) } {
+            true => Ok(()),
+            false => Err(EBUSY),
+        }
+    }
+
     /// Calls [`MemoryFailureOperations::broken`] of `device` for each page that breaks, in process
     /// context, until [`DevicePages::unlisten`]. Sleeps.
     ///
@@ -136,15 +150,18 @@ pub(in crate::kernel_ext) fn address(pfn: Pfn) -> *mut u8 {
     unsafe { bindings::pfn_to_kaddr(pfn.get()) }.cast()
 }
 
-/// Whether nothing maps or pins the pages that share a folio with page `pfn`, and how many of them
-/// there are from this one. Any context.
+/// Whether nothing pins the pages that share a folio with page `pfn`, and how many of them there are
+/// from this one. Any context.
+///
+/// `mapped`: they may be mapped, and the answer is a hint. Otherwise the caller has unmapped them, and
+/// keeps them so.
 ///
 /// # Safety
 ///
 /// The page has a `struct page`, while this runs.
-pub(in crate::kernel_ext) unsafe fn is_idle(pfn: Pfn) -> (bool, Pages) {
+pub(in crate::kernel_ext) unsafe fn is_idle(pfn: Pfn, mapped: bool) -> (bool, Pages) {
     let mut nr = 1;
     // SAFETY: By the requirements of this function.
-    let idle = unsafe { bindings::pages_are_idle(pfn.get(), &mut nr) };
+    let idle = unsafe { bindings::pages_are_idle(pfn.get(), mapped, &mut nr) };
     (idle, Pages::new(nr.max(1)))
 }

@@ -96,7 +96,7 @@ impl<T: VmOperations> VmVTable<T> {
     ///
     /// `vma` is valid, and was set up by a [`VmaDesc`] for the same `T`.
     unsafe fn data<'a>(vma: *mut bindings::vm_area_struct) -> &'a T {
-        // SAFETY: `cdev` calls `set_pfnmap()` only for its own files, whose private data points to
+        // SAFETY: `FileVTable` sets up only mappings of its own files, whose private data points to
         // a `T` until they are released. The VMA keeps its file.
         unsafe { &*(*(*vma).vm_file).private_data.cast::<T>() }
     }

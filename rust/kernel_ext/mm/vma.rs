@@ -78,50 +78,55 @@ impl VmaDesc<'_> {
         self.has_flag(bindings::VMA_SYNC_BIT)
     }
 
-    /// Makes it a mapping of pages whose faults are served by `T`. Otherwise as
-    /// [`VmaDesc::set_pfnmap`].
-    ///
-    /// The kernel makes a page writable without asking the driver, because otherwise it would not
-    /// let pages be pinned for long (`writable_file_mapping_allowed()`).
-    pub(in crate::kernel_ext) fn set_pages<T: VmOperations>(&mut self) -> Result {
-        if !self.is_shared() {
-            return Err(EINVAL);
-        }
-        let flags = 1 << bindings::VMA_DONTEXPAND_BIT
-            | 1 << bindings::VMA_DONTDUMP_BIT
-            | 1 << bindings::VMA_HUGEPAGE_BIT;
-        // SAFETY: As in `set_pfnmap()`.
-        unsafe {
-            (*self.raw).vma_flags.__vma_flags[0] |= flags;
-            (*self.raw).page_prot = bindings::media_prot((*self.raw).page_prot);
-            (*self.raw).vm_ops = VmVTable::<T>::build_pages();
-        }
-        Ok(())
-    }
-
-    /// Makes it a mapping of page frames whose faults are served by `T`.
+    /// Sets it up for faults that `operations` serve, with `flags` besides those of every mapping of
+    /// memory.
     ///
     /// `VM_HUGEPAGE` has the effect of `madvise(MADV_HUGEPAGE)`, so that the kernel asks for huge
-    /// leaves in a process with `PR_THP_DISABLE_EXCEPT_ADVISED`. device_dax sets it, too. The page
-    /// protection is that of unencrypted memory, because libnvdimm's own mapping of the media is
-    /// unencrypted (AMD SME).
+    /// leaves in a process with `PR_THP_DISABLE_EXCEPT_ADVISED`. device_dax sets it, too.
     ///
     /// Errors: `EINVAL` for a private mapping, on which `vmf_insert_pfn()` would crash.
-    pub(in crate::kernel_ext) fn set_pfnmap<T: VmOperations>(&mut self) -> Result {
+    fn set_up(
+        &mut self,
+        flags: usize,
+        operations: &'static bindings::vm_operations_struct,
+    ) -> Result {
         if !self.is_shared() {
             return Err(EINVAL);
         }
-        let flags = 1 << bindings::VMA_PFNMAP_BIT
-            | 1 << bindings::VMA_DONTEXPAND_BIT
+        let every = 1 << bindings::VMA_DONTEXPAND_BIT
             | 1 << bindings::VMA_DONTDUMP_BIT
             | 1 << bindings::VMA_HUGEPAGE_BIT;
         // SAFETY: `raw` is valid by the type invariants, and `->mmap_prepare()` may change these
         // fields.
         unsafe {
-            (*self.raw).vma_flags.__vma_flags[0] |= flags;
-            (*self.raw).page_prot = bindings::media_prot((*self.raw).page_prot);
-            (*self.raw).vm_ops = VmVTable::<T>::build();
+            (*self.raw).vma_flags.__vma_flags[0] |= every | flags;
+            (*self.raw).vm_ops = operations;
         }
+        Ok(())
+    }
+
+    /// Makes it a mapping of pages whose faults are served by `T`.
+    ///
+    /// The kernel makes a page writable without asking the driver, because otherwise it would not
+    /// let pages be pinned for long (`writable_file_mapping_allowed()`). The page protection stays:
+    /// the kernel's own mapping of pages is encrypted as that of all memory is (AMD SME).
+    ///
+    /// Errors: `EINVAL` for a private mapping.
+    pub(in crate::kernel_ext) fn set_pages<T: VmOperations>(&mut self) -> Result {
+        self.set_up(0, VmVTable::<T>::build_pages())
+    }
+
+    /// Makes it a mapping of page frames whose faults are served by `T`.
+    ///
+    /// The page protection is that of unencrypted memory, because libnvdimm's own mapping of the
+    /// media is unencrypted (AMD SME).
+    ///
+    /// Errors: `EINVAL` for a private mapping.
+    pub(in crate::kernel_ext) fn set_pfnmap<T: VmOperations>(&mut self) -> Result {
+        self.set_up(1 << bindings::VMA_PFNMAP_BIT, VmVTable::<T>::build())?;
+        // SAFETY: `raw` is valid by the type invariants, and `->mmap_prepare()` may change this
+        // field.
+        unsafe { (*self.raw).page_prot = bindings::media_prot((*self.raw).page_prot) };
         Ok(())
     }
 }
