@@ -6,7 +6,7 @@
 #![deny(unsafe_code)]
 
 // Plain values, which do not need the kernel.
-mod map_writable;
+mod mode;
 mod params;
 mod signature;
 mod stats;

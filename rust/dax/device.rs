@@ -11,8 +11,8 @@ use crate::dax::{
         },
         geometry::Geometry, //
     },
-    map_writable::{
-        MapWritable,
+    mode::{
+        DeviceMode,
         Reason, //
     },
     params,
@@ -135,7 +135,8 @@ pub(crate) struct Device {
     #[pin]
     users: Mutex<Users>,
     pub(crate) faults: Faults,
-    pub(crate) map_writable: MapWritable,
+    /// Changes with [`Device::users`] locked.
+    pub(crate) mode: DeviceMode,
     /// Limits the log lines about `mmap()`, which any user of the device can cause.
     #[pin]
     pub(crate) refused_mmaps: RateLimit,
@@ -171,7 +172,7 @@ impl Device {
                 align: Atomic::new(align.get()),
                 users <- new_mutex!(Users { files: 0, retired: false }, "rdax_users"),
                 faults: Faults::new()?,
-                map_writable: MapWritable::new(),
+                mode: DeviceMode::new(inode.has_pages()),
                 refused_mmaps <- RateLimit::new(),
                 refused_writes <- RateLimit::new(),
                 frames <- new_spinlock!(Extents::new(geometry.span.first()), "rdax_frames"),
@@ -262,13 +263,9 @@ impl Device {
         self.name.as_ref().map_or(0, |name| name.number)
     }
 
-    /// Whether mappings map pages, which others can pin, and not page frames.
-    ///
-    /// Then the kernel makes a page writable without asking, and a task or device that pins it may
-    /// write to it at any time. So an entry that was mapped where it may be written stays dirty
-    /// until it is deleted.
+    /// Whether mappings map pages, which can be pinned, and not page frames.
     pub(crate) fn has_pages(&self) -> bool {
-        self.inode.has_pages()
+        self.mode.get().has_pages()
     }
 
     /// Returns the order of the largest leaf with which it can be mapped.
@@ -323,21 +320,28 @@ impl Device {
         users.files = users.files.saturating_sub(1);
         if users.files == 0 {
             // Nothing maps the device, so no fault runs.
-            self.map_writable.set(Reason::Seen, false);
+            self.mode.set(Reason::Seen, false);
         }
     }
 
-    /// Makes reads map pages writable from now on, and unmaps the device, so that no page is mapped
+    /// Makes reads map page frames writable from now on, and unmaps the device, so that none is mapped
     /// read-only where user space may write. Sleeps. Errors: `ENXIO` if the device is gone.
     pub(crate) fn begin_map_writable(&self, reason: Reason) -> Result {
         let live = self.live().ok_or(ENXIO)?;
         // Exclusive: no fault maps anything meanwhile, and no sync makes a mapping read-only.
         let _layout = live.layout.write();
-        if !self.map_writable.is_set() {
+        if !self.mode.get().maps_writable() {
             self.inode().unmap_all();
         }
-        self.map_writable.set(reason, true);
+        let _users = self.users.lock();
+        self.mode.set(reason, true);
         Ok(())
+    }
+
+    /// Ends what [`Device::begin_map_writable`] began, for this reason. Sleeps.
+    pub(crate) fn end_map_writable(&self, reason: Reason) {
+        let _users = self.users.lock();
+        self.mode.set(reason, false);
     }
 
     /// Refuses further opens, because the device is about to be removed. Sleeps. Errors: `EBUSY` if

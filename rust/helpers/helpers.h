@@ -71,7 +71,6 @@ void rust_helper_rwsem_release(struct lockdep_map *map);
 void rust_helper_vma_start_write(struct vm_area_struct *vma);
 void rust_helper_zap_special_vma_range(struct vm_area_struct *vma, unsigned long address,
 				       unsigned long size);
-bool rust_helper_mm_has_notifiers(struct mm_struct *mm);
 
 unsigned long rust_helper_zero_pfn(unsigned long addr);
 unsigned long rust_helper_page_to_pfn(const struct page *page);

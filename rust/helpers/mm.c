@@ -5,7 +5,6 @@
 #include <linux/memory-failure.h>
 #include <linux/mm.h>
 #include <linux/mmap_lock.h>
-#include <linux/mmu_notifier.h>
 #include <linux/pgtable.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
@@ -19,12 +18,6 @@ void rust_helper_zap_special_vma_range(struct vm_area_struct *vma, unsigned long
 				       unsigned long size)
 {
 	zap_special_vma_range(vma, address, size);
-}
-
-/* Whether something follows changes of the page tables: a virtual machine (KVM), or a device that shares them. */
-bool rust_helper_mm_has_notifiers(struct mm_struct *mm)
-{
-	return mm_has_notifiers(mm);
 }
 
 unsigned long rust_helper_zero_pfn(unsigned long addr)

@@ -9,7 +9,7 @@ use crate::dax::{
         Live, //
     },
     entries::table::Event,
-    map_writable::Reason,
+    mode::Reason,
     ops::poison,
     params,
     region::{
@@ -336,7 +336,7 @@ struct MapWritable;
 impl Store<AttributeData> for MapWritable {
     fn store(device: &AttributeData, text: &[u8]) -> Result {
         match text {
-            b"0" => device.map_writable.set(Reason::Always, false),
+            b"0" => device.end_map_writable(Reason::Always),
             b"1" => device.begin_map_writable(Reason::Always)?,
             _ => {
                 let reason = "only 0 or 1 may be written";
@@ -353,10 +353,10 @@ attribute!(
     0o644,
     "{}",
     MapWritable,
-    |dev| u32::from(dev.map_writable.is_set_for(Reason::Always))
+    |dev| u32::from(dev.mode.get().is_set_for(Reason::Always))
 );
 attribute!(MAPS_WRITABLE, c"maps_writable", |dev| u32::from(
-    dev.map_writable.is_set()
+    dev.mode.get().maps_writable()
 ));
 attribute!(PTE_MAPPED, c"pte_mapped", |dev| faults(dev, Pte, Mapped));
 attribute!(PTE_SIGBUS, c"pte_sigbus", |dev| faults(dev, Pte, Sigbus));

@@ -20,7 +20,10 @@ use crate::dax::{
         extents::Extents,
         span::leaf_fits, //
     },
-    map_writable::Reason,
+    mode::{
+        Mode,
+        Reason, //
+    },
     ops::{
         io,
         unmap::unmap_entry, //
@@ -66,7 +69,7 @@ impl VmOperations for Device {
     }
 
     fn maps_writable(&self) -> bool {
-        self.map_writable.is_set()
+        self.mode.get().maps_writable()
     }
 
     fn pagesize(&self) -> usize {
@@ -143,13 +146,13 @@ fn attempt(device: &Device, vmf: &mut VmFault<'_>, spare: &mut Spare) -> Result<
     if level == Level::Pte {
         order = ahead(device, vmf, pgoff);
     } else if order > parameters::max_leaf()
-        || order > device.largest_leaf()
+        || (!device.mode.get().is_usual() && order > device.largest_leaf())
         || !leaf_fits(order, address, pgoff, vmf.vma_range())
     {
         return Err(FaultResult::Fallback.into());
     }
 
-    if !device.map_writable.is_set() && !device.has_pages() && vmf.has_notifiers() {
+    if device.mode.get().is_usual() && vmf.has_notifiers() {
         return Err(Stop::Seen);
     }
     let live = device.live().ok_or(FaultResult::Sigbus)?;
@@ -158,9 +161,10 @@ fn attempt(device: &Device, vmf: &mut VmFault<'_>, spare: &mut Spare) -> Result<
     }
     // Shared: excludes a resize, and a punch, which changes several entries and their media.
     let layout = live.layout.read();
+    let mode = device.mode.get();
     loop {
         let result = match Target::find(&live, &layout, pgoff, order) {
-            Ok(run) => run.map(device, &live, vmf, spare),
+            Ok(run) => run.map(mode, device, &live, vmf, spare),
             Err(error) if level == Level::Pte => Err(error.into()),
             // The smaller pages around the bad block can still be mapped.
             Err(_) => Err(FaultResult::Fallback.into()),
@@ -228,14 +232,15 @@ impl<'a> Target<'a> {
     #[inline]
     fn map(
         &self,
+        mode: Mode,
         device: &Device,
         live: &Live,
         vmf: &mut VmFault<'_>,
         spare: &mut Spare,
     ) -> Result<FaultResult, Stop> {
-        let access = access_of(device, live, vmf);
+        let access = access_of(mode, device, live, vmf);
         // Mapping pages sleeps.
-        if !device.has_pages() {
+        if !mode.has_pages() {
             if let Some(result) = self.map_settled(live, access, vmf, spare) {
                 return Ok(result);
             }
@@ -337,17 +342,22 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Returns the access that the fault is for. The layout rwsem is held.
+/// Returns the access that the fault is for.
 #[inline]
-fn access_of(device: &Device, live: &Live, vmf: &VmFault<'_>) -> Access {
-    let write = vmf.is_write()
-        || (device.map_writable.is_set() && vmf.may_write() && !device.geometry().is_read_only())
-        || (device.has_pages() && vmf.may_ever_write());
+fn access_of(mode: Mode, device: &Device, live: &Live, vmf: &VmFault<'_>) -> Access {
+    let write = vmf.is_write() || (!mode.is_usual() && read_counts_as_write(mode, device, vmf));
     match (write, live.media().has_cache()) {
         (false, _) => Access::Read,
         (true, false) => Access::UntrackedWrite,
         (true, true) => Access::Write,
     }
+}
+
+/// Whether a read fault counts as a write.
+#[cold]
+fn read_counts_as_write(mode: Mode, device: &Device, vmf: &VmFault<'_>) -> bool {
+    (mode.maps_writable() && vmf.may_write() && !device.geometry().is_read_only())
+        || (mode.has_pages() && vmf.may_ever_write())
 }
 
 /// Unmaps the zeroes that are mapped for a hole.

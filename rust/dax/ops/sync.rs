@@ -186,7 +186,7 @@ fn write_back(live: &Live, layout: &Extents, run: &LockedRun<'_>) -> Result {
 fn write_protect(device: &Device, run: &LockedRun<'_>) {
     let inode = device.inode();
     match run.pfn() {
-        Some(pfn) if run.pages() <= Order::PMD.pages() && !device.map_writable.is_set() => {
+        Some(pfn) if run.pages() <= Order::PMD.pages() && !device.mode.get().maps_writable() => {
             inode.write_protect_pages(run.first(), pfn, run.pages());
         }
         // The walk that write-protects cannot handle a PUD leaf. A virtual machine cannot handle

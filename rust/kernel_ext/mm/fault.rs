@@ -101,6 +101,28 @@ impl FaultResult {
     }
 }
 
+/// Whether something follows the page tables of `mm` (`mm_has_notifiers()`, which would be a call for
+/// each fault).
+///
+/// # Safety
+///
+/// `mm` is valid.
+pub(in crate::kernel_ext) unsafe fn mm_has_notifiers(mm: *const bindings::mm_struct) -> bool {
+    #[cfg(CONFIG_MMU_NOTIFIER)]
+    // SAFETY: By the requirements of this function. The pointer is only compared. Another task may
+    // set it at any time.
+    unsafe {
+        !(&raw const (*mm).__bindgen_anon_1.notifier_subscriptions)
+            .read_volatile()
+            .is_null()
+    }
+    #[cfg(not(CONFIG_MMU_NOTIFIER))]
+    {
+        let _ = mm;
+        false
+    }
+}
+
 /// A fault being handled.
 ///
 /// # Invariants
@@ -180,7 +202,7 @@ impl VmFault<'_> {
     pub(crate) fn has_notifiers(&self) -> bool {
         // SAFETY: `raw` is valid by the type invariants. The VMA is locked, so its process keeps
         // its `mm`.
-        unsafe { bindings::mm_has_notifiers((*self.vma()).vm_mm) }
+        unsafe { mm_has_notifiers((*self.vma()).vm_mm) }
     }
 
     /// Whether the caller looks for the leaf after the fault, fails if it is gone again by then, but
@@ -204,7 +226,7 @@ impl VmFault<'_> {
         // Pages are looked up again in any case (`__get_user_pages()`).
         //
         // SAFETY: `raw` is valid by the type invariants.
-        self.is_pfnmap() && unsafe { (*self.raw).flags & ALL == ALLOW_RETRY | KILLABLE }
+        unsafe { (*self.raw).flags & ALL == ALLOW_RETRY | KILLABLE && self.is_pfnmap() }
     }
 
     /// Drops the mmap lock, and returns what the fault handler then has to return. So a punch

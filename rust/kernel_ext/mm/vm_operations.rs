@@ -7,6 +7,7 @@
 use crate::kernel_ext::{
     bindings,
     mm::fault::{
+        mm_has_notifiers,
         FaultResult,
         Level,
         VmFault, //
@@ -239,7 +240,7 @@ impl<T: VmOperations> VmVTable<T> {
         unsafe {
             let old = (*vma).__bindgen_anon_2.vm_flags;
             let gains = flags & !old & bindings::VM_WRITE != 0 && old & bindings::VM_PFNMAP != 0;
-            let followed = || bindings::mm_has_notifiers((*vma).vm_mm);
+            let followed = || mm_has_notifiers((*vma).vm_mm);
             if gains && (followed() || Self::data(vma).maps_writable()) {
                 bindings::vma_start_write(vma);
                 bindings::zap_special_vma_range(vma, start, end - start);

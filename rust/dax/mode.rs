@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How the faults of a device map its memory, where that is not as usual.
+//!
+//! Usually a read fault maps page frames read-only, and a sync makes their mappings read-only again.
+//! So the first write faults, and its entry becomes dirty. A device differs from this in two ways.
+//!
+//! **Writable.** KVM and VFIO cannot handle a read-only leaf. Where one is present they do not ask
+//! for a write fault (`hva_to_pfn_remapped()`, `follow_fault_pfn()`). KVM emulates the instruction
+//! instead, which it cannot do for each, and the virtual machine stops. VFIO returns `EFAULT`. So
+//! while a virtual machine uses a device, or if its attribute says so, its mappings have no such
+//! leaves, except those that user space may not write: a read fault counts as a write, and a sync
+//! unmaps. The price is that a sync also writes back what was only read.
+//!
+//! **Pages.** Faults map pages, which can be pinned. The kernel makes a page writable without asking,
+//! and a task or device that pins it may write to it at any time. So an entry that was mapped where
+//! it may be written stays dirty until it is deleted.
+
+use kernel::sync::atomic::{
+    Atomic,
+    Relaxed, //
+};
+
+/// The [`Mode`] of a device: one word, because each fault reads it.
+pub(crate) struct DeviceMode(Atomic<u32>);
+
+/// How faults map. A value is valid while the layout rwsem is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mode(u32);
+
+/// Why reads map page frames writable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Reason {
+    /// A user wants it.
+    Always = 1,
+    /// A virtual machine was seen since the device was last closed.
+    Seen = 2,
+}
+
+/// Faults map pages.
+const PAGES: u32 = 4;
+
+impl Mode {
+    /// Whether nothing differs.
+    pub(crate) const fn is_usual(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether faults map pages, and not page frames.
+    pub(crate) const fn has_pages(self) -> bool {
+        self.0 & PAGES != 0
+    }
+
+    /// Whether reads map page frames writable, in mappings that may be written.
+    pub(crate) const fn maps_writable(self) -> bool {
+        self.0 & !PAGES != 0
+    }
+
+    /// Whether they do so for this reason.
+    pub(crate) const fn is_set_for(self, reason: Reason) -> bool {
+        self.0 & reason as u32 != 0
+    }
+}
+
+impl DeviceMode {
+    pub(crate) const fn new(has_pages: bool) -> Self {
+        Self(Atomic::new(if has_pages { PAGES } else { 0 }))
+    }
+
+    pub(crate) fn get(&self) -> Mode {
+        Mode(self.0.load(Relaxed))
+    }
+
+    /// Sets whether reads map writable for this reason. The caller serializes calls. It sets the
+    /// first reason only while no fault and no sync runs, and then everything is unmapped: see
+    /// [`Device::begin_map_writable`](crate::dax::device::Device::begin_map_writable).
+    pub(crate) fn set(&self, reason: Reason, on: bool) {
+        let others = self.get().0 & !(reason as u32);
+        let this = if on { reason as u32 } else { 0 };
+        self.0.store(others | this, Relaxed);
+    }
+}
