@@ -37,6 +37,8 @@ INFO = Path("/kernel/info")
 PLACE = Path(os.environ.get("RDAX_PLACE", "/rdax"))
 MODULE = PLACE / "rdax.ko"
 WORK = Path("/work")
+# rdax(8) for the tests: inside/samples.
+TOOL = Path("/build/kselftest/tool/rdax")
 VIRTIO_PMEMS = {"vp0": "256M"}
 MONITOR = "/dev/ttyS2"
 # Types in the e820 map; memmap=SIZE%START-FROM+TO changes the one to the other.
@@ -135,7 +137,7 @@ class Machine:
 
     def parameters(self) -> list[str]:
         """Of the kernel; what it doesn't know becomes a variable of init and of the command."""
-        parameters = []
+        parameters = [f"RDAX_TOOL={TOOL}"] if TOOL.exists() else []
         if self.legacy_pmem:
             parameters += [f"memmap={self.legacy_pmem}"]
         if self.soft_reserved:
