@@ -13,7 +13,7 @@ TOOL=${RDAX_TOOL:-${KO%/*}/scripts/rdax}
 command -v python3 >/dev/null || skip_all "python3 isn't there"
 dax_load
 unload
-ktap_set_plan 38
+ktap_set_plan 44
 
 work=$(mktemp -d) || exit 1
 policy=/sys/devices/system/memory/auto_online_blocks
@@ -89,6 +89,16 @@ ends "save, with pages" 0 "^$DAX: saved: " save --output "$work/pages" "$DAX"
 "$TOOL" unbind "$DAX" >/dev/null && echo >/sys/module/rdax/parameters/pages
 ends "restore, with pages" 0 "^$DAX: restored: " restore --config "$work/pages"
 expect "it has them again" pages cat "$DAX_DEVICE/rdax/memory"
+ends "tracked" 0 "^$DAX: bound already: .*; with tracked pages$" bind "$DAX" --memory tracked
+expect "it tracks" tracked cat "$DAX_DEVICE/rdax/memory"
+exec 9<"/dev/$DAX"
+ends "untracked, but in use" 5 "$DAX: is bound with tracked: the device is in use$" \
+	bind "$DAX" --memory pages
+exec 9<&-
+ends "save, tracked" 0 "^$DAX: saved: " save --output "$work/pages" "$DAX"
+"$TOOL" unbind "$DAX" >/dev/null && echo >/sys/module/rdax/parameters/pages
+ends "restore, tracked" 0 "^$DAX: restored: " restore --config "$work/pages"
+expect "it tracks again" tracked cat "$DAX_DEVICE/rdax/memory"
 "$TOOL" unbind "$DAX" >/dev/null && echo >/sys/module/rdax/parameters/pages
 "$TOOL" bind "$DAX" >/dev/null
 

@@ -59,7 +59,7 @@ complete -c rdax -n '__fish_seen_subcommand_from bind' -s u -l human -d 'print s
 complete -c rdax -n '__fish_seen_subcommand_from bind' -a '(__rdax_namespaces free)'
 complete -c rdax -n '__fish_seen_subcommand_from bind' -s a -l align -x -a '4K 2M 1G' -d '4K, 2M or 1G (default: the module\'s)'
 complete -c rdax -n '__fish_seen_subcommand_from bind' -l force -d 'also when it holds something known, or is in use'
-complete -c rdax -n '__fish_seen_subcommand_from bind' -l memory -x -a 'frames pages' -d 'of the dax bus: page frames only, or a struct page for each, so that it can be pinned (default: frames, or as the parameter pages says)'
+complete -c rdax -n '__fish_seen_subcommand_from bind' -l memory -x -a 'frames pages tracked' -d 'of the dax bus: page frames only; or a struct page for each, so that it can be pinned; or these, pinned only for a moment and with exact syncs (default: frames, or as the parameter pages says)'
 complete -c rdax -n '__fish_seen_subcommand_from bind' -l module -r -F -d 'load this file if rdax isn\'t loaded'
 complete -c rdax -n __fish_use_subcommand -a unbind -d 'remove a region and its devices; or release a device of the dax bus'
 complete -c rdax -n '__fish_seen_subcommand_from unbind' -s h -l help -d 'show this help message and exit'

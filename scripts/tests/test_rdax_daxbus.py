@@ -44,7 +44,7 @@ class Bus(base.Fake):
     def write(self, path: Path, text: str) -> None:
         """As the bus does."""
         self.log.append(f"{path.parent.name}/{path.name} {text}")
-        if path.name == "pages":
+        if path.name in ("pages", "memory"):
             path.write_text(text)
             return
         device, driver = self.machine.dax_devices / text / "driver", path.parent.name
@@ -100,6 +100,16 @@ class Binds(Bus):
         self.assertEqual(self.log, ["parameters/pages dax1.0,dax3.0", "rdax/new_id dax3.0"])
         _, out, _ = self.run_tool("list", "--json")
         self.assertEqual([dax["memory"] for dax in json.loads(out)["dax"]], [None, "pages", None])
+        # Whether they are tracked can change, and is chosen after the bind.
+        self.log.clear()
+        self.assertEqual(self.run_tool("bind", "dax3.0", "--memory", "tracked"), (
+            0, "dax3.0: bound already: 1G of dax_region3 (cxl); align 2M; with tracked pages\n", ""))
+        self.assertEqual(self.run_tool("unbind", "dax3.0")[0], 0)
+        self.assertEqual(self.run_tool("bind", "dax3.0", "--memory", "tracked")[0], 0)
+        self.assertEqual(self.log, [
+            "rdax/memory tracked", "rdax/unbind dax3.0", "rdax/remove_id dax3.0",
+            "parameters/pages dax1.0,dax3.0", "rdax/new_id dax3.0", "rdax/memory tracked"])
+        self.assertEqual(self.run_tool("bind", "dax3.0", "--memory", "pages")[0], 0)
         # What is bound keeps what it has.
         status, _, err = self.run_tool("bind", "dax3.0", "--memory", "frames")
         self.assertEqual((status, err), (5, (

@@ -184,7 +184,7 @@ def do_bind(machine: Machine, args: argparse.Namespace) -> None:
         return
     name = machine.named(args.namespace)
     namespace = machine.namespace(name)
-    if args.memory == "pages":
+    if args.memory in ("pages", "tracked"):
         raise Failure(FAILED, f"refused: only devices of the dax bus can have pages ('ndctl "
                               f"create-namespace -f -e {name} -m devdax' makes one of {name}, and "
                               "its data will be lost)")

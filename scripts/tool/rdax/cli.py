@@ -148,8 +148,9 @@ def parser() -> Parser:
     command.add_argument("--force", action="store_true",
                          help="also when it holds something known, or is in use")
     command.add_argument("--memory", choices=MEMORY,
-                         help="of the dax bus: page frames only, or a struct page for each, so "
-                              "that it can be pinned (default: frames, or as the parameter pages says)")
+                         help="of the dax bus: page frames only; or a struct page for each, so "
+                              "that it can be pinned; or these, pinned only for a moment and "
+                              "with exact syncs (default: frames, or as the parameter pages says)")
     module(command)
 
     command = add("unbind", do_unbind, "remove a region and its devices; or release a device of "

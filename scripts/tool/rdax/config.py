@@ -181,8 +181,8 @@ def as_dax(value: Any) -> str:
 
 def as_memory(value: Any) -> str:
     text = of_type(value, str)
-    if text not in ("frames", "pages"):
-        raise argparse.ArgumentTypeError("it is neither 'frames' nor 'pages'")
+    if text not in ("frames", "pages", "tracked"):
+        raise argparse.ArgumentTypeError("it is none of 'frames', 'pages' and 'tracked'")
     return text
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from . import files
 from .config import DaxConfig
-from .errors import DAX_ERRORS, UNBIND_ERRORS, reason, status_of
+from .errors import DAX_ERRORS, MEMORY_ERRORS, UNBIND_ERRORS, reason, status_of
 from .files import exact, forbidden, link_name, names_in, number_or, read_or
 from .kernellog import kernel_log
 from .locks import locked, uninterrupted
@@ -20,8 +20,12 @@ from .report import Bytes, report, sizes
 from .say import BUSY, FAILED, MISSING, Failure, agree, say, text_of
 from .values import size_text
 
-# What rdax makes of the memory: page frames only, or a struct page for each.
-MEMORY = ("frames", "pages")
+# What rdax makes of the memory: page frames only, or a struct page for each, also such that what is
+# written to them is tracked.
+MEMORY = ("frames", "pages", "tracked")
+
+# How a report says so.
+WITH = {"pages": "; with pages", "tracked": "; with tracked pages"}
 
 # The drivers of Linux for the bus, and the modules they are in.
 DRIVERS = {"device_dax": "device_dax", "kmem": "kmem"}
@@ -80,14 +84,27 @@ def choose_memory(machine: Machine, name: str, memory: str) -> None:
     """What rdax is to make of the memory of a device when it binds it."""
     file = machine.parameters / "pages"
     if not file.exists():
-        if memory == "pages":
+        if memory != "frames":
             raise Failure(FAILED, "the loaded module can't make pages, it is older than this "
                                   "program")
         return
     names = [item for item in files.read(file).split(",") if item and item != name]
-    if memory == "pages":
+    if memory != "frames":
         names.append(name)
     files.write(file, ",".join(names))
+
+
+def choose_tracking(device: Path, memory: str) -> None:
+    """Makes a device that is bound with pages track what is written to them, or not."""
+    file = device / "rdax/memory"
+    try:
+        files.write(file, memory)
+    except PermissionError:
+        raise Failure(FAILED, f"the loaded module can't make {device.name} {memory}, it is older "
+                              "than this program") from None
+    except OSError as error:
+        raise Failure(status_of(error), f"{device.name}: is bound with {memory_of(device)}: "
+                                        f"{reason(error, MEMORY_ERRORS)}") from None
 
 
 def describe(machine: Machine, device: Path) -> dict[str, Any]:
@@ -186,7 +203,9 @@ def take_dax(machine: Machine, device: Path, module: str | None, memory: str | N
     with locked(machine):
         if link_name(device / "driver") == "rdax":
             now = memory_of(device)
-            if memory not in (None, now):
+            if memory not in (None, now) and "frames" not in (memory, now):
+                choose_tracking(device, memory or "")
+            elif memory not in (None, now):
                 raise Failure(BUSY, f"refused: {device.name} is bound with {now} ('rdax unbind "
                                     f"{device.name}' first)")
             return True
@@ -197,6 +216,8 @@ def take_dax(machine: Machine, device: Path, module: str | None, memory: str | N
         if memory:
             choose_memory(machine, device.name, memory)
         move(machine, device, machine.dax_driver)
+        if memory == "tracked":
+            choose_tracking(device, memory)
     return False
 
 
@@ -234,7 +255,7 @@ def bind_dax(machine: Machine, args: argparse.Namespace) -> None:
                   "numa_node": number_or(device / "numa_node", -1), "memory": memory_of(device)},
            f"{device.name}: {'bound already' if was else 'bound'}: {text(size)} of "
            f"{machine.home(device)} ({kind(device)}); align {size_text(align)}"
-           f"{'; with pages' if memory_of(device) == 'pages' else ''}")
+           f"{WITH.get(memory_of(device) or '', '')}")
 
 
 def unbind_dax(machine: Machine, args: argparse.Namespace) -> None:

@@ -71,6 +71,10 @@ ALIGN_ERRORS = {
     errno.ENXIO: GONE,
     errno.ENODEV: GONE,
 }
+MEMORY_ERRORS = {
+    errno.EBUSY: "the device is in use",
+    errno.ENODEV: GONE,
+}
 EXTENT_ERRORS = {
     errno.EINVAL: "empty, beyond the region, or not a multiple of the device's alignment",
     errno.EBUSY: "a device has some of these bytes",
