@@ -19,6 +19,7 @@ use crate::dax::{
     stats::Faults, //
 };
 use crate::kernel_ext::{
+    error,
     fs::anon_inode::AnonInode,
     log::RateLimit,
     media::live::LiveMedia,
@@ -324,7 +325,22 @@ impl Device {
         }
     }
 
-    /// Makes reads map page frames writable from now on, and unmaps the device, so that none is mapped
+    /// Sets whether what is written to pages is tracked. Sleeps. Errors: `EBUSY` if a file is open, or
+    /// mapped; `EOPNOTSUPP` if there are no pages.
+    pub(crate) fn set_tracked(&self, on: bool) -> Result {
+        if !self.has_pages() {
+            return Err(error::eopnotsupp());
+        }
+        // A task that opens a file later takes this lock, and sees the new value.
+        let users = self.users.lock();
+        if users.files != 0 {
+            return Err(EBUSY);
+        }
+        self.mode.set_tracked(on);
+        Ok(())
+    }
+
+    /// Makes reads map pages writable from now on, and unmaps the device, so that none is mapped
     /// read-only where user space may write. Sleeps. Errors: `ENXIO` if the device is gone.
     pub(crate) fn begin_map_writable(&self, reason: Reason) -> Result {
         let live = self.live().ok_or(ENXIO)?;

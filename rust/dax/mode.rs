@@ -15,6 +15,10 @@
 //! **Pages.** Faults map pages, which can be pinned. The kernel makes a page writable without asking,
 //! and a task or device that pins it may write to it at any time. So an entry that was mapped where
 //! it may be written stays dirty until it is deleted.
+//!
+//! **Tracked pages.** A user may want reads and syncs as usual, nevertheless. Then the kernel asks
+//! before it makes a page writable, and refuses to pin one for long. Who pins one for a moment tells
+//! when it was written.
 
 use kernel::sync::atomic::{
     Atomic,
@@ -28,7 +32,7 @@ pub(crate) struct DeviceMode(Atomic<u32>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mode(u32);
 
-/// Why reads map page frames writable.
+/// Why reads map writable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Reason {
@@ -40,6 +44,8 @@ pub(crate) enum Reason {
 
 /// Faults map pages.
 const PAGES: u32 = 4;
+/// What is written to pages is tracked.
+const TRACKED: u32 = 8;
 
 impl Mode {
     /// Whether nothing differs.
@@ -52,9 +58,19 @@ impl Mode {
         self.0 & PAGES != 0
     }
 
-    /// Whether reads map page frames writable, in mappings that may be written.
+    /// Whether faults map pages, and what is written to them is tracked.
+    pub(crate) const fn is_tracked(self) -> bool {
+        self.0 & TRACKED != 0
+    }
+
+    /// Whether pages may be written at any time without a fault.
+    pub(crate) const fn is_untracked(self) -> bool {
+        self.0 & (PAGES | TRACKED) == PAGES
+    }
+
+    /// Whether reads map writable, in mappings that may be written.
     pub(crate) const fn maps_writable(self) -> bool {
-        self.0 & !PAGES != 0
+        self.0 & (Reason::Always as u32 | Reason::Seen as u32) != 0
     }
 
     /// Whether they do so for this reason.
@@ -76,8 +92,18 @@ impl DeviceMode {
     /// first reason only while no fault and no sync runs, and then everything is unmapped: see
     /// [`Device::begin_map_writable`](crate::dax::device::Device::begin_map_writable).
     pub(crate) fn set(&self, reason: Reason, on: bool) {
-        let others = self.get().0 & !(reason as u32);
-        let this = if on { reason as u32 } else { 0 };
-        self.0.store(others | this, Relaxed);
+        self.set_bits(reason as u32, on);
+    }
+
+    /// Sets whether what is written to pages is tracked. The caller serializes calls. Nothing maps the
+    /// device.
+    pub(crate) fn set_tracked(&self, on: bool) {
+        self.set_bits(TRACKED, on);
+    }
+
+    fn set_bits(&self, bits: u32, on: bool) {
+        let others = self.get().0 & !bits;
+        self.0
+            .store(if on { others | bits } else { others }, Relaxed);
     }
 }

@@ -27,6 +27,8 @@ struct rdax_pages {
 	void *data;
 	/* Nonzero when the one value that maps these pages was made. */
 	atomic_t taken;
+	/* The folios that were written without a fault, by their numbers: see pages_dirty_folio(). */
+	unsigned long *written;
 	/* The last, because its last member has any length. */
 	struct dev_pagemap pgmap;
 };
@@ -47,7 +49,41 @@ static const struct dev_pagemap_ops pages_ops = {
 	.memory_failure = pages_memory_failure,
 };
 
+/*
+ * Returns the number of a page's folio, as a bit of "written". The folios of a range have numbers one after the
+ * other, whether they begin at a multiple of their size or not.
+ */
+static unsigned long folio_nr(const struct dev_pagemap *pgmap, unsigned long pfn)
+{
+	unsigned long before = 0;
+
+	for (int i = 0; i < pgmap->nr_range; i++) {
+		unsigned long first = PHYS_PFN(pgmap->ranges[i].start);
+		unsigned long nr = PHYS_PFN(range_len(&pgmap->ranges[i]));
+
+		if (pfn >= first && pfn - first < nr)
+			return before + ((pfn - first) >> pgmap->vmemmap_shift);
+		before += (nr >> pgmap->vmemmap_shift) + 1;
+	}
+	/* Not reached: the page is of this pgmap. There is a bit for it. */
+	return before;
+}
+
 #if IS_ENABLED(CONFIG_DAX)
+
+static void written_free(void *written)
+{
+	kvfree(written);
+}
+
+/* A bit for each folio, until devres releases it. */
+static unsigned long *written_alloc(struct device *dev, const struct dev_pagemap *pgmap)
+{
+	unsigned long nr = folio_nr(pgmap, ULONG_MAX) + 1;
+	unsigned long *written = kvcalloc(BITS_TO_LONGS(nr), sizeof(long), GFP_KERNEL);
+
+	return written && !devm_add_action_or_reset(dev, written_free, written) ? written : NULL;
+}
 
 /*
  * Makes the pages of a device's ranges, until devres releases them. The caller has requested the memory.
@@ -87,6 +123,9 @@ int rust_helper_dev_dax_memremap_pages(struct dev_dax *dev_dax, const struct ran
 		pages->pgmap.vmemmap_shift = PMD_ORDER;
 	pages->pgmap.nr_range = nr;
 	memcpy(pages->pgmap.ranges, ranges, nr * sizeof(*ranges));
+	pages->written = written_alloc(&dax->dev, &pages->pgmap);
+	if (!pages->written)
+		return -ENOMEM;
 	addr = devm_memremap_pages(&dax->dev, &pages->pgmap);
 	if (IS_ERR(addr))
 		return PTR_ERR(addr);
@@ -143,10 +182,74 @@ void *rust_helper_pfn_to_kaddr(unsigned long pfn)
 	return pfn_to_kaddr(pfn);
 }
 
-/* There is no page cache, and a sync writes back whatever was mapped for writing. */
+/*
+ * Notes that a folio was written by someone who has pinned it, and did not fault: O_DIRECT, RDMA,
+ * process_vm_writev(). An earlier sync may have written back and forgotten the entry by which it was mapped. Also
+ * called where a dirty leaf goes, with a page-table lock held.
+ *
+ * PG_dirty stays clear, so that each writer that ends comes here (bio_check_pages_dirty()).
+ */
+static bool pages_dirty_folio(struct address_space *mapping, struct folio *folio)
+{
+	const struct dev_pagemap *pgmap = page_pgmap(&folio->page);
+	struct rdax_pages *pages = container_of(pgmap, struct rdax_pages, pgmap);
+
+	/* A full barrier. It pairs with that in pages_clear_written(). */
+	return !test_and_set_bit(folio_nr(pgmap, folio_pfn(folio)), pages->written);
+}
+
 static const struct address_space_operations pages_aops = {
-	.dirty_folio = noop_dirty_folio,
+	.dirty_folio = pages_dirty_folio,
 };
+
+/*
+ * Finds the first folio that was written, of those with one of the nr pages from pfn, which are of one range. Sets
+ * pfn and nr to its first page and the number of its pages. Returns whether there is one.
+ */
+bool rust_helper_pages_find_written(struct rdax_pages *pages, unsigned long *pfn, unsigned long *nr)
+{
+	unsigned int shift = pages->pgmap.vmemmap_shift;
+	unsigned long head = folio_pfn(page_folio(pfn_to_page(*pfn)));
+	unsigned long first = folio_nr(&pages->pgmap, head);
+	unsigned long end = first + ((*pfn + *nr - 1 - head) >> shift) + 1;
+	unsigned long bit = find_next_bit(pages->written, end, first);
+
+	if (bit >= end)
+		return false;
+	*pfn = head + ((bit - first) << shift);
+	*nr = 1UL << shift;
+	return true;
+}
+
+/*
+ * Forgets that folios were written, of those that are all in the nr pages from pfn, which are of one range. The
+ * caller then writes them back.
+ */
+void rust_helper_pages_clear_written(struct rdax_pages *pages, unsigned long pfn, unsigned long nr)
+{
+	unsigned long size = 1UL << pages->pgmap.vmemmap_shift, end = pfn + nr;
+	unsigned long head = folio_pfn(page_folio(pfn_to_page(pfn)));
+	unsigned long bit = folio_nr(&pages->pgmap, head);
+
+	for (; head < end; head += size, bit++) {
+		struct folio *folio = page_folio(pfn_to_page(head));
+		bool whole = head >= pfn && head + size <= end;
+
+		/*
+		 * KVM sets it (kvm_set_page_dirty()), and who pins the folio later would not tell of what is
+		 * written then.
+		 */
+		if (folio_test_dirty(folio)) {
+			folio_clear_dirty(folio);
+			if (!whole)
+				set_bit(bit, pages->written);
+		}
+		if (whole && test_bit(bit, pages->written))
+			clear_bit(bit, pages->written);
+	}
+	/* Pairs with the barrier in pages_dirty_folio(): what was written before a note that is gone is written back. */
+	smp_mb__after_atomic();
+}
 
 /* Whether the caller is the first: one inode and one owner take care of these pages. */
 bool rust_helper_pages_take(struct rdax_pages *pages)

@@ -39,6 +39,7 @@ use crate::kernel_ext::{
 };
 use core::{
     mem::MaybeUninit,
+    ops::Range,
     ptr, //
 };
 use kernel::{
@@ -261,12 +262,57 @@ impl Media {
             let (addr, part) = self
                 .windows
                 .at(offset + done as u64, STEP.min(len - done))?;
+            self.clear_written(offset + done as u64, part);
             // SAFETY: `at()` has checked that the bytes are in the mapping.
             unsafe { bindings::arch_wb_cache_pmem(addr.cast(), part) };
             task::cond_resched();
             done += part;
         }
         Ok(())
+    }
+
+    /// Finds the first folio, of those with some of `len` bytes at byte `offset`, that was written by
+    /// someone who had pinned it, and not written back as a whole since then. Returns its bytes. `None`
+    /// if there is none, or if there are no pages. Any context.
+    pub(crate) fn first_written(
+        &self,
+        offset: RegionOffset,
+        len: usize,
+    ) -> Option<Range<RegionOffset>> {
+        let pages = self.pages?;
+        let base = self.windows.base();
+        let mut done = 0;
+        while done < len {
+            let at = offset + done as u64;
+            let (_, part) = self.windows.at(at, len - done).ok()?;
+            let address = base + at.get();
+            let first = Pfn::at(address);
+            let nr = Pfn::at(address + part as u64 - 1) - first + Pages::ONE;
+            // SAFETY: The device is bound, because `self` is used. One window has these pages, and so
+            // one range.
+            if let Some((pfn, nr)) = unsafe { pages.find_written(first, nr) } {
+                let start = RegionOffset::new(pfn.address().saturating_sub(base));
+                return Some(start..start + nr.bytes());
+            }
+            done += part;
+        }
+        None
+    }
+
+    /// Forgets that folios which are all in `len` bytes at byte `offset`, of one window, were written by
+    /// someone who had pinned them. The caller then writes them back.
+    fn clear_written(&self, offset: RegionOffset, len: usize) {
+        let Some(pages) = self.pages else {
+            return;
+        };
+        let address = self.windows.base() + offset.get();
+        let first = Pfn::at(address.next_multiple_of(bindings::PAGE_SIZE as u64));
+        let whole = Pfn::at(address + len as u64).checked_sub(first);
+        if let Some(whole) = whole.filter(|whole| !whole.is_zero()) {
+            // SAFETY: The device is bound, because `self` is used. One window has these pages, and so
+            // one range.
+            unsafe { pages.clear_written(first, whole) };
+        }
     }
 
     /// Copies up to `len` bytes at byte `offset` to `to`, and returns how many. Does not fault in

@@ -265,9 +265,7 @@ FIXTURE_SETUP(walkers)
 		SKIP(return, "namespace too small or not aligned for this size");
 	self->leaf = variant->bytes < at_most() ? variant->bytes : at_most();
 	self->attempt = rdax_shared(sizeof(*self->attempt));
-	if (access("/dev/ram0", F_OK))
-		(void)!system("modprobe -q brd rd_nr=1 rd_size=4096");
-	self->direct = open("/dev/ram0", O_RDWR | O_DIRECT);
+	self->direct = rdax_ram_disk();
 }
 
 FIXTURE_TEARDOWN(walkers)

@@ -44,17 +44,20 @@ ODD = ("read_only_dimm.sh", "unaligned.sh", "legacy.sh", "hotplug.sh", "identity
 # What needs several NUMA nodes.
 NODES = ("lock_comparison.sh", "walkers_nodes.sh")
 # What needs a device of the dax bus, in the guests of each kind. After daxbus.sh it is gone.
-DAX = {guest.CXL: ("dax_udev.sh", "dax_tools.sh", "rdax_dax.sh", "pages", "dax_takeover.sh",
-                   "daxbus.sh"),
-       guest.HMEM: ("dax_tools.sh", "rdax_dax.sh", "pages", "dax_takeover.sh", "daxbus.sh"),
-       guest.DEVDAX: ("dax_udev.sh", "dax_tools.sh", "rdax_dax.sh", "pages", "dax_takeover.sh",
-                      "daxbus.sh")}
+DAX = {guest.CXL: ("dax_udev.sh", "dax_tools.sh", "rdax_dax.sh", "pages", "tracked",
+                   "dax_takeover.sh", "daxbus.sh"),
+       guest.HMEM: ("dax_tools.sh", "rdax_dax.sh", "pages", "tracked", "dax_takeover.sh",
+                    "daxbus.sh"),
+       guest.DEVDAX: ("dax_udev.sh", "dax_tools.sh", "rdax_dax.sh", "pages", "tracked",
+                      "dax_takeover.sh", "daxbus.sh")}
 # Of those that run on any device (DAX_PROGS in the Makefile), in the guest whose dax device is the
 # largest: what depends most on the media and on who binds it. All of them take too long.
 DAX_PROGRAMS = ("map_sizes", "race_sizes", "unbind", "punch", "upgrade", "collide", "fsync", "rw",
                 "poison", "kvm")
 # Of these, with pages. (The test `pages` has what they have of their own.)
 PAGES_PROGRAMS = ("unbind", "collide", "splice", "kvm")
+# Of these, with tracked pages.
+TRACKED_PROGRAMS = ("fsync", "kvm")
 
 
 class Fold:
@@ -195,6 +198,10 @@ def in_boot(tap: Tap) -> None:
     say("guest: some of the others, on a dax device with pages")
     in_guest(tap, "pages", ["env", "RDAX_DAX_MEMORY=pages", *runner,
                             *options("-t", PAGES_PROGRAMS)], Kselftest(tap), timeout=600,
+             machine=guest.MACHINES[guest.HMEM])
+    say("guest: some of the others, on a dax device with tracked pages")
+    in_guest(tap, "tracked", ["env", "RDAX_DAX_MEMORY=tracked", *runner,
+                              *options("-t", TRACKED_PROGRAMS)], Kselftest(tap), timeout=600,
              machine=guest.MACHINES[guest.HMEM])
 
 

@@ -415,9 +415,36 @@ static ENTRIES: Group<AttributeData> = Group::new(Some(c"entries"), &ENTRY_ATTRS
 pub(crate) static GROUPS: Groups<AttributeData, 4> =
     Groups::new([Some(&DEVICE), Some(&FAULTS), Some(&ENTRIES), None]);
 
-attribute!(MEMORY, c"memory", |dev| match dev.has_pages() {
-    true => "pages",
-    false => "frames",
+/// What faults map.
+struct Memory;
+
+impl Store<AttributeData> for Memory {
+    fn store(device: &AttributeData, text: &[u8]) -> Result {
+        let tracked = match text {
+            b"pages" => false,
+            b"tracked" => true,
+            _ => {
+                let reason = "only pages or tracked may be written";
+                return Err(refused(device, "memory", text, reason, EINVAL));
+            }
+        };
+        device.set_tracked(tracked).inspect_err(|&error| {
+            let reason = match error {
+                EBUSY => "the device is in use",
+                _ => "the device was bound without pages",
+            };
+            refused(device, "memory", text, reason, error);
+        })
+    }
+}
+
+attribute!(MEMORY, c"memory", 0o644, "{}", Memory, |dev| {
+    let mode = dev.mode.get();
+    match (mode.has_pages(), mode.is_tracked()) {
+        (false, _) => "frames",
+        (true, false) => "pages",
+        (true, true) => "tracked",
+    }
 });
 
 /// The device's own attributes that a bus does not have.

@@ -72,6 +72,10 @@ impl VmOperations for Device {
         self.mode.get().maps_writable()
     }
 
+    fn is_tracked(&self) -> bool {
+        self.mode.get().is_tracked()
+    }
+
     fn pagesize(&self) -> usize {
         self.align().bytes()
     }
@@ -357,7 +361,7 @@ fn access_of(mode: Mode, device: &Device, live: &Live, vmf: &VmFault<'_>) -> Acc
 #[cold]
 fn read_counts_as_write(mode: Mode, device: &Device, vmf: &VmFault<'_>) -> bool {
     (mode.maps_writable() && vmf.may_write() && !device.geometry().is_read_only())
-        || (mode.has_pages() && vmf.may_ever_write())
+        || (mode.is_untracked() && vmf.may_ever_write())
 }
 
 /// Unmaps the zeroes that are mapped for a hole.

@@ -13,7 +13,10 @@ use crate::dax::{
     },
     entries::{
         run::LockedRun,
-        table::LockedEntry, //
+        table::{
+            Event,
+            LockedEntry, //
+        }, //
     },
     layout::extents::Extents,
 };
@@ -58,6 +61,74 @@ fn sync_bytes(
         }
         from = behind;
     }
+    if device.has_pages() {
+        sync_pinned(device, first, last, written)?;
+        let live = device.live().ok_or(ENXIO)?;
+        flush(device, &live)?;
+    }
+    Ok(())
+}
+
+/// Writes back what those who pinned pages have written to the bytes `first..=last`, unless that was
+/// done with the entries. Errors: those of [`sync`].
+fn sync_pinned(
+    device: &Device,
+    first: DeviceOffset,
+    last: DeviceOffset,
+    written: &mut Written,
+) -> Result {
+    let mut from = first;
+    while from <= last {
+        if task::fatal_signal_pending() {
+            return Err(EINTR);
+        }
+        // Held for one folio, as in `step()`.
+        let live = device.live().ok_or(ENXIO)?;
+        let layout = live.layout.read();
+        match pinned_step(&live, &layout, from, (last - from).saturating_add(1))? {
+            Some((folio, behind)) => {
+                written.add(folio.page().get()..behind.page().get());
+                from = behind;
+            }
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+/// Writes back the first folio that someone who pinned it has written, of those with some of the
+/// `len` bytes from byte `from` of the device. Returns where these bytes of it begin and end.
+fn pinned_step(
+    live: &Live,
+    layout: &Extents,
+    from: DeviceOffset,
+    len: u64,
+) -> Result<Option<(DeviceOffset, DeviceOffset)>> {
+    let end = layout.size().min(from.get().saturating_add(len));
+    let mut from = from;
+    while from.get() < end {
+        let left = usize::try_from(end - from.get())?;
+        let Some((at, part)) = layout.locate(from, left) else {
+            break;
+        };
+        if let Some(folio) = live.media().first_written(at, part) {
+            let len = usize::try_from(folio.end - folio.start)?;
+            live.media().write_back(folio.start, len)?;
+            live.entries.events.inc(Event::Writeback);
+            let start = from + folio.start.saturating_sub(at);
+            return Ok(Some((start, from + folio.end.saturating_sub(at))));
+        }
+        from += part as u64;
+    }
+    Ok(None)
+}
+
+/// Writes back all that those who pinned pages have written. Sleeps.
+fn sync_all_pinned(live: &Live, layout: &Extents) -> Result {
+    let mut from = DeviceOffset::new(0);
+    while let Some((_, behind)) = pinned_step(live, layout, from, u64::MAX)? {
+        from = behind;
+    }
     Ok(())
 }
 
@@ -85,11 +156,17 @@ pub(crate) fn sync_all(device: &Device) -> Result {
     while let Some(behind) = step(device, from, PageOffset::MAX, &mut Written::new())? {
         from = behind;
     }
+    if device.has_pages() {
+        let live = device.live().ok_or(ENXIO)?;
+        sync_all_pinned(&live, &live.layout.read())?;
+        flush(device, &live)?;
+    }
     Ok(())
 }
 
-/// Syncs the first dirty entries that reach into the pages `from..end`, up to some 2 MiB, and returns
-/// the page offset after them. If there is none, flushes the region and returns `None`.
+/// Writes back the first dirty entries that reach into the pages `from..end`, up to some 2 MiB, and
+/// returns the page offset after them. If there are less, flushes the region and returns `None`. With
+/// pages, the caller flushes it.
 fn step(
     device: &Device,
     from: PageOffset,
@@ -108,7 +185,7 @@ fn step(
         while let Some(run) = live.entries.lock_dirty_run(from, end) {
             let (first, behind) = (run.first(), run.behind());
             done += run.pages();
-            if device.has_pages() {
+            if device.mode.get().is_untracked() {
                 write_back(&live, &layout, &run)?;
                 run.keep();
             } else {
@@ -123,7 +200,9 @@ fn step(
             }
         }
     }
-    flush(device, &live)?;
+    if !device.has_pages() {
+        flush(device, &live)?;
+    }
     Ok(None)
 }
 
@@ -132,13 +211,14 @@ fn step(
 ///
 /// Sleeps. Errors: those of the region. An error does not stop the write-back of other entries.
 pub(crate) fn sync_unmapped(live: &Live) -> Result {
-    let mut result = Ok(());
     let mut from = PageOffset::new(0);
     let layout = live.layout.read();
+    let mut result = Ok(());
     while let Some(run) = live.entries.lock_dirty_run(from, PageOffset::MAX) {
         from = run.behind();
         result = result.and(write_back(live, &layout, &run).map(|()| run.clean()));
     }
+    result = result.and(sync_all_pinned(live, &layout));
     result.and(live.media().flush())
 }
 

@@ -294,7 +294,7 @@ impl<T: FileOperations> FileVTable<T> {
         from_result(|| {
             data.mmap_prepare(&mut vma)?;
             match data.inode().has_pages() {
-                true => vma.set_pages::<T>()?,
+                true => vma.set_pages::<T>(data.is_tracked())?,
                 false => vma.set_pfnmap::<T>()?,
             }
             Ok(0)

@@ -90,6 +90,35 @@ impl DevicePages {
         }
     }
 
+    /// Finds the first folio, of those with one of the `pages` pages, not 0, from `pfn`, that was
+    /// written by someone who had pinned it. Returns its first page and the number of its pages. Any
+    /// context.
+    ///
+    /// # Safety
+    ///
+    /// The device is bound, and one of its ranges has these pages.
+    pub(in crate::kernel_ext) unsafe fn find_written(
+        self,
+        pfn: Pfn,
+        pages: Pages,
+    ) -> Option<(Pfn, Pages)> {
+        let (mut first, mut nr) = (pfn.get(), pages.get());
+        // SAFETY: By the requirements of this function and the type invariants.
+        unsafe { bindings::pages_find_written(self.raw.as_ptr(), &mut first, &mut nr) }
+            .then(|| (Pfn::new(first), Pages::new(nr)))
+    }
+
+    /// Forgets that folios were written, of those that are all in the `pages` pages, not 0, from `pfn`.
+    /// What was written is visible to the caller, which then writes it back. Any context.
+    ///
+    /// # Safety
+    ///
+    /// The device is bound, and one of its ranges has these pages.
+    pub(in crate::kernel_ext) unsafe fn clear_written(self, pfn: Pfn, pages: Pages) {
+        // SAFETY: By the requirements of this function and the type invariants.
+        unsafe { bindings::pages_clear_written(self.raw.as_ptr(), pfn.get(), pages.get()) };
+    }
+
     /// Calls [`MemoryFailureOperations::broken`] of `device` for each page that breaks, in process
     /// context, until [`DevicePages::unlisten`]. Sleeps.
     ///

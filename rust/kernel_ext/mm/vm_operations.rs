@@ -33,7 +33,8 @@ use kernel::{
 ///
 /// `Self` is what [`cdev`](super::cdev) keeps for each open file: a mapping keeps its file.
 pub(crate) trait VmOperations: Sized {
-    /// Serves a fault at its level (`->fault()`, `->huge_fault()`, `->pfn_mkwrite()`).
+    /// Serves a fault at its level (`->fault()`, `->huge_fault()`, `->pfn_mkwrite()`,
+    /// `->page_mkwrite()`).
     ///
     /// May sleep. Called with the VMA lock or the mmap lock held for read.
     fn fault(&self, vmf: &mut VmFault<'_>) -> FaultResult;
@@ -47,6 +48,10 @@ pub(crate) trait VmOperations: Sized {
     /// Whether reads map memory writable where the mapping may be written, although no process with
     /// MMU notifiers is concerned. Any context.
     fn maps_writable(&self) -> bool;
+
+    /// Whether a page, in a mapping of pages made from now on, is made writable only by a fault. Any
+    /// context.
+    fn is_tracked(&self) -> bool;
 
     /// Returns the size of a page in bytes, for `/proc/PID/smaps` (`->pagesize()`).
     fn pagesize(&self) -> usize;
@@ -74,23 +79,34 @@ impl<T: VmOperations> VmVTable<T> {
         mprotect: Some(Self::mprotect),
         mremap: Some(Self::mremap),
         open: Some(Self::open),
-        pfn_mkwrite: Some(Self::pfn_mkwrite),
+        pfn_mkwrite: Some(Self::mkwrite),
         pagesize: Some(Self::pagesize),
         ..pin_init::zeroed()
     };
 
-    /// The same for mappings of pages.
+    /// The same for mappings of pages that the kernel makes writable without asking.
     const PAGES: bindings::vm_operations_struct = bindings::vm_operations_struct {
         pfn_mkwrite: None,
         ..Self::VTABLE
+    };
+
+    /// The same for mappings of pages before which it asks.
+    const TRACKED_PAGES: bindings::vm_operations_struct = bindings::vm_operations_struct {
+        page_mkwrite: Some(Self::mkwrite),
+        ..Self::PAGES
     };
 
     pub(in crate::kernel_ext) const fn build() -> &'static bindings::vm_operations_struct {
         &Self::VTABLE
     }
 
-    pub(in crate::kernel_ext) const fn build_pages() -> &'static bindings::vm_operations_struct {
-        &Self::PAGES
+    pub(in crate::kernel_ext) const fn build_pages(
+        tracked: bool,
+    ) -> &'static bindings::vm_operations_struct {
+        match tracked {
+            true => &Self::TRACKED_PAGES,
+            false => &Self::PAGES,
+        }
     }
 
     /// # Safety
@@ -163,7 +179,7 @@ impl<T: VmOperations> VmVTable<T> {
         0
     }
 
-    /// Serves a write to a page that is mapped read-only. The page is made writable under the locks
+    /// Serves a write to a page or page frame that is mapped read-only. The page is made writable under the locks
     /// of `fault()`. This never returns 0, which would make the kernel set the PTE writable after
     /// these locks are dropped: a sync in between would clear DIRTY and miss later stores.
     ///
@@ -171,7 +187,7 @@ impl<T: VmOperations> VmVTable<T> {
     ///
     /// `vmf` is a fault that this task handles, on a VMA that a [`VmaDesc`] set up
     /// for the same `T`.
-    unsafe extern "C" fn pfn_mkwrite(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
+    unsafe extern "C" fn mkwrite(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
         // SAFETY: `vmf` is such a fault by the requirements of this function. Only PTEs are served
         // here.
         unsafe { Self::serve(vmf, Level::Pte) }

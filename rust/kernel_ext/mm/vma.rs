@@ -107,13 +107,14 @@ impl VmaDesc<'_> {
 
     /// Makes it a mapping of pages whose faults are served by `T`.
     ///
-    /// The kernel makes a page writable without asking the driver, because otherwise it would not
-    /// let pages be pinned for long (`writable_file_mapping_allowed()`). The page protection stays:
-    /// the kernel's own mapping of pages is encrypted as that of all memory is (AMD SME).
+    /// If it is not `tracked`, the kernel makes a page writable without asking the driver. If it is, the
+    /// kernel asks, and so does not let a page be pinned for long for writing
+    /// (`writable_file_mapping_allowed()`). The page protection stays: the kernel's own mapping of
+    /// pages is encrypted as that of all memory is (AMD SME).
     ///
     /// Errors: `EINVAL` for a private mapping.
-    pub(in crate::kernel_ext) fn set_pages<T: VmOperations>(&mut self) -> Result {
-        self.set_up(0, VmVTable::<T>::build_pages())
+    pub(in crate::kernel_ext) fn set_pages<T: VmOperations>(&mut self, tracked: bool) -> Result {
+        self.set_up(0, VmVTable::<T>::build_pages(tracked))
     }
 
     /// Makes it a mapping of page frames whose faults are served by `T`.

@@ -236,6 +236,11 @@ bool rdax_bound(void)
 }
 
 /* The bus binds by new_id, too, but only bind tells of an error. */
+static bool memory_is(const char *memory)
+{
+	return !strcmp(getenv("RDAX_DAX_MEMORY") ?: "frames", memory);
+}
+
 int rdax_bind(void)
 {
 	int ret;
@@ -245,9 +250,11 @@ int rdax_bind(void)
 	if (rdax_bound())
 		return -EBUSY;
 	ret = rdax_write_file(DAX_DRIVER "/new_id", dax_device());
-	if (ret || rdax_bound())
-		return ret;
-	return rdax_write_file(DAX_DRIVER "/bind", dax_device());
+	if (!ret && !rdax_bound())
+		ret = rdax_write_file(DAX_DRIVER "/bind", dax_device());
+	if (!ret && memory_is("tracked"))
+		ret = rdax_write_file(rdax_attr_path("rdax/memory"), "tracked");
+	return ret;
 }
 
 int rdax_unbind(void)
@@ -290,7 +297,9 @@ int rdax_fresh(const char *align)
 	/* If it was made again, a driver has it: rdax, because of its name, or device_dax, because of its type. */
 	if (dax_device())
 		rdax_write_file("/sys/bus/dax/drivers/device_dax/unbind", dax_device());
-	return rdax_bound() ? 0 : rdax_bind();
+	if (!rdax_bound())
+		return rdax_bind();
+	return memory_is("tracked") ? rdax_write_file(rdax_attr_path("rdax/memory"), "tracked") : 0;
 }
 
 /* What earlier tests left at the head might look like a file system. */
@@ -321,7 +330,14 @@ void rdax_load_module(void)
 
 bool rdax_memory_is_pages(void)
 {
-	return !strcmp(getenv("RDAX_DAX_MEMORY") ?: "frames", "pages");
+	return memory_is("pages") || memory_is("tracked");
+}
+
+int rdax_ram_disk(void)
+{
+	if (access("/dev/ram0", F_OK) && system("modprobe -q brd rd_nr=1 rd_size=4096"))
+		return -1;
+	return open("/dev/ram0", O_RDWR | O_DIRECT | O_CLOEXEC);
 }
 
 static int unload(void *arg)

@@ -24,7 +24,7 @@
 #define RDAX_NODE	rdax_node()
 const char *rdax_node(void);
 bool rdax_on_dax_bus(void);
-/* Does it have pages? $RDAX_DAX_MEMORY says so: "frames", the default, or "pages". */
+/* Does it have pages? $RDAX_DAX_MEMORY says so: "frames", the default, "pages", or "tracked". */
 bool rdax_memory_is_pages(void);
 
 /* Of the device on a namespace only. */
@@ -42,6 +42,9 @@ bool rdax_memory_is_pages(void);
 
 /* A bind, an unbind or a race takes far less even under TCG, with others at work on the host. */
 #define RDAX_PATIENCE	(60 * RDAX_SLOWER)	/* seconds */
+
+/* Opens a disk in RAM of at least 4 MiB with O_DIRECT, or returns -1 where there is none. */
+int rdax_ram_disk(void);
 
 /* /sys/class/dax/rdax0/{faults,entries}/ */
 struct rdax_counts {

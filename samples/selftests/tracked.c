@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Pages whose writes are tracked: reads and syncs as with page frames. What a
+ * short pin writes (O_DIRECT, process_vm_writev()) is written back by the next
+ * sync, even if the page was clean by then, in the kernel's own record of what it
+ * wrote back. Long pins for writing are refused.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/userfaultfd.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "rdax.h"
+#include "ring.h"
+#include "trace.h"
+
+#define WINDOW	(4 * SZ_2M)
+#define SEED	11
+
+FIXTURE(tracked)
+{
+	int fd;
+	char *map;
+	uint64_t unit;	/* that an entry has */
+};
+
+FIXTURE_VARIANT(tracked)
+{
+	const char *align;	/* of 2 MiB or more makes folios of 2 MiB */
+};
+
+FIXTURE_VARIANT_ADD(tracked, folios)
+{
+	.align = "2M",
+};
+
+FIXTURE_VARIANT_ADD(tracked, single)
+{
+	.align = "4K",
+};
+
+static const char *memory_attr(void)
+{
+	return rdax_attr_path("rdax/memory");
+}
+
+FIXTURE_SETUP(tracked)
+{
+	int ret;
+
+	if (!rdax_on_dax_bus())
+		SKIP(return, "needs a device of the dax bus: scripts/lab guest --machine hmem");
+	ASSERT_EQ(0, rdax_write_file(RDAX_PARAMS "/pages", strrchr(RDAX_NODE, '/') + 1));
+	ret = rdax_fresh(variant->align);
+	if (ret == -EINVAL)
+		SKIP(return, "the bus does not allow an align of %s here", variant->align);
+	ASSERT_EQ(0, ret);
+	ASSERT_EQ(0, rdax_write_file(memory_attr(), "tracked"));
+	EXPECT_STREQ("tracked\n", rdax_text(memory_attr()));
+	self->unit = rdax_attr("align");
+	self->fd = rdax_open();
+	ASSERT_GE(self->fd, 0);
+	trace_find_media(self->fd);
+	self->map = rdax_map(self->fd, 0, WINDOW);
+	ASSERT_NE(MAP_FAILED, self->map);
+}
+
+FIXTURE_TEARDOWN(tracked)
+{
+	close(self->fd);
+	munmap(self->map, WINDOW);
+	rdax_unbind();
+	rdax_write_file(RDAX_PARAMS "/pages", "");
+}
+
+/* How many bytes of a range of the device were written back since trace_start(), and of others. */
+static uint64_t written_back(uint64_t first, uint64_t len, uint64_t *others)
+{
+	const struct trace_call *calls;
+	size_t count = trace_stop(&calls);
+	uint64_t in = 0;
+
+	*others = 0;
+	for (size_t i = 0; i < count; i++) {
+		if (calls[i].what != TRACE_WB)
+			continue;
+		if (calls[i].first >= first && calls[i].behind <= first + len)
+			in += calls[i].behind - calls[i].first;
+		else
+			*others += calls[i].behind - calls[i].first;
+	}
+	return in;
+}
+
+#define expect_sync(fd, first, len, bytes) do {				\
+	uint64_t __others;						\
+									\
+	trace_start();							\
+	EXPECT_EQ(0, fsync(fd));					\
+	EXPECT_EQ(bytes, written_back(first, len, &__others));		\
+	EXPECT_EQ(0, __others);						\
+} while (0)
+
+static uint64_t mapped(void)
+{
+	return rdax_attr("faults/pmd_mapped") + rdax_attr("faults/pte_mapped");
+}
+
+/* A read leaves no record; a write is seen although the page is mapped; a sync cleans. */
+TEST_F(tracked, as_page_frames)
+{
+	uint64_t was;
+
+	EXPECT_EQ(0, rdax_load(self->map + self->unit));
+	EXPECT_EQ(NULL, strstr(rdax_entries(), "dirty"));
+	for (int round = 0; round < 3; round++) {
+		was = mapped();
+		self->map[self->unit + 8] = round;
+		EXPECT_EQ(was + 1, mapped());
+		self->map[self->unit + 9] = round;
+		EXPECT_EQ(was + 1, mapped());
+		EXPECT_NE(NULL, strstr(rdax_entries(), "dirty"));
+		expect_sync(self->fd, self->unit, self->unit, self->unit);
+		EXPECT_EQ(NULL, strstr(rdax_entries(), "dirty"));
+		expect_sync(self->fd, self->unit, self->unit, 0);
+		EXPECT_EQ(0, rdax_load(self->map + self->unit));
+		EXPECT_EQ(was + 1, mapped());
+	}
+}
+
+/* mprotect() does not make a clean page writable. */
+TEST_F(tracked, protection_changes)
+{
+	uint64_t was;
+
+	self->map[0] = 1;
+	EXPECT_EQ(0, fsync(self->fd));
+	EXPECT_EQ(0, mprotect(self->map, WINDOW, PROT_READ));
+	EXPECT_EQ(1, self->map[0]);
+	EXPECT_EQ(0, mprotect(self->map, WINDOW, PROT_READ | PROT_WRITE));
+	was = mapped();
+	self->map[0] = 2;
+	EXPECT_EQ(was + 1, mapped());
+	expect_sync(self->fd, 0, self->unit, self->unit);
+}
+
+/* Two mappings, by leaves of both sizes. */
+TEST_F(tracked, both_sizes)
+{
+	char *second = rdax_map(self->fd, 0, WINDOW);
+	uint64_t was;
+
+	ASSERT_NE(MAP_FAILED, second);
+	ASSERT_EQ(0, madvise(second, WINDOW, MADV_NOHUGEPAGE));
+	rdax_fill(self->map, 0, SZ_2M, SZ_4K, SEED);
+	rdax_fill(second, 0, SZ_2M, SZ_4K, SEED);
+	expect_sync(self->fd, 0, SZ_2M, SZ_2M);
+	for (int i = 0; i < 2; i++) {
+		char *map = i ? self->map : second;
+
+		EXPECT_EQ(0, rdax_wrong(map, 0, SZ_2M, SZ_4K, SEED));
+		was = mapped();
+		map[5 * SZ_4K + 8] = 0;
+		EXPECT_EQ(was + 1, mapped());
+		EXPECT_EQ(0, fsync(self->fd));
+	}
+	munmap(second, WINDOW);
+}
+
+/* Registers a buffer, which pins it for long, and lets it go. */
+static int pin(char *buf, size_t len)
+{
+	struct iovec iov = { buf, len };
+	struct ring ring;
+	int ret = ring_setup(&ring, 0);
+
+	if (ret)
+		return ret;
+	if (syscall(SYS_io_uring_register, ring.fd, IORING_REGISTER_BUFFERS, &iov, 1) ||
+	    syscall(SYS_io_uring_register, ring.fd, IORING_UNREGISTER_BUFFERS, NULL, 0))
+		ret = -errno;
+	close(ring.fd);
+	return ret;
+}
+
+/* It is chosen while nothing is open. */
+TEST_F(tracked, chosen_before_the_first_open)
+{
+	rdax_fill(self->map, 0, SZ_4K, SZ_4K, SEED);
+	EXPECT_EQ(-EFAULT, pin(self->map, SZ_4K));
+	EXPECT_EQ(-EBUSY, rdax_write_file(memory_attr(), "pages"));
+	close(self->fd);
+	EXPECT_EQ(-EBUSY, rdax_write_file(memory_attr(), "pages"));
+	munmap(self->map, WINDOW);
+	EXPECT_EQ(-EINVAL, rdax_write_file(memory_attr(), "frames"));
+	EXPECT_EQ(0, rdax_write_file(memory_attr(), "pages"));
+	EXPECT_STREQ("pages\n", rdax_text(memory_attr()));
+	self->fd = rdax_open();
+	self->map = rdax_map(self->fd, 0, WINDOW);
+	ASSERT_NE(MAP_FAILED, self->map);
+	rdax_fill(self->map, 0, SZ_4K, SZ_4K, SEED);
+	EXPECT_EQ(0, pin(self->map, SZ_4K));
+}
+
+/* From the mapping to a disk, and back to a page that is clean and mapped. */
+TEST_F(tracked, o_direct)
+{
+	int fd = rdax_ram_disk();
+
+	if (fd < 0)
+		SKIP(return, "no disk in RAM");
+	rdax_fill(self->map, 0, SZ_2M, SZ_4K, SEED);
+	EXPECT_EQ(SZ_2M, pwrite(fd, self->map, SZ_2M, 0));
+	rdax_fill(self->map + SZ_2M, 0, SZ_2M, SZ_4K, SEED + 1);
+	EXPECT_EQ(0, fsync(self->fd));
+	EXPECT_EQ(SZ_2M, pread(fd, self->map + SZ_2M, SZ_2M, 0));
+	/* Once, although both an entry and the pin say so. */
+	expect_sync(self->fd, SZ_2M, SZ_2M, SZ_2M);
+	expect_sync(self->fd, SZ_2M, SZ_2M, 0);
+	EXPECT_EQ(0, rdax_wrong(self->map + SZ_2M, 0, SZ_2M, SZ_4K, SEED));
+	close(fd);
+}
+
+/*
+ * A pin that lasts as long as we like: process_vm_writev() pins its target, and
+ * then waits for us to give it the page that it copies from.
+ */
+struct held {
+	int uffd;
+	char *source, *target;
+	pthread_t thread;
+	ssize_t written;
+};
+
+static void *write_target(void *arg)
+{
+	struct held *held = arg;
+	struct iovec local = { held->source, SZ_4K }, remote = { held->target, SZ_4K };
+
+	held->written = process_vm_writev(getpid(), &local, 1, &remote, 1, 0);
+	return NULL;
+}
+
+static int hold(struct held *held, char *target)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct uffd_msg msg;
+
+	held->target = target;
+	held->source = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	held->uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	if (held->source == MAP_FAILED || held->uffd < 0 || ioctl(held->uffd, UFFDIO_API, &api))
+		return -errno;
+	reg.range = (struct uffdio_range){ (unsigned long)held->source, SZ_4K };
+	if (ioctl(held->uffd, UFFDIO_REGISTER, &reg))
+		return -errno;
+	if (pthread_create(&held->thread, NULL, write_target, held))
+		return -EAGAIN;
+	return read(held->uffd, &msg, sizeof(msg)) == sizeof(msg) &&
+	       msg.event == UFFD_EVENT_PAGEFAULT ? 0 : -EIO;
+}
+
+static int let_go(struct held *held, int byte)
+{
+	char page[SZ_4K];
+	struct uffdio_copy copy = { (unsigned long)held->source, (unsigned long)page, SZ_4K };
+
+	memset(page, byte, SZ_4K);
+	if (ioctl(held->uffd, UFFDIO_COPY, &copy))
+		return -errno;
+	pthread_join(held->thread, NULL);
+	close(held->uffd);
+	munmap(held->source, SZ_4K);
+	return held->written == SZ_4K ? 0 : -EIO;
+}
+
+/* The page is clean and mapped read-only when the pin writes to it. */
+TEST_F(tracked, a_pin_outlasts_a_sync)
+{
+	uint64_t at = SZ_2M + 3 * SZ_4K, folio = at - at % self->unit, others;
+	struct held held;
+
+	ASSERT_EQ(0, hold(&held, self->map + at));
+	expect_sync(self->fd, folio, self->unit, self->unit);
+	EXPECT_EQ(NULL, strstr(rdax_entries(), "dirty"));
+	ASSERT_EQ(0, let_go(&held, 'x'));
+	EXPECT_EQ('x', self->map[at + 17]);
+	/* A sync of other bytes leaves it. */
+	trace_start();
+	EXPECT_EQ(0, msync(self->map, SZ_4K, MS_SYNC));
+	EXPECT_EQ(0, msync(self->map + 2 * SZ_2M, SZ_4K, MS_SYNC));
+	EXPECT_EQ(0, written_back(folio, self->unit, &others));
+	EXPECT_EQ(0, others);
+	trace_start();
+	EXPECT_EQ(0, msync(self->map + at, SZ_4K, MS_SYNC));
+	EXPECT_EQ(self->unit, written_back(folio, self->unit, &others));
+	EXPECT_EQ(0, others);
+	expect_sync(self->fd, folio, self->unit, 0);
+}
+
+/* What else is written back of the folio is not what the pin has written. */
+TEST_F(tracked, a_part_of_what_a_pin_wrote)
+{
+	char *second = rdax_map(self->fd, 0, WINDOW);
+	uint64_t at = SZ_2M + 3 * SZ_4K;
+	struct held held;
+
+	ASSERT_NE(MAP_FAILED, second);
+	ASSERT_EQ(0, madvise(second, WINDOW, MADV_NOHUGEPAGE));
+	ASSERT_EQ(0, hold(&held, self->map + at));
+	EXPECT_EQ(0, fsync(self->fd));
+	ASSERT_EQ(0, let_go(&held, 'w'));
+	second[at + SZ_4K] = 1;
+	expect_sync(self->fd, SZ_2M, SZ_2M, SZ_4K + self->unit);
+	expect_sync(self->fd, SZ_2M, SZ_2M, 0);
+	munmap(second, WINDOW);
+}
+
+/* So does an unbind, which ends the mapping first. */
+TEST_F(tracked, a_pin_outlasts_a_mapping)
+{
+	uint64_t at = SZ_2M + 3 * SZ_4K, folio = at - at % self->unit, others;
+	struct held held;
+
+	ASSERT_EQ(0, hold(&held, self->map + at));
+	EXPECT_EQ(0, fsync(self->fd));
+	ASSERT_EQ(0, munmap(self->map, WINDOW));
+	ASSERT_EQ(0, let_go(&held, 'y'));
+	trace_start();
+	EXPECT_EQ(0, rdax_unbind());
+	EXPECT_EQ(self->unit, written_back(folio, self->unit, &others));
+	EXPECT_EQ(0, others);
+	ASSERT_EQ(0, rdax_bind());
+}
+
+static void *punch_target(void *arg)
+{
+	struct held *held = arg;
+	int fd = rdax_open();
+
+	held->written = rdax_punch(fd, SZ_2M, SZ_2M);
+	close(fd);
+	return NULL;
+}
+
+/* The pin writes nothing to what was punched. */
+TEST_F(tracked, a_punch_waits)
+{
+	struct held held, punch = { .written = 1 };
+
+	rdax_fill(self->map, 0, 2 * SZ_2M, SZ_4K, SEED);
+	ASSERT_EQ(0, hold(&held, self->map + SZ_2M + 3 * SZ_4K));
+	ASSERT_EQ(0, pthread_create(&punch.thread, NULL, punch_target, &punch));
+	usleep(200000);
+	EXPECT_EQ(1, __atomic_load_n(&punch.written, __ATOMIC_ACQUIRE));
+	EXPECT_EQ(0, rdax_wrong(self->map, 0, 2 * SZ_2M, SZ_4K, SEED));
+	ASSERT_EQ(0, let_go(&held, 'z'));
+	pthread_join(punch.thread, NULL);
+	EXPECT_EQ(0, punch.written);
+	for (uint64_t i = 0; i < SZ_2M; i += SZ_4K)
+		EXPECT_EQ(0, self->map[SZ_2M + i + 17]);
+}
+
+int main(int argc, char **argv)
+{
+	rdax_begin();
+	if (rdax_on_dax_bus())
+		trace_begin();
+	return test_harness_run(argc, argv);
+}
