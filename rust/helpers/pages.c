@@ -86,6 +86,27 @@ static unsigned long *written_alloc(struct device *dev, const struct dev_pagemap
 }
 
 /*
+ * The kernel marks each page of a device as reserved. VFIO takes such a page for one that it has not pinned, and
+ * never gives it back (put_pfn() in vfio_iommu_type1.c).
+ *
+ * Nobody uses the pages yet. Where the memory map is shared, the rest of a folio's struct pages are the last that
+ * has its own memory, over and over.
+ */
+static void clear_reserved(const struct range *range)
+{
+	unsigned long pfn = PHYS_PFN(range->start), end = PHYS_PFN(range->end + 1);
+
+	while (pfn < end) {
+		struct page *page = pfn_to_page(pfn);
+		unsigned long nr = folio_nr_pages(page_folio(page));
+
+		for (pfn += nr; nr && test_bit(PG_reserved, &page->flags.f); page++, nr--)
+			__clear_bit(PG_reserved, &page->flags.f);
+		cond_resched();
+	}
+}
+
+/*
  * Makes the pages of a device's ranges, until devres releases them. The caller has requested the memory.
  *
  * The pgmap that the bus has for a static device is only read, because the next driver uses it, too. It says
@@ -98,6 +119,7 @@ int rust_helper_dev_dax_memremap_pages(struct dev_dax *dev_dax, const struct ran
 	struct rdax_dev_dax *dax = (struct rdax_dev_dax *)dev_dax;
 	/* That of another device may be what an earlier driver has left. */
 	const struct dev_pagemap *given = static_dev_dax(dev_dax) ? dax->pgmap : NULL;
+	const struct range *mapped = ranges;
 	struct rdax_pages *pages;
 	void *addr;
 
@@ -106,7 +128,7 @@ int rust_helper_dev_dax_memremap_pages(struct dev_dax *dev_dax, const struct ran
 	if (given) {
 		if (nr != 1 || given->nr_range != 1 || !range_contains(&given->range, ranges))
 			return -EINVAL;
-		ranges = &given->range;
+		mapped = &given->range;
 	}
 	pages = devm_kzalloc(&dax->dev, size_add(sizeof(*pages), array_size(nr - 1, sizeof(*ranges))),
 			     GFP_KERNEL);
@@ -122,13 +144,15 @@ int rust_helper_dev_dax_memremap_pages(struct dev_dax *dev_dax, const struct ran
 	if (dax->align >= PMD_SIZE)
 		pages->pgmap.vmemmap_shift = PMD_ORDER;
 	pages->pgmap.nr_range = nr;
-	memcpy(pages->pgmap.ranges, ranges, nr * sizeof(*ranges));
+	memcpy(pages->pgmap.ranges, mapped, nr * sizeof(*mapped));
 	pages->written = written_alloc(&dax->dev, &pages->pgmap);
 	if (!pages->written)
 		return -ENOMEM;
 	addr = devm_memremap_pages(&dax->dev, &pages->pgmap);
 	if (IS_ERR(addr))
 		return PTR_ERR(addr);
+	for (unsigned int i = 0; i < nr; i++)
+		clear_reserved(&ranges[i]);
 	*made = pages;
 	return 0;
 }
