@@ -23,6 +23,7 @@
 #include "rdax.h"
 #include "ring.h"
 #include "trace.h"
+#include "vm.h"
 
 #define WINDOW	(4 * SZ_2M)
 #define SEED	11
@@ -325,6 +326,25 @@ TEST_F(tracked, a_part_of_what_a_pin_wrote)
 	expect_sync(self->fd, SZ_2M, SZ_2M, SZ_4K + self->unit);
 	expect_sync(self->fd, SZ_2M, SZ_2M, 0);
 	munmap(second, WINDOW);
+}
+
+/* KVM sets PG_dirty. Who ends a pin of such a page would not tell of it. */
+TEST_F(tracked, a_pin_beside_a_virtual_machine)
+{
+	uint64_t at = SZ_2M + 3 * SZ_4K, folio = at - at % self->unit;
+	struct held held;
+	struct vm vm;
+
+	if (!vm_possible())
+		SKIP(return, "no /dev/kvm");
+	ASSERT_EQ(0, vm_make(&vm, self->map, WINDOW));
+	EXPECT_STREQ("ok", vm_do(&vm, VM_MOV, at, 7));
+	ASSERT_EQ(0, hold(&held, self->map + at));
+	expect_sync(self->fd, folio, self->unit, self->unit);
+	ASSERT_EQ(0, let_go(&held, 'v'));
+	expect_sync(self->fd, folio, self->unit, self->unit);
+	expect_sync(self->fd, folio, self->unit, 0);
+	vm_end(&vm);
 }
 
 /* So does an unbind, which ends the mapping first. */
