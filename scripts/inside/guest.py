@@ -103,6 +103,8 @@ class Machine:
     cxl: str = ""
     # What is soft-reserved of the memory, as if firmware had said so: SIZE%START.
     soft_reserved: str = ""
+    # Intel's IOMMU, and behind it QEMU's device `edu`, which does DMA as it is told.
+    edu: bool = False
 
     @property
     def slots(self) -> list[str]:
@@ -135,6 +137,10 @@ class Machine:
                         "-device", "cxl-type3,bus=cxl-port,volatile-memdev=cxl0,id=cxl-memory"]
         return options
 
+    def devices(self) -> list[str]:
+        # An IOMMU knows only the devices that come after it.
+        return ["-device", "intel-iommu", "-device", "edu"] if self.edu else []
+
     def parameters(self) -> list[str]:
         """Of the kernel; what it doesn't know becomes a variable of init and of the command."""
         parameters = [f"RDAX_TOOL={TOOL}"] if TOOL.exists() else []
@@ -146,6 +152,8 @@ class Machine:
             parameters += [f"RDAX_MONITOR={MONITOR}"]
         if self.dax:
             parameters += [f"RDAX_DAX={self.dax}"]
+        if self.edu:
+            parameters += ["intel_iommu=on"]
         return parameters
 
     def plugins(self) -> list[str]:
@@ -165,6 +173,7 @@ ODD = "odd"
 CXL = "cxl"
 HMEM = "hmem"
 DEVDAX = "devdax"
+VFIO = "vfio"
 MACHINES = {
     PLAIN: Machine(),
     SPECIAL: Machine(caches_survive=True, legacy_pmem="32M!1G", monitor=True, intel=True),
@@ -177,6 +186,8 @@ MACHINES = {
     CXL: Machine(dax="cxl", cxl="1G"),
     HMEM: Machine(memory=6 << 10, dax="hmem", soft_reserved="3G%4G"),
     DEVDAX: Machine(dax="devdax"),
+    # With a device for VFIO, to do DMA to memory of each kind.
+    VFIO: Machine(memory=6 << 10, dax="hmem", soft_reserved="3G%4G", edu=True),
 }
 
 
@@ -303,6 +314,7 @@ def qemu(name: str, interactive: bool, parameters: str, machine: Machine) -> lis
         "qemu-system-x86_64", "-nodefaults", "-no-reboot", "-display", "none",
         "-machine", board, *accelerator, *machine.plugins(), "-cpu", cpu,
         "-smp", f"{machine.cpus},sockets={machine.nodes}", *machine.slots,
+        *machine.devices(),
         "-chardev", f"socket,id=root,path={socket_of(name)}",
         "-device", "vhost-user-fs-pci,chardev=root,tag=root",
         *machine.memories(),

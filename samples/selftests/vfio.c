@@ -1,0 +1,592 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * VFIO maps the device's memory for the DMA of a real one, QEMU's edu. With pages it pins them: a sync
+ * writes back what the edu writes, and a punch and an unbind wait until it can write no more. Page
+ * frames it takes without a pin: what the documents warn of (vm.rst) is what happens.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "kselftest_harness.h"
+#include "edu.h"
+#include "rdax.h"
+#include "regions.h"
+
+#define HARD_OFFLINE	"/sys/devices/system/memory/hard_offline_page"
+#define WINDOW	(4 * SZ_2M)
+#define SEED	7
+/* Where the edu finds the window, and a page of ordinary memory. */
+#define IOVA	SZ_2M
+#define SCRATCH	SZ_4K
+/* Pages for DMA in two folios of 2 MiB, and one in the first that nobody uses otherwise. */
+#define FIRST	(3 * SZ_4K)
+#define SECOND	(SZ_2M + 5 * SZ_4K)
+#define BESIDE	(9 * SZ_4K)
+
+FIXTURE(vfio)
+{
+	struct edu edu;
+	int fd;
+	char *map;
+	uint64_t *scratch;
+};
+
+FIXTURE_VARIANT(vfio)
+{
+	bool on_dax_bus, pages;
+	const char *align;	/* of pages: 2 MiB makes folios of that */
+};
+
+FIXTURE_VARIANT_ADD(vfio, namespace)
+{
+	.align = "4K",
+};
+
+FIXTURE_VARIANT_ADD(vfio, frames)
+{
+	.on_dax_bus = true,
+	.align = "4K",
+};
+
+FIXTURE_VARIANT_ADD(vfio, folios)
+{
+	.on_dax_bus = true,
+	.pages = true,
+	.align = "2M",
+};
+
+FIXTURE_VARIANT_ADD(vfio, single)
+{
+	.on_dax_bus = true,
+	.pages = true,
+	.align = "4K",
+};
+
+static const char *name(void)
+{
+	return strrchr(RDAX_NODE, '/') + 1;
+}
+
+static int map_window(FIXTURE_DATA(vfio) *self)
+{
+	self->fd = rdax_open();
+	if (self->fd < 0)
+		return -errno;
+	self->map = rdax_map(self->fd, 0, WINDOW);
+	return self->map == MAP_FAILED ? -errno : 0;
+}
+
+/* All zeroes, and nothing of it is mapped. The edu reaches the scratch page only. */
+FIXTURE_SETUP(vfio)
+{
+	self->edu = (struct edu){ -1, -1, -1, NULL };
+	self->fd = -1;
+	self->map = MAP_FAILED;
+	if (!variant->on_dax_bus)
+		unsetenv("RDAX_DAX_DEVICE");
+	else if (!rdax_on_dax_bus())
+		SKIP(return, "needs a device of the dax bus: scripts/lab guest --machine vfio");
+	ASSERT_EQ(0, rdax_write_file(RDAX_PARAMS "/pages", variant->pages ? name() : ""));
+	ASSERT_EQ(0, rdax_fresh(variant->align));
+	ASSERT_EQ(0, map_window(self));
+	ASSERT_EQ(0, rdax_zero(self->fd, 0, WINDOW));
+	ASSERT_EQ(0, edu_open(&self->edu));
+	self->scratch = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, self->scratch);
+	ASSERT_EQ(0, edu_map(&self->edu, SCRATCH, self->scratch, SZ_4K, true));
+}
+
+FIXTURE_TEARDOWN(vfio)
+{
+	edu_close(&self->edu);
+	close(self->fd);
+	munmap(self->map, WINDOW);
+	EXPECT_EQ(0, rdax_bound() ? rdax_unbind() : 0);
+	rdax_write_file(RDAX_PARAMS "/pages", "");
+}
+
+#define FOR_PAGES()	do { if (!variant->pages) SKIP(return, "page frames are not pinned"); } while (0)
+#define FOR_FRAMES()	do { if (variant->pages) SKIP(return, "pages are pinned"); } while (0)
+
+/*
+ * DMA
+ */
+
+static int map_dma(FIXTURE_DATA(vfio) *self, uint64_t offset, uint64_t len)
+{
+	return edu_map(&self->edu, IOVA + offset, self->map + offset, len, true);
+}
+
+/* From the first byte of the window on. */
+static int unmap_dma(FIXTURE_DATA(vfio) *self, uint64_t len)
+{
+	return edu_unmap(&self->edu, IOVA, len);
+}
+
+static uint64_t word_of(unsigned int i, uint64_t seed)
+{
+	return seed << 32 | i;
+}
+
+static void make_page(uint64_t *page, uint64_t seed)
+{
+	for (unsigned int i = 0; i < SZ_4K / sizeof(*page); i++)
+		page[i] = word_of(i, seed);
+}
+
+static bool is_page(const uint64_t *page, uint64_t seed)
+{
+	for (unsigned int i = 0; i < SZ_4K / sizeof(*page); i++)
+		if (page[i] != word_of(i, seed))
+			return false;
+	return true;
+}
+
+static bool is_zero(const uint64_t *page)
+{
+	for (unsigned int i = 0; i < SZ_4K / sizeof(*page); i++)
+		if (page[i])
+			return false;
+	return true;
+}
+
+/* The edu writes a page of the window, which gets these words. */
+static int edu_writes(FIXTURE_DATA(vfio) *self, uint64_t offset, uint64_t seed)
+{
+	make_page(self->scratch, seed);
+	return edu_load(&self->edu, SCRATCH) ?: edu_store(&self->edu, IOVA + offset);
+}
+
+/* The scratch page has what the edu read there. */
+static int edu_reads(FIXTURE_DATA(vfio) *self, uint64_t offset)
+{
+	return edu_load(&self->edu, IOVA + offset) ?: edu_store(&self->edu, SCRATCH);
+}
+
+/* What a file has there. */
+static const uint64_t *file_page(int fd, uint64_t offset)
+{
+	static uint64_t page[SZ_4K / sizeof(uint64_t)];
+
+	if (pread(fd, page, sizeof(page), offset) != sizeof(page))
+		memset(page, 0xff, sizeof(page));
+	return page;
+}
+
+TEST_F(vfio, there_and_back)
+{
+	ASSERT_EQ(0, map_dma(self, 0, WINDOW));
+	make_page((void *)(self->map + FIRST), 1);
+	EXPECT_EQ(0, edu_reads(self, FIRST));
+	EXPECT_TRUE(is_page(self->scratch, 1));
+	EXPECT_EQ(0, edu_load(&self->edu, IOVA + FIRST));
+	EXPECT_EQ(0, edu_store(&self->edu, IOVA + SECOND));
+	EXPECT_TRUE(is_page((void *)(self->map + SECOND), 1));
+	EXPECT_TRUE(is_page(file_page(self->fd, SECOND), 1));
+	/* No other page. */
+	EXPECT_TRUE(is_zero(file_page(self->fd, SECOND - SZ_4K)));
+	EXPECT_TRUE(is_zero(file_page(self->fd, SECOND + SZ_4K)));
+	EXPECT_EQ(0, unmap_dma(self, WINDOW));
+}
+
+/*
+ * What was there before
+ */
+
+enum before { UNTOUCHED, READ, WRITTEN_AND_SYNCED, HOLE_READ, BEFORES };
+
+static int prepare(FIXTURE_DATA(vfio) *self, enum before before)
+{
+	switch (before) {
+	case UNTOUCHED:
+		return 0;
+	case HOLE_READ:
+		return rdax_punch(self->fd, 0, WINDOW) ?: rdax_load(self->map + FIRST);
+	case READ:
+		return rdax_load(self->map + FIRST);
+	default:
+		return rdax_store(self->map + FIRST) ?: fsync(self->fd);
+	}
+}
+
+/* Untouched, in a mapping of its own. */
+static int as_new(FIXTURE_DATA(vfio) *self)
+{
+	munmap(self->map, WINDOW);
+	self->map = rdax_map(self->fd, 0, WINDOW);
+	return self->map == MAP_FAILED ? -errno : rdax_zero(self->fd, 0, WINDOW);
+}
+
+TEST_F(vfio, what_was_touched)
+{
+	for (enum before before = 0; before < BEFORES; before++) {
+		ASSERT_EQ(0, as_new(self));
+		ASSERT_EQ(0, prepare(self, before));
+		/* VFIO does not ask for a write fault where a read-only page frame is mapped. */
+		EXPECT_EQ(variant->pages || before == UNTOUCHED ? 0 : -EFAULT, map_dma(self, 0, SZ_2M))
+			TH_LOG("case %d", before);
+		unmap_dma(self, SZ_2M);
+	}
+}
+
+/* Then there are no such page frames. */
+TEST_F(vfio, map_writable)
+{
+	FOR_FRAMES();
+	ASSERT_EQ(0, rdax_write_file(rdax_attr_path("faults/map_writable"), "1"));
+	for (enum before before = 0; before < BEFORES; before++) {
+		ASSERT_EQ(0, as_new(self));
+		ASSERT_EQ(0, prepare(self, before));
+		ASSERT_EQ(0, map_dma(self, 0, SZ_2M))
+			TH_LOG("case %d", before);
+		EXPECT_EQ(0, edu_writes(self, FIRST, before + 1));
+		EXPECT_TRUE(is_page((void *)(self->map + FIRST), before + 1));
+		EXPECT_EQ(0, unmap_dma(self, SZ_2M));
+	}
+}
+
+/* For a device that only reads, too: what a hole is mapped as is not taken. With pages there are no holes. */
+TEST_F(vfio, a_hole_for_reading)
+{
+	ASSERT_EQ(0, rdax_punch(self->fd, 0, WINDOW));
+	ASSERT_EQ(0, rdax_load(self->map + FIRST));
+	EXPECT_EQ(variant->pages ? 0 : -EFAULT,
+		  edu_map(&self->edu, IOVA, self->map, SZ_2M, false));
+	make_page((void *)(self->map + FIRST), 1);
+	if (variant->pages)
+		EXPECT_EQ(0, edu_reads(self, FIRST));
+	EXPECT_EQ(variant->pages, is_page(self->scratch, 1));
+	unmap_dma(self, SZ_2M);
+}
+
+/*
+ * Syncs
+ */
+
+static uint64_t written_back(FIXTURE_DATA(vfio) *self)
+{
+	uint64_t was = rdax_attr("entries/writebacks");
+
+	return fsync(self->fd) ? UINT64_MAX : rdax_attr("entries/writebacks") - was;
+}
+
+TEST_F(vfio, a_sync_after_dma)
+{
+	uint64_t first;
+
+	ASSERT_EQ(0, map_dma(self, 0, SZ_2M));
+	first = written_back(self);
+	EXPECT_LT(0, first);
+	for (unsigned int seed = 1; seed <= 2; seed++) {
+		EXPECT_EQ(0, edu_writes(self, FIRST, seed));
+		/* Of page frames, a sync does not see it. */
+		EXPECT_EQ(variant->pages ? first : 0, written_back(self));
+		EXPECT_EQ(variant->pages, !!strstr(rdax_entries(), "dirty"));
+		EXPECT_TRUE(is_page(file_page(self->fd, FIRST), seed));
+	}
+	EXPECT_EQ(0, unmap_dma(self, SZ_2M));
+}
+
+/*
+ * What waits, in another process
+ */
+
+struct waiter {
+	FIXTURE_DATA(vfio) *self;
+	int started, ended;
+};
+
+static void ignore(int sig)
+{
+}
+
+static int punch_it(struct waiter *waiter)
+{
+	struct sigaction sa = { .sa_handler = ignore };
+
+	sigaction(SIGTERM, &sa, NULL);
+	__atomic_store_n(&waiter->started, 1, __ATOMIC_RELEASE);
+	return rdax_punch(waiter->self->fd, 0, SZ_2M);
+}
+
+static int unbind_it(struct waiter *waiter)
+{
+	__atomic_store_n(&waiter->started, 1, __ATOMIC_RELEASE);
+	return rdax_unbind();
+}
+
+static pid_t begin(struct waiter *waiter, FIXTURE_DATA(vfio) *self, int (*fn)(struct waiter *waiter))
+{
+	pid_t child;
+
+	*waiter = (struct waiter){ self };
+	child = fork();
+	if (!child) {
+		int ret;
+
+		/* Its copies would keep what the test closes. */
+		edu_close(&self->edu);
+		ret = fn(waiter);
+		__atomic_store_n(&waiter->ended, 1, __ATOMIC_RELEASE);
+		_exit(-ret);
+	}
+	while (child > 0 && !__atomic_load_n(&waiter->started, __ATOMIC_ACQUIRE))
+		usleep(1000);
+	return child;
+}
+
+static bool waits(const struct waiter *waiter)
+{
+	usleep(100000);
+	return !__atomic_load_n(&waiter->ended, __ATOMIC_ACQUIRE);
+}
+
+/* What it returned: 0, or an errno. */
+static int end_of(pid_t child)
+{
+	int status = 0;
+
+	for (int i = 0; i < RDAX_PATIENCE * 100; i++) {
+		if (waitpid(child, &status, WNOHANG) == child)
+			return WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
+		usleep(10000);
+	}
+	kill(child, SIGKILL);
+	return ETIMEDOUT;
+}
+
+/* The mapping of the test is gone at once. */
+static bool is_revoked(FIXTURE_DATA(vfio) *self)
+{
+	for (int i = 0; i < RDAX_PATIENCE * 100 && !rdax_load(self->map + FIRST); i++)
+		usleep(10000);
+	return rdax_load(self->map + FIRST) == SIGBUS;
+}
+
+TEST_F(vfio, a_punch_waits)
+{
+	struct waiter *waiter = rdax_shared(sizeof(*waiter));
+	pid_t child;
+
+	FOR_PAGES();
+	rdax_fill(self->map, 0, WINDOW, SZ_4K, SEED);
+	ASSERT_EQ(0, map_dma(self, FIRST, SZ_4K));
+	child = begin(waiter, self, punch_it);
+	ASSERT_LT(0, child);
+	EXPECT_EQ(0, edu_writes(self, FIRST, 1));
+	EXPECT_TRUE(waits(waiter));
+	/* No data is lost until then: a signal ends the wait. */
+	EXPECT_EQ(0, kill(child, SIGTERM));
+	EXPECT_EQ(EINTR, end_of(child));
+	EXPECT_TRUE(is_page((void *)(self->map + FIRST), 1));
+	if (!strcmp(variant->align, "2M"))
+		EXPECT_EQ(0, rdax_wrong(self->map, 0, FIRST, SZ_4K, SEED));
+	EXPECT_EQ(0, rdax_wrong(self->map + FIRST + SZ_4K, FIRST + SZ_4K, WINDOW - FIRST - SZ_4K,
+				SZ_4K, SEED));
+
+	child = begin(waiter, self, punch_it);
+	ASSERT_LT(0, child);
+	EXPECT_EQ(0, edu_writes(self, FIRST, 2));
+	EXPECT_TRUE(waits(waiter));
+	EXPECT_TRUE(is_page((void *)(self->map + FIRST), 2));
+	EXPECT_EQ(0, edu_unmap(&self->edu, IOVA + FIRST, SZ_4K));
+	EXPECT_EQ(0, end_of(child));
+	for (uint64_t at = 0; at < SZ_2M; at += SZ_4K)
+		EXPECT_TRUE(is_zero((void *)(self->map + at)));
+	EXPECT_EQ(0, rdax_wrong(self->map + SZ_2M, SZ_2M, WINDOW - SZ_2M, SZ_4K, SEED));
+}
+
+/* It is bound again, and what the edu wrote while the unbind waited is there, and nothing else. */
+static void expect_kept(struct __test_metadata *_metadata, FIXTURE_DATA(vfio) *self, uint64_t seed)
+{
+	munmap(self->map, WINDOW);
+	close(self->fd);
+	ASSERT_EQ(0, rdax_bind());
+	ASSERT_EQ(0, map_window(self));
+	EXPECT_TRUE(is_page((void *)(self->map + FIRST), seed));
+	EXPECT_EQ(0, rdax_wrong(self->map, 0, FIRST, SZ_4K, SEED));
+	EXPECT_EQ(0, rdax_wrong(self->map + FIRST + SZ_4K, FIRST + SZ_4K, WINDOW - FIRST - SZ_4K,
+				SZ_4K, SEED));
+}
+
+TEST_F(vfio, an_unbind_waits)
+{
+	struct waiter *waiter = rdax_shared(sizeof(*waiter));
+	char line[128];
+	pid_t child;
+
+	FOR_PAGES();
+	rdax_fill(self->map, 0, WINDOW, SZ_4K, SEED);
+	ASSERT_EQ(0, map_dma(self, FIRST, SZ_4K));
+	log_from_here();
+	child = begin(waiter, self, unbind_it);
+	ASSERT_LT(0, child);
+	EXPECT_TRUE(is_revoked(self));
+	EXPECT_TRUE(waits(waiter));
+	snprintf(line, sizeof(line), "%s: unbinding waits since 0 s, because ", name());
+	EXPECT_TRUE(logged(line));
+	/* The DMA goes on, and no other page is pinned. */
+	EXPECT_EQ(-EFAULT, map_dma(self, SECOND, SZ_4K));
+	EXPECT_EQ(0, edu_writes(self, FIRST, 3));
+	EXPECT_EQ(0, edu_reads(self, FIRST));
+	EXPECT_TRUE(is_page(self->scratch, 3));
+	EXPECT_TRUE(waits(waiter));
+	EXPECT_EQ(0, edu_unmap(&self->edu, IOVA + FIRST, SZ_4K));
+	EXPECT_EQ(0, end_of(child));
+	expect_kept(_metadata, self, 3);
+	ASSERT_EQ(0, map_dma(self, 0, WINDOW));
+	EXPECT_EQ(0, edu_writes(self, SECOND, 4));
+	EXPECT_TRUE(is_page((void *)(self->map + SECOND), 4));
+}
+
+/* A process that does not unmap: its end is enough. Nor does it matter that it maps nothing. */
+TEST_F(vfio, an_unbind_waits_for_a_process)
+{
+	struct waiter *waiter = rdax_shared(sizeof(*waiter));
+	pid_t child;
+
+	FOR_PAGES();
+	rdax_fill(self->map, 0, WINDOW, SZ_4K, SEED);
+	ASSERT_EQ(0, map_dma(self, FIRST, SZ_4K));
+	munmap(self->map, WINDOW);
+	close(self->fd);
+	self->fd = -1;
+	child = begin(waiter, self, unbind_it);
+	ASSERT_LT(0, child);
+	EXPECT_EQ(0, edu_writes(self, FIRST, 5));
+	EXPECT_TRUE(waits(waiter));
+	edu_close(&self->edu);
+	EXPECT_EQ(0, end_of(child));
+	expect_kept(_metadata, self, 5);
+}
+
+/*
+ * Page frames: nobody can take back what VFIO has mapped.
+ */
+
+/* The page is a hole that reads as zeroes; what the edu writes is behind it, and comes with the first store. */
+TEST_F(vfio, dma_after_a_punch)
+{
+	FOR_FRAMES();
+	rdax_fill(self->map, 0, WINDOW, SZ_4K, SEED);
+	ASSERT_EQ(0, map_dma(self, 0, SZ_2M));
+	EXPECT_EQ(0, rdax_punch(self->fd, 0, SZ_2M));
+	EXPECT_EQ(0, edu_writes(self, FIRST, 1));
+	EXPECT_TRUE(is_zero((void *)(self->map + FIRST)));
+	EXPECT_EQ(0, rdax_store(self->map + FIRST));
+	*(uint64_t *)(self->map + FIRST) = word_of(0, 1);
+	EXPECT_TRUE(is_page((void *)(self->map + FIRST), 1));
+	EXPECT_TRUE(is_page(file_page(self->fd, FIRST), 1));
+	EXPECT_EQ(0, unmap_dma(self, SZ_2M));
+}
+
+TEST_F(vfio, dma_after_an_unbind)
+{
+	FOR_FRAMES();
+	rdax_fill(self->map, 0, WINDOW, SZ_4K, SEED);
+	ASSERT_EQ(0, map_dma(self, 0, SZ_2M));
+	ASSERT_EQ(0, rdax_unbind());
+	EXPECT_TRUE(is_revoked(self));
+	EXPECT_EQ(0, edu_writes(self, FIRST, 2));
+	EXPECT_EQ(0, edu_reads(self, FIRST));
+	EXPECT_TRUE(is_page(self->scratch, 2));
+	expect_kept(_metadata, self, 2);
+	/* It is the same memory, so it goes on even then. */
+	EXPECT_EQ(0, edu_writes(self, FIRST, 3));
+	EXPECT_TRUE(is_page((void *)(self->map + FIRST), 3));
+	EXPECT_EQ(0, unmap_dma(self, SZ_2M));
+}
+
+/* What was cut off is another device's by then. */
+TEST_F(vfio, dma_after_a_shrink)
+{
+	uint64_t size = rdax_size(), last = size - SZ_2M;
+	char *map;
+	int other, fd;
+
+	FOR_FRAMES();
+	if (variant->on_dax_bus)
+		SKIP(return, "the bus resizes only what is not bound");
+	map = rdax_map(self->fd, last, SZ_2M);
+	ASSERT_NE(MAP_FAILED, map);
+	ASSERT_EQ(0, edu_map(&self->edu, IOVA, map, SZ_2M, true));
+	ASSERT_EQ(0, dev_resize(0, last));
+	EXPECT_EQ(SIGBUS, rdax_load(map));
+	other = region_create();
+	ASSERT_LT(0, other);
+	ASSERT_EQ(0, dev_resize(other, SZ_2M));
+	fd = dev_open(other);
+	ASSERT_GE(fd, 0);
+	EXPECT_TRUE(is_zero(file_page(fd, FIRST)));
+	EXPECT_EQ(0, edu_writes(self, FIRST, 1));
+	EXPECT_TRUE(is_page(file_page(fd, FIRST), 1));
+	EXPECT_EQ(0, unmap_dma(self, SZ_2M));
+	EXPECT_EQ(SZ_4K, pwrite(fd, memset(self->scratch, 0, SZ_4K), SZ_4K, FIRST));
+	close(fd);
+}
+
+/*
+ * Memory errors
+ */
+
+/* A child of ours has the mapping, and is told so by a signal. */
+static int report_child(void *arg)
+{
+	struct sigaction sa = { .sa_handler = ignore, .sa_flags = SA_RESTART };
+	int fd = open(HARD_OFFLINE, O_WRONLY | O_CLOEXEC);
+	char text[32];
+	int len = snprintf(text, sizeof(text), "0x%" PRIx64, *(uint64_t *)arg);
+
+	sigaction(SIGBUS, &sa, NULL);
+	return fd < 0 || write(fd, text, len) != len ? errno : 0;
+}
+
+/* VFIO is not told: the edu reaches the page as before. What is mapped for DMA later is refused. */
+TEST_F(vfio, a_memory_error)
+{
+	uint64_t phys = rdax_attr("resource") + FIRST;
+
+	if (access(HARD_OFFLINE, W_OK))
+		SKIP(return, "no hard_offline_page");
+	rdax_fill(self->map, 0, WINDOW, SZ_4K, SEED);
+	ASSERT_EQ(0, map_dma(self, 0, SZ_2M));
+	ASSERT_EQ(0, rdax_bounded(report_child, &phys, RDAX_PATIENCE));
+	ASSERT_TRUE(rdax_goes_bad(self->map + FIRST));
+	EXPECT_EQ(0, edu_writes(self, FIRST, 1));
+	EXPECT_EQ(0, edu_reads(self, FIRST));
+	EXPECT_TRUE(is_page(self->scratch, 1));
+	EXPECT_EQ(0, edu_writes(self, BESIDE, 2));
+	EXPECT_TRUE(is_page((void *)(self->map + BESIDE), 2));
+	EXPECT_EQ(-1, pread(self->fd, self->scratch, SZ_4K, FIRST));
+	EXPECT_EQ(EIO, errno);
+	EXPECT_EQ(0, fsync(self->fd));
+	EXPECT_EQ(-EFAULT, edu_map(&self->edu, 2 * IOVA, self->map + FIRST, SZ_4K, true));
+	EXPECT_EQ(0, rdax_store(self->map + BESIDE));
+	EXPECT_EQ(0, edu_map(&self->edu, 2 * IOVA, self->map + BESIDE, SZ_4K, true));
+	EXPECT_EQ(0, edu_unmap(&self->edu, 2 * IOVA, SZ_4K));
+	EXPECT_EQ(0, unmap_dma(self, SZ_2M));
+	EXPECT_EQ(0, rdax_unbind());
+}
+
+int main(int argc, char **argv)
+{
+	const char *why = edu_take();
+	int ret;
+
+	if (why) {
+		ksft_print_header();
+		ksft_exit_skip("%s\n", why);
+	}
+	rdax_begin();
+	ret = test_harness_run(argc, argv);
+	edu_release();
+	return ret;
+}
