@@ -4,7 +4,7 @@
 
 Each patch in scripts/mutants, in a folder for its area, says in a line `Test: host NAME`, `Test: guest PROGRAM` or
 `Test: special PROGRAM` which test is to fail: one of rust/host under loom, or a kselftest
-in a guest, or in another of guest.MACHINES (special, odd), whose console counts too.
+in a guest, or in another of guest.MACHINES (special, odd, vfio), whose console counts too.
 `Test: debug PROGRAM` or `Test: kasan PROGRAM` is one in a guest whose kernel has the checks for it; it is tried with
 `scripts/lab --kernel NAME mutants`, and there no other unless it is named. A PROGRAM
 `torture:PHASE` is a phase of the torture. `Test: build CODE` is a bug that the compiler refuses

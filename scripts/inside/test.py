@@ -7,7 +7,7 @@ host      the checks of scripts/inside/check, Rust's and Python's unit tests, an
           warning on a guest's console is found
 guest     the kselftests of samples/selftests in a guest, by Linux's own runner; those of
           SPECIAL and ODD in these guests, those of NODES in one with two NUMA nodes, those of
-          DAX in each guest that has a device of the dax bus
+          DAX in each guest that has a device of the dax bus, VFIO in one that also has an IOMMU
 torture   the short form of scripts/inside/torture.py
 persist   a pattern written in one boot and verified in the next; a page that is dirty when
           the machine shuts down
@@ -43,6 +43,8 @@ SPECIAL = ("poison_mce", "eadr", "flush_unknown.sh")
 ODD = ("read_only_dimm.sh", "unaligned.sh", "legacy.sh", "hotplug.sh", "identity.sh")
 # What needs several NUMA nodes.
 NODES = ("lock_comparison.sh", "walkers_nodes.sh")
+# What needs a device for VFIO, and a device of the dax bus.
+VFIO = ("vfio",)
 # What needs a device of the dax bus, in the guests of each kind. After daxbus.sh it is gone.
 DAX = {guest.CXL: ("dax_udev.sh", "dax_tools.sh", "rdax_dax.sh", "pages", "tracked",
                    "dax_takeover.sh", "daxbus.sh"),
@@ -177,7 +179,7 @@ def in_boot(tap: Tap) -> None:
         return
     runner = [str(KSELFTEST / "run_kselftest.sh"), "-o", str(PROGRAM_TIMEOUT * guest.slower())]
     say("guest: the kselftests")
-    elsewhere = SPECIAL + ODD + NODES + DAX[guest.CXL]
+    elsewhere = SPECIAL + ODD + NODES + VFIO + DAX[guest.CXL]
     in_guest(tap, "kselftest", [*runner, *options("-S", elsewhere)], Kselftest(tap), timeout=3000)
     say("guest: those that need the special guest")
     in_guest(tap, "special", [*runner, *options("-t", SPECIAL)], Kselftest(tap), timeout=300,
@@ -192,6 +194,9 @@ def in_boot(tap: Tap) -> None:
         say(f"guest: those that need a dax device: {name}")
         in_guest(tap, name, [*runner, *options("-t", programs)], Kselftest(tap), timeout=600,
                  machine=guest.MACHINES[name])
+    say("guest: those that need a device for VFIO")
+    in_guest(tap, "vfio", [*runner, *options("-t", VFIO)], Kselftest(tap), timeout=300,
+             machine=guest.MACHINES[guest.VFIO])
     say("guest: some of the others, on a dax device")
     in_guest(tap, "dax", [*runner, *options("-t", DAX_PROGRAMS)], Kselftest(tap), timeout=1200,
              machine=guest.MACHINES[guest.HMEM])

@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "kselftest.h"
 #include "edu.h"
 #include "rdax.h"
 
@@ -72,8 +73,10 @@ const char *edu_take(void)
 	if (system("modprobe -qa vfio_iommu_type1 vfio-pci"))
 		return "no modules vfio_iommu_type1 and vfio-pci";
 	if (rdax_write_file(path_of("driver_override"), "vfio-pci") ||
-	    rdax_write_file(DRIVER "/bind", address))
-		return "vfio-pci does not take the PCI device edu";
+	    rdax_write_file(DRIVER "/bind", address)) {
+		ksft_print_header();
+		ksft_exit_fail_msg("vfio-pci does not take the PCI device edu\n");
+	}
 	return NULL;
 }
 

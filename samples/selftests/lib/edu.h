@@ -15,8 +15,7 @@ struct edu {
 };
 
 /*
- * Gives the machine's edu to vfio-pci: NULL, or why that is not possible. The second takes it from
- * vfio-pci.
+ * Gives the machine's edu to vfio-pci: NULL, or what is missing. The second takes it from vfio-pci.
  */
 const char *edu_take(void);
 void edu_release(void);
@@ -30,8 +29,8 @@ int edu_map(struct edu *edu, uint64_t iova, void *memory, uint64_t len, bool wri
 int edu_unmap(struct edu *edu, uint64_t iova, uint64_t len);
 
 /*
- * DMA of one page to the device's buffer, or from it. Only -ETIMEDOUT is an error: nobody is told that
- * the IOMMU refuses an address.
+ * DMA of one page to the device's buffer, or from it. The only error is -ETIMEDOUT, because nobody is
+ * told that the IOMMU refuses an address.
  */
 int edu_load(struct edu *edu, uint64_t iova);
 int edu_store(struct edu *edu, uint64_t iova);
