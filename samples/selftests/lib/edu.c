@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * See edu.h. The registers are described in docs/specs/edu.rst of QEMU.
+ * See edu.h. QEMU describes the registers in its docs/specs.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -98,6 +98,16 @@ static int open_group(void)
 	return open(path, O_RDWR | O_CLOEXEC);
 }
 
+static uint32_t get(struct edu *edu, unsigned int reg)
+{
+	return __atomic_load_n((uint32_t *)(edu->regs + reg), __ATOMIC_RELAXED);
+}
+
+static void set(struct edu *edu, unsigned int reg, uint64_t value)
+{
+	__atomic_store_n((uint64_t *)(edu->regs + reg), value, __ATOMIC_RELAXED);
+}
+
 /* Its registers are mapped, and it may do DMA. */
 static int start(struct edu *edu)
 {
@@ -116,7 +126,7 @@ static int start(struct edu *edu)
 	if (regs == MAP_FAILED)
 		return -errno;
 	edu->regs = regs;
-	return (*(volatile uint32_t *)(edu->regs + IDENTIFICATION) & 0xff) == 0xed ? 0 : -ENODEV;
+	return (get(edu, IDENTIFICATION) & 0xff) == 0xed ? 0 : -ENODEV;
 }
 
 int edu_open(struct edu *edu)
@@ -142,7 +152,7 @@ int edu_open(struct edu *edu)
 void edu_close(struct edu *edu)
 {
 	if (edu->regs)
-		munmap((void *)edu->regs, SZ_4K);
+		munmap(edu->regs, SZ_4K);
 	close(edu->device);
 	close(edu->group);
 	close(edu->container);
@@ -175,11 +185,6 @@ int edu_unmap(struct edu *edu, uint64_t iova, uint64_t len)
 	return unmap.size == len ? 0 : -ENOENT;
 }
 
-static void set(struct edu *edu, unsigned int reg, uint64_t value)
-{
-	*(volatile uint64_t *)(edu->regs + reg) = value;
-}
-
 /* It takes 100 ms. */
 static int copy(struct edu *edu, uint64_t source, uint64_t destination, uint64_t direction)
 {
@@ -188,7 +193,7 @@ static int copy(struct edu *edu, uint64_t source, uint64_t destination, uint64_t
 	set(edu, DMA_COUNT, SZ_4K);
 	set(edu, DMA_COMMAND, DMA_START | direction);
 	for (int i = 0; i < RDAX_PATIENCE * 1000; i++) {
-		if (!(*(volatile uint64_t *)(edu->regs + DMA_COMMAND) & DMA_START))
+		if (!(get(edu, DMA_COMMAND) & DMA_START))
 			return 0;
 		usleep(1000);
 	}

@@ -11,7 +11,7 @@
 
 struct edu {
 	int container, group, device;
-	volatile char *regs;
+	char *regs;
 };
 
 /*
