@@ -614,6 +614,22 @@ TEST_F(vfio, a_memory_error)
 	EXPECT_EQ(0, rdax_unbind());
 }
 
+/* Where writes to pages are tracked, the kernel does not let them be pinned for long. */
+TEST_F(vfio, tracked)
+{
+	if (!variant->pages)
+		SKIP(return, "only pages can be tracked");
+	munmap(self->map, WINDOW);
+	close(self->fd);
+	ASSERT_EQ(0, rdax_write_file(rdax_attr_path("rdax/memory"), "tracked"));
+	ASSERT_EQ(0, map_window(self));
+	self->map[0] = 1;
+	EXPECT_EQ(-EFAULT, map_dma(self, 0, SZ_2M));
+	EXPECT_EQ(0, rdax_write_file(rdax_attr_path("faults/map_writable"), "1"));
+	EXPECT_EQ(-EFAULT, map_dma(self, 0, SZ_2M));
+	EXPECT_EQ(0, rdax_write_file(rdax_attr_path("faults/map_writable"), "0"));
+}
+
 int main(int argc, char **argv)
 {
 	const char *why = edu_take();
