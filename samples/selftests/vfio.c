@@ -194,6 +194,24 @@ TEST_F(vfio, there_and_back)
 	EXPECT_EQ(0, unmap_dma(self, WINDOW));
 }
 
+static uint64_t locked_kib(void)
+{
+	const char *line = strstr(rdax_text("/proc/self/status"), "VmLck:");
+
+	return line ? strtoull(line + strlen("VmLck:"), NULL, 10) : UINT64_MAX;
+}
+
+/* Pages count against RLIMIT_MEMLOCK as long as they are pinned. */
+TEST_F(vfio, counted_as_locked)
+{
+	uint64_t was = locked_kib();
+
+	ASSERT_EQ(0, map_dma(self, 0, SZ_2M));
+	EXPECT_EQ(was + (variant->pages ? SZ_2M / 1024 : 0), locked_kib());
+	EXPECT_EQ(0, unmap_dma(self, SZ_2M));
+	EXPECT_EQ(was, locked_kib());
+}
+
 /*
  * What was there before
  */
