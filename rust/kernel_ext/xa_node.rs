@@ -179,13 +179,26 @@ pub(in crate::kernel_ext) unsafe fn look(walk: &mut Walk) -> Look {
         let mut offset = walk.index.wrapping_shr(shift.into()) & MASK;
         // SAFETY: `node` is a node of the array, and stays while the lock is held.
         let mut entry = unsafe { *slot(node, offset) };
-        if is_node(entry) {
-            if shift == walk.shift {
+        if is_internal(entry) {
+            if is_node(entry) {
+                if shift == walk.shift {
+                    return Look::Unknown;
+                }
+                node = to_node(entry);
+                shift = shift.wrapping_sub(bindings::XA_CHUNK_SHIFT as u8);
+                continue;
+            }
+            if !is_sibling(entry) {
                 return Look::Unknown;
             }
-            node = to_node(entry);
-            shift = shift.wrapping_sub(bindings::XA_CHUNK_SHIFT as u8);
-            continue;
+            offset = entry.addr() >> 2;
+            // SAFETY: As for `entry`.
+            entry = unsafe { *slot(node, offset) };
+        }
+        if is_value(entry) {
+            walk.node = node;
+            walk.offset = offset as u8;
+            return Look::Entry(entry);
         }
         if entry.is_null() {
             if shift == walk.shift {
@@ -200,17 +213,7 @@ pub(in crate::kernel_ext) unsafe fn look(walk: &mut Walk) -> Look {
             walk.offset = offset as u8;
             return Look::Empty;
         }
-        if is_sibling(entry) {
-            offset = entry.addr() >> 2;
-            // SAFETY: As for `entry`.
-            entry = unsafe { *slot(node, offset) };
-        }
-        if !is_value(entry) {
-            return Look::Unknown;
-        }
-        walk.node = node;
-        walk.offset = offset as u8;
-        return Look::Entry(entry);
+        return Look::Unknown;
     }
 }
 
@@ -344,13 +347,34 @@ pub(in crate::kernel_ext) unsafe fn replace(
     walk: &mut Walk,
     entry: *mut c_void,
 ) -> Option<*mut c_void> {
-    let slot = match walk.reached() {
-        Some(node) => slot(node, walk.offset.into()),
+    if !walk.is_at_head() && walk.reached().is_none() {
+        return None;
+    }
+    // SAFETY: By the requirements of this function. The walk has reached the node, which stays while
+    // the lock is held, or the head.
+    unsafe { replace_at(walk.xa, walk.node, walk.offset, entry) }
+}
+
+/// Stores `entry`, a value, in place of the value in the slot of `node` at `offset`, or of `xa` itself
+/// if `node` is null, and returns that. Marks stay. `None` if there is no value.
+///
+/// # Safety
+///
+/// `xa` is an initialised array of value entries, whose lock is held. `node` is null or a node of it.
+#[inline(always)]
+pub(in crate::kernel_ext) unsafe fn replace_at(
+    xa: *mut xarray,
+    node: *mut xa_node,
+    offset: u8,
+    entry: *mut c_void,
+) -> Option<*mut c_void> {
+    let slot = if node.is_null() {
         // SAFETY: The array is initialised by the requirements of this function.
-        None if walk.is_at_head() => unsafe { &raw mut (*walk.xa).xa_head },
-        None => return None,
+        unsafe { &raw mut (*xa).xa_head }
+    } else {
+        slot(node, offset.into())
     };
-    // SAFETY: The walk has reached the node, which stays while the lock is held, or the head.
+    // SAFETY: The slot is in the array or in one of its nodes, and `slot()` masks the offset.
     unsafe {
         let old = *slot;
         if !is_value(old) {

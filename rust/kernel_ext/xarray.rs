@@ -19,6 +19,7 @@ use crate::kernel_ext::{
     }, //
 };
 use core::{
+    cell::Cell,
     marker::PhantomData,
     ptr, //
 };
@@ -84,17 +85,20 @@ pub(crate) enum Mark {
 ///
 /// # Invariants
 ///
-/// `inner` is an initialised `struct xarray` that holds only values made from a `T`.
+/// `inner` is an initialised `struct xarray` that holds only values made from a `T`. Its lock is that
+/// of `moves`, too, which grows whenever a node may have been freed, or an entry may have got another
+/// slot.
 #[pin_data(PinnedDrop)]
 pub(crate) struct XArray<T: Value> {
     #[pin]
     inner: Opaque<bindings::xarray>,
+    moves: Cell<u64>,
     _values: PhantomData<T>,
 }
 
 // SAFETY: An xarray of plain values is not tied to a thread.
 unsafe impl<T: Value> Send for XArray<T> {}
-// SAFETY: All access takes the array's own spinlock.
+// SAFETY: All access takes the array's own spinlock, also that to `moves`.
 unsafe impl<T: Value> Sync for XArray<T> {}
 
 impl<T: Value> XArray<T> {
@@ -107,6 +111,7 @@ impl<T: Value> XArray<T> {
                 // SAFETY: `slot` is valid for writes, and pinned.
                 unsafe { bindings::xa_init_flags(slot, bindings::XA_FLAGS_ACCOUNT) }
             }),
+            moves: Cell::new(0),
             _values: PhantomData,
         })
     }
@@ -121,8 +126,14 @@ impl<T: Value> XArray<T> {
 
     /// Removes all entries and frees their memory. Takes the lock itself.
     pub(crate) fn clear(&self) {
-        // SAFETY: `inner` is initialised by the type invariants.
-        unsafe { bindings::xa_destroy(self.inner.get()) };
+        let mut guard = XaState::new(self, 0, 0).lock();
+        // Each time all in the run of the largest order, which is at most one node below the root, or
+        // the root. `xa_destroy()` would free the nodes before `moves` could tell.
+        while let Some((index, _)) = guard.find(usize::MAX) {
+            guard.set_order(index, MAX_ORDER);
+            guard.erase();
+            guard.set_order(0, 0);
+        }
     }
 }
 
@@ -192,11 +203,14 @@ impl Drop for Spare {
     }
 }
 
+/// The largest order of a run.
+const MAX_ORDER: u32 = usize::BITS - 2;
+
 /// A run of `1 << order` indices, and where a walk to it begins (`XA_STATE_ORDER()`).
 ///
 /// # Invariants
 ///
-/// `start` is aligned to `order`, which is at most 62.
+/// `start` is aligned to `order`, which is at most [`MAX_ORDER`].
 pub(crate) struct XaState<'a, T: Value> {
     xa: &'a XArray<T>,
     start: usize,
@@ -207,7 +221,7 @@ impl<'a, T: Value> XaState<'a, T> {
     /// Makes a walk to the run around `index`, which has not begun.
     #[inline(always)]
     pub(crate) fn new(xa: &'a XArray<T>, index: usize, order: u32) -> Self {
-        let order = order.min(usize::BITS - 2);
+        let order = order.min(MAX_ORDER);
         // INVARIANT: Aligned here.
         Self {
             xa,
@@ -230,6 +244,92 @@ impl<'a, T: Value> XaState<'a, T> {
             walk: Walk::new(array, self.start, self.order),
             _not_send: NotThreadSafe,
         }
+    }
+}
+
+/// What [`XArray::moves`] does not reach.
+const NEVER: u64 = u64::MAX;
+
+/// The slot that a walk has reached, to go on from there after the lock was dropped.
+///
+/// It holds nothing: under the next lock, the entry may be elsewhere, and the node may be gone. Then
+/// [`XArray::moves`] has grown, and a new walk looks for the entry.
+///
+/// # Invariants
+///
+/// Whenever the lock of `xa` is held and its `moves` is `moves`, `node` is a node of `xa`, or null for
+/// the array itself, and `offset` is less than the number of its slots.
+pub(crate) struct Slot<'a, T: Value> {
+    xa: &'a XArray<T>,
+    moves: u64,
+    node: *mut bindings::xa_node,
+    offset: u8,
+}
+
+impl<'a, T: Value> Slot<'a, T> {
+    /// Takes the array's lock, for a walk to the run of `1 << order` indices around `index`, whose
+    /// entry was in this slot. If the entry may have been moved, looks for it, and otherwise goes on
+    /// from the slot.
+    #[inline(always)]
+    pub(crate) fn lock(&self, index: usize, order: u32) -> Guard<'a, T> {
+        let XaState { xa, start, order } = XaState::new(self.xa, index, order);
+        let array = xa.inner.get();
+        // SAFETY: The array is initialised by the invariants of `XArray`.
+        unsafe { bindings::xa_lock(array) };
+        let walk = if self.is_current() {
+            let mut walk = Walk::new(array, start, order);
+            (walk.node, walk.offset) = (self.node, self.offset);
+            walk
+        } else {
+            // SAFETY: The array is initialised, and its lock is held.
+            unsafe { find_again(array, start, order) }
+        };
+        // INVARIANT: Locked just above. The walk has reached a node of the array, by the type
+        // invariants of `Slot`, or by itself.
+        Guard {
+            xa,
+            start,
+            order,
+            walk,
+            _not_send: NotThreadSafe,
+        }
+    }
+}
+
+impl<T: Value> Slot<'_, T> {
+    /// Whether `node` and `offset` still name a slot of the array. The caller holds the lock.
+    #[inline(always)]
+    fn is_current(&self) -> bool {
+        self.xa.moves.get() == self.moves
+    }
+
+    /// Takes the array's lock, and stores `value` in place of the entry of the slot, as
+    /// [`Guard::replace`] after [`Slot::lock`].
+    #[inline(always)]
+    pub(crate) fn replace(&self, index: usize, order: u32, value: T) -> Option<T> {
+        let array = self.xa.inner.get();
+        // SAFETY: The array is initialised by the invariants of `XArray`.
+        unsafe { bindings::xa_lock(array) };
+        let old = if self.is_current() {
+            // SAFETY: The array is one of values made from a `T`, and its lock is held. By the type
+            // invariants the slot is one of its own.
+            unsafe { xa_node::replace_at(array, self.node, self.offset, encode(value)) }
+        } else {
+            None
+        };
+        // SAFETY: Locked above.
+        unsafe { bindings::xa_unlock(array) };
+        match old {
+            Some(old) => decode(old),
+            None => self.replace_again(index, order, value),
+        }
+    }
+
+    /// [`Slot::replace`] where the entry is no longer in the slot.
+    #[cold]
+    #[inline(never)]
+    fn replace_again(&self, index: usize, order: u32, value: T) -> Option<T> {
+        self.lock(index, order).replace(value)
     }
 }
 
@@ -264,7 +364,41 @@ pub(crate) struct Guard<'a, T: Value> {
     _not_send: NotThreadSafe,
 }
 
-impl<T: Value> Guard<'_, T> {
+impl<'a, T: Value> Guard<'a, T> {
+    /// Returns the slot that the walk has reached.
+    #[inline(always)]
+    pub(crate) fn slot(&self) -> Slot<'a, T> {
+        let has_reached = self.walk.node.addr() & 3 == 0;
+        // INVARIANT: The lock is held, so no node has been freed since the walk has reached this one.
+        // When one is, `moves` grows under the same lock.
+        Slot {
+            xa: self.xa,
+            moves: if has_reached {
+                self.xa.moves.get()
+            } else {
+                NEVER
+            },
+            node: self.walk.node,
+            offset: self.walk.offset,
+        }
+    }
+
+    /// To be called whenever the C code may have freed a node, or moved an entry.
+    fn moved(&self) {
+        // It takes many years to reach `NEVER`.
+        self.xa.moves.set(self.xa.moves.get().wrapping_add(1));
+    }
+
+    /// Returns the walk for a store at its run. From where a search has moved it to, the run would end
+    /// past its node.
+    fn walk_to_run(&self) -> Walk {
+        let walk = self.walk;
+        if walk.index != self.start || walk.offset & walk.siblings != 0 {
+            return Walk::new(self.xa.inner.get(), self.start, self.order);
+        }
+        walk
+    }
+
     /// Returns the first entry that lies in the walk's run of indices or covers it.
     #[inline(always)]
     pub(crate) fn find_conflict(&mut self) -> Option<T> {
@@ -362,8 +496,9 @@ impl<T: Value> Guard<'_, T> {
         let old = unsafe { xa_node::erase(&mut self.walk) };
         decode(old.unwrap_or_else(|| {
             // SAFETY: As in `find_conflict()`.
-            let (walk, old) = unsafe { erase_slowly(self.walk) };
+            let (walk, old) = unsafe { erase_slowly(self.walk_to_run()) };
             self.walk = walk;
+            self.moved();
             old
         }))
     }
@@ -380,6 +515,7 @@ impl<T: Value> Guard<'_, T> {
             // SAFETY: As above.
             let (walk, old) = unsafe { replace_slowly(self.walk, entry) };
             self.walk = walk;
+            self.moved();
             old
         }))
     }
@@ -397,14 +533,10 @@ impl<T: Value> Guard<'_, T> {
         if unsafe { xa_node::fill(&mut self.walk, entry) } {
             return Ok(None);
         }
-        let mut walk = self.walk;
-        if walk.index != self.start || walk.offset & walk.siblings != 0 {
-            // A search may have moved the walk. From there the run would end past its node.
-            walk = Walk::new(self.xa.inner.get(), self.start, self.order);
-        }
         // SAFETY: As for `fill()`.
-        let (walk, stored) = unsafe { store_slowly(walk, entry, spare) };
+        let (walk, stored) = unsafe { store_slowly(self.walk_to_run(), entry, spare) };
         self.walk = walk;
+        self.moved();
         stored.map(decode)
     }
 }
@@ -415,6 +547,19 @@ impl<T: Value> Drop for Guard<'_, T> {
         // SAFETY: The lock is held by the type invariants.
         unsafe { bindings::xa_unlock(self.xa.inner.get()) };
     }
+}
+
+/// Makes a walk to the run of `1 << order` indices from `start`, and looks for its entry.
+///
+/// # Safety
+///
+/// `array` is an initialised array, whose lock is held.
+#[cold]
+#[inline(never)]
+unsafe fn find_again(array: *mut bindings::xarray, start: usize, order: u32) -> Walk {
+    let walk = Walk::new(array, start, order);
+    // SAFETY: By the requirements of this function.
+    unsafe { find_conflict_slowly(walk) }.0
 }
 
 // The C functions. None is inlined, and each takes the walk by value and returns where it is then,
@@ -814,6 +959,104 @@ mod tests {
             assert_eq!(guard.erase(), Some(6));
             assert!(guard.is_empty() && !guard.has_mark(Mark::Mark1));
         }
+        Ok(())
+    }
+
+    /// Returns the slot of an entry.
+    fn slot(xa: &XArray<usize>, index: usize, order: u32) -> Slot<'_, usize> {
+        let mut guard = XaState::new(xa, index, order).lock();
+        guard.find_conflict();
+        guard.slot()
+    }
+
+    /// An entry of index 0 moves from the array into a node, and back. From its old slot it is found
+    /// in the new one.
+    #[test]
+    fn moved_entry() -> Result {
+        let xa = array()?;
+        store(&xa, 0, 0, 1)?;
+        let in_head = slot(&xa, 0, 0);
+        assert!(in_head.is_current());
+        assert_eq!(in_head.replace(0, 0, 2), Some(1));
+        for index in [63, 4096] {
+            store(&xa, index, 0, index)?;
+            assert!(!in_head.is_current());
+            assert_eq!(in_head.replace(0, 0, 3), Some(2));
+            assert_eq!(at(&xa, 0, 0), Some(3));
+            in_head.lock(0, 0).mark(Mark::Mark1, true);
+            assert_eq!(find_marked(&xa, 0, usize::MAX), Some((0, 3)));
+            let in_node = slot(&xa, 0, 0);
+            assert_eq!(XaState::new(&xa, index, 0).lock().erase(), Some(index));
+            assert!(!in_node.is_current());
+            assert_eq!(in_node.replace(0, 0, 2), Some(3));
+            assert_eq!(at(&xa, 0, 0), Some(2));
+            in_node.lock(0, 0).mark(Mark::Mark1, false);
+            assert_eq!(find_marked(&xa, 0, usize::MAX), None);
+        }
+        assert_eq!(in_head.lock(0, 0).erase(), Some(2));
+        assert!(xa.is_empty());
+        Ok(())
+    }
+
+    /// A slot is used without a walk while its neighbours change; not when its node may be gone.
+    #[test]
+    fn slots() -> Result {
+        for (order, near, far) in [(0, 65, 4096), (3, 72, 4096), (9, 1024, 1 << 15)] {
+            let xa = array()?;
+            let start = 64usize << order;
+            for index in [start, start + near, start + far] {
+                store(&xa, index, order, index)?;
+            }
+            let kept = slot(&xa, start, order);
+            let other = slot(&xa, start + near, order);
+            assert_eq!(other.replace(start + near, order, 7), Some(start + near));
+            store(&xa, start + (1 << order), order, 8)?;
+            let neighbour = slot(&xa, start + (1 << order), order);
+            assert_eq!(neighbour.lock(start + (1 << order), order).erase(), Some(8));
+            let mut guard = kept.lock(start, order);
+            assert_eq!(guard.replace(9), Some(start));
+            guard.mark(Mark::Mark1, true);
+            drop(guard);
+            assert_eq!(find_marked(&xa, 0, usize::MAX), Some((start, 9)));
+            assert_eq!(kept.lock(start, order).erase(), Some(9));
+            for index in [start, start + (1 << order) - 1] {
+                assert_eq!(at(&xa, index, 0), None);
+            }
+            let gone = slot(&xa, start + far, order);
+            xa.clear();
+            assert!(xa.is_empty());
+            assert!(!gone.is_current() && !kept.is_current());
+            assert!(gone.lock(start + far, order).find_conflict().is_none());
+        }
+        Ok(())
+    }
+
+    /// A walk that has reached nothing has no slot.
+    #[test]
+    fn no_slot() -> Result {
+        let xa = array()?;
+        store(&xa, 1, 0, 1)?;
+        let none = XaState::new(&xa, 1, 0).lock().slot();
+        assert!(!none.is_current());
+        assert_eq!(none.replace(1, 0, 2), Some(1));
+        assert_eq!(at(&xa, 1, 0), Some(2));
+        Ok(())
+    }
+
+    /// An erase after a search that moved the walk erases at the walk's own run.
+    #[test]
+    fn erase_after_a_search() -> Result {
+        let xa = array()?;
+        for index in [8, 62, 64] {
+            store(&xa, index, 0, index)?;
+        }
+        {
+            let mut guard = XaState::new(&xa, 56, 3).lock();
+            assert_eq!(guard.find(usize::MAX), Some((62, 62)));
+            guard.erase();
+        }
+        assert_eq!(at(&xa, 62, 0), None);
+        assert_eq!((at(&xa, 8, 0), at(&xa, 64, 0)), (Some(8), Some(64)));
         Ok(())
     }
 

@@ -31,6 +31,7 @@ use crate::kernel_ext::{
         self,
         Guard,
         Mark,
+        Slot,
         XArray,
         XaState, //
     }, //
@@ -192,6 +193,19 @@ const fn part_of(pgoff: PageOffset) -> usize {
     pgoff.get() >> Order::PUD.get()
 }
 
+/// Returns the index in a stripe.
+const fn index_of(pgoff: PageOffset) -> usize {
+    pgoff.get() & ((1 << STRIPE_SHIFT) - 1)
+}
+
+/// Returns the index of the entry of `order` at `start` in its XArray, and its order there.
+fn run_of(start: PageOffset, order: Order) -> (usize, u32) {
+    match order {
+        Order::PUD => (0, 0),
+        _ => (index_of(start), order.get()),
+    }
+}
+
 const fn stripe_of(pgoff: PageOffset) -> u32 {
     ((pgoff.get() >> STRIPE_SHIFT) & (STRIPES - 1)) as u32
 }
@@ -261,12 +275,11 @@ impl Index {
         }
         let stripe = stripe_of(pgoff);
         let first = PageOffset::new(pgoff.get() >> STRIPE_SHIFT << STRIPE_SHIFT);
-        let index = pgoff.get() & ((1 << STRIPE_SHIFT) - 1);
         Some(Place {
             part,
             stripe: Some(stripe),
             first,
-            xas: XaState::new(part.stripe(stripe)?, index, order.get()),
+            xas: XaState::new(part.stripe(stripe)?, index_of(pgoff), order.get()),
         })
     }
 
@@ -275,12 +288,12 @@ impl Index {
     /// the entry. If `then` returns `None`, searches again.
     ///
     /// An entry that another task adds meanwhile before the result may be missed.
-    pub(crate) fn next<R>(
-        &self,
+    pub(crate) fn next<'a, R>(
+        &'a self,
         from: PageOffset,
         last: PageOffset,
         which: Which,
-        mut then: impl FnMut(Locked<'_>, PageOffset, Entry) -> Option<R>,
+        mut then: impl FnMut(Locked<'a>, PageOffset, Entry) -> Option<R>,
     ) -> Option<R> {
         let mut at = from;
         // The part whose entry of 1 GiB is not one of them.
@@ -377,8 +390,24 @@ impl<'a> Place<'a> {
     /// Takes the `xa_lock`.
     #[inline(always)]
     pub(crate) fn lock(&self) -> Locked<'a> {
+        self.locked(self.xas.lock())
+    }
+
+    /// Same as [`Place::lock`], and goes on with the entry of `order` at `start`, which was found
+    /// there, in this place.
+    pub(crate) fn lock_found(
+        &self,
+        found: &Found<'a>,
+        start: PageOffset,
+        order: Order,
+    ) -> Locked<'a> {
+        self.locked(found.lock(start, order))
+    }
+
+    #[inline(always)]
+    fn locked(&self, guard: Guard<'a, Entry>) -> Locked<'a> {
         Locked {
-            guard: self.xas.lock(),
+            guard,
             part: self.part,
             stripe: self.stripe,
             first: self.first,
@@ -394,7 +423,38 @@ pub(crate) struct Locked<'a> {
     first: PageOffset,
 }
 
-impl Locked<'_> {
+/// Where a [`Locked`] has found an entry, so that the next step with it needs no walk.
+pub(crate) struct Found<'a>(Slot<'a, Entry>);
+
+impl<'a> Found<'a> {
+    #[inline(always)]
+    fn lock(&self, start: PageOffset, order: Order) -> Guard<'a, Entry> {
+        let (index, order) = run_of(start, order);
+        self.0.lock(index, order)
+    }
+
+    /// Stores `entry` in place of that of its order at `start`, which was found here, and returns
+    /// that. Marks stay. Takes the `xa_lock`.
+    #[inline(always)]
+    pub(crate) fn replace(&self, start: PageOffset, entry: Entry) -> Option<Entry> {
+        let (index, order) = run_of(start, entry.order());
+        self.0.replace(index, order, entry)
+    }
+
+    /// Removes the entry of `order` at `start`, which was found here, and returns it. Takes the
+    /// `xa_lock`.
+    pub(crate) fn erase(&self, start: PageOffset, order: Order) -> Option<Entry> {
+        self.lock(start, order).erase()
+    }
+}
+
+impl<'a> Locked<'a> {
+    /// Returns where the walk has found an entry, or has stored one.
+    #[inline(always)]
+    pub(crate) fn found(&self) -> Found<'a> {
+        Found(self.guard.slot())
+    }
+
     /// Returns the first entry that lies in the run of this place or covers it.
     #[inline(always)]
     pub(crate) fn find_conflict(&mut self) -> Option<Entry> {

@@ -25,6 +25,7 @@ use crate::dax::{
         },
         index::{
             has_smaller,
+            Found,
             Index,
             Locked,
             NoMemory,
@@ -56,6 +57,7 @@ use crate::kernel_ext::{
     },
     xarray::Value, //
 };
+use core::mem::ManuallyDrop;
 use kernel::{
     prelude::*,
     sync::SetOnce, //
@@ -183,44 +185,70 @@ impl EntryTable {
         access: Access,
         spare: &mut Spare,
     ) -> Result<LockedEntry<'_>, GrabError> {
-        let write = access == Access::Write;
         self.dep_map.might_lock();
+        let place = self.entries.make_place(pgoff, order, spare)?;
+        let mut locked = place.lock();
+        let found = locked.find_conflict();
+        match found {
+            Some(entry) if entry.order() >= order && !entry.is_locked() => {
+                let dirty = access == Access::Write && entry.order() == order;
+                Ok(self.lock(locked, pgoff, entry, dirty))
+            }
+            _ => self.grab_slowly(pgoff, order, access, spare, locked, found),
+        }
+    }
+
+    /// [`EntryTable::grab`] where its first look has found no entry to lock.
+    #[inline(never)]
+    fn grab_slowly<'a>(
+        &'a self,
+        pgoff: PageOffset,
+        order: Order,
+        access: Access,
+        spare: &mut Spare,
+        mut locked: Locked<'a>,
+        mut found: Option<Entry>,
+    ) -> Result<LockedEntry<'a>, GrabError> {
+        let write = access == Access::Write;
         let mut woken = None;
         // Where to look: first for an entry of this size, then for one of 1 GiB.
         let mut size = order;
         loop {
-            let place = self.entries.make_place(pgoff, size, spare)?;
-            let mut locked = place.lock();
-            let Some(entry) = locked.find_conflict() else {
-                if size != order {
-                    // The entry of 1 GiB is gone.
+            match found {
+                // The entry of 1 GiB is gone.
+                None if size != order => {
+                    drop(locked);
                     size = order;
-                    continue;
                 }
-                if !locked.claim() {
+                None if !locked.claim() => {
+                    drop(locked);
                     size = Order::PUD;
-                    continue;
                 }
-                let entry = Entry::new(Kind::Empty, order);
-                let entry = self.create(locked, pgoff, entry, write, spare)?;
-                settle(&mut woken, entry.start);
-                let entry = self.unless_smaller(entry)?;
-                self.events.inc(Event::Create);
-                trace::entry_create(|| self.minor(), entry.start.get(), order.get());
-                return Ok(entry);
-            };
-            if entry.order() < order {
-                self.conflict(pgoff, order);
-                return Err(GrabError::Conflict);
+                None => {
+                    let entry = Entry::new(Kind::Empty, order);
+                    let entry = self.create(locked, pgoff, entry, write, spare)?;
+                    settle(&mut woken, entry.start);
+                    let entry = self.unless_smaller(entry)?;
+                    self.events.inc(Event::Create);
+                    trace::entry_create(|| self.minor(), entry.start.get(), order.get());
+                    return Ok(entry);
+                }
+                Some(entry) if entry.order() < order => {
+                    self.conflict(pgoff, order);
+                    return Err(GrabError::Conflict);
+                }
+                Some(entry) if entry.is_locked() => {
+                    self.wait(&mut woken, pgoff, entry.order(), locked);
+                }
+                Some(entry) => {
+                    let dirty = write && entry.order() == order;
+                    let entry = self.lock(locked, pgoff, entry, dirty);
+                    settle(&mut woken, entry.start);
+                    return Ok(entry);
+                }
             }
-            if entry.is_locked() {
-                self.wait(&mut woken, pgoff, entry.order(), locked);
-                continue;
-            }
-            let dirty = write && entry.order() == order;
-            let entry = self.lock(locked, pgoff, entry, dirty);
-            settle(&mut woken, entry.start);
-            return Ok(entry);
+            locked = self.entries.make_place(pgoff, size, spare)?.lock();
+            found = locked.find_conflict();
         }
     }
 
@@ -423,9 +451,10 @@ impl EntryTable {
 
     /// Sets the lock bit of `entry`, which the walk of `locked` has found at `pgoff`, and marks it
     /// DIRTY if `dirty`.
+    #[inline(always)]
     fn lock<'a>(
         &'a self,
-        mut locked: Locked<'_>,
+        mut locked: Locked<'a>,
         pgoff: PageOffset,
         entry: Entry,
         dirty: bool,
@@ -445,7 +474,7 @@ impl EntryTable {
     /// walk of `locked`. Marks it DIRTY if `dirty`, which is so if an old entry was dirty.
     fn create<'a>(
         &'a self,
-        mut locked: Locked<'_>,
+        mut locked: Locked<'a>,
         pgoff: PageOffset,
         entry: Entry,
         dirty: bool,
@@ -459,23 +488,27 @@ impl EntryTable {
         Ok(self.locked(locked, pgoff, entry, marks))
     }
 
+    #[inline(always)]
     fn locked<'a>(
         &'a self,
-        locked: Locked<'_>,
+        locked: Locked<'a>,
         pgoff: PageOffset,
         entry: Entry,
         marks: Marks,
     ) -> LockedEntry<'a> {
         self.events.inc(Event::Grab);
+        let start = pgoff.align_down(entry.order());
+        let found = locked.found();
         drop(locked);
         self.dep_map.acquire();
         // INVARIANT: The callers have set the lock bit under the `xa_lock`, and have seen it clear
         // in the same critical section.
         LockedEntry {
-            start: pgoff.align_down(entry.order()),
+            start,
+            found,
             marks,
             dirty: marks.dirty,
-            stored: entry,
+            is_other: false,
             entry,
             mapping: self,
         }
@@ -501,16 +534,19 @@ struct Marks {
 ///
 /// # Invariants
 ///
-/// The entry of `mapping` that begins at page offset `start` is `stored` with its lock bit set by
-/// this task, and its marks are `marks`. `entry` is what the unlock stores, and has the same order.
+/// The entry of `mapping` that begins at page offset `start` has its lock bit set by this task, and its
+/// marks are `marks`. `entry` is what the unlock stores, and has the same order. If it is of another
+/// kind, `is_other` is set.
 #[must_use = "the entry unlocks immediately when the guard is unused"]
 pub(crate) struct LockedEntry<'a> {
     mapping: &'a EntryTable,
     start: PageOffset,
-    stored: Entry,
+    /// Where it is in the index, so that no step needs another walk.
+    found: Found<'a>,
     entry: Entry,
     marks: Marks,
     dirty: bool,
+    is_other: bool,
 }
 
 impl<'a> LockedEntry<'a> {
@@ -553,6 +589,7 @@ impl<'a> LockedEntry<'a> {
     /// waiters.
     pub(crate) fn set_kind(&mut self, kind: Kind) {
         // INVARIANT: The new entry has the order of the old one.
+        self.is_other |= self.kind() != kind;
         self.entry = Entry::new(kind, self.entry.order());
     }
 
@@ -562,11 +599,7 @@ impl<'a> LockedEntry<'a> {
         self.dirty = true;
         if !self.marks.dirty {
             self.marks.dirty = true;
-            self.with_place(|locked| {
-                // The walk only reaches the entry; it stores nothing.
-                warn_on(!locked.find_conflict().is_some_and(Entry::is_locked));
-                locked.set_dirty();
-            });
+            self.with_place(|locked| locked.set_dirty());
         }
     }
 
@@ -615,25 +648,21 @@ impl<'a> LockedEntry<'a> {
         mapping.grab(pgoff, order, access, spare)
     }
 
-    /// Calls `change` with the lock of the place that has this entry.
+    /// Calls `change` with the entry found in its place, for what [`Found`] alone cannot do.
     fn with_place<R>(&self, change: impl FnOnce(&mut Locked<'_>) -> R) -> Option<R> {
-        let place = self.mapping.entries.place(self.start, self.order())?;
-        let mut locked = place.lock();
+        let (start, order) = (self.start, self.order());
+        let place = self.mapping.entries.place(start, order)?;
+        let mut locked = place.lock_found(&self.found, start, order);
         Some(change(&mut locked))
     }
 
     fn remove(self) {
-        let (mapping, start, order) = (self.mapping, self.start, self.order());
         // The lock is removed together with the entry.
-        core::mem::forget(self);
-        mapping.dep_map.release();
-        let old = mapping.entries.place(start, order).and_then(|place| {
-            let mut locked = place.lock();
-            locked.find_conflict();
-            locked.erase()
-        });
+        let this = ManuallyDrop::new(self);
+        this.mapping.dep_map.release();
+        let old = this.found.erase(this.start, this.order());
         warn_on(!old.is_some_and(Entry::is_locked));
-        mapping.waiters.wake(start.get(), Wake::All);
+        this.mapping.waiters.wake(this.start.get(), Wake::All);
     }
 }
 
@@ -644,19 +673,20 @@ impl Drop for LockedEntry<'_> {
             dirty: self.dirty,
             hole: self.is_hole(),
         };
-        let old = self.with_place(|locked| {
-            warn_on(locked.find_conflict().is_none());
-            if marks != self.marks {
-                locked.set_marks(marks.dirty, marks.hole);
-            }
-            locked.replace(self.entry.unlocked())
-        });
-        let old = old.flatten();
-        warn_on(!old.is_some_and(Entry::is_locked));
-        let wake = if self.entry.kind() == self.stored.kind() {
-            Wake::Next
+        let entry = self.entry.unlocked();
+        let old = if marks == self.marks {
+            self.found.replace(self.start, entry)
         } else {
-            Wake::All
+            let old = self.with_place(|locked| {
+                locked.set_marks(marks.dirty, marks.hole);
+                locked.replace(entry)
+            });
+            old.flatten()
+        };
+        warn_on(!old.is_some_and(Entry::is_locked));
+        let wake = match self.is_other {
+            true => Wake::All,
+            false => Wake::Next,
         };
         if self.mapping.waiters.wake(self.start.get(), wake) {
             self.mapping.events.inc(Event::Wake);

@@ -30,20 +30,20 @@ pub(crate) enum Mark {
 }
 
 #[derive(Clone, Copy)]
-struct Slot {
+struct Stored {
     order: u32,
     bits: usize,
     marks: [bool; 2],
 }
 
-impl Slot {
+impl Stored {
     fn last(&self, start: usize) -> usize {
         start + ((1 << self.order) - 1)
     }
 }
 
 /// Entries by their first index.
-type Slots = BTreeMap<usize, Slot>;
+type Slots = BTreeMap<usize, Stored>;
 
 pub(crate) struct XArray<T> {
     slots: Mutex<Slots>,
@@ -87,7 +87,7 @@ impl<T: Value> XArray<T> {
 }
 
 /// The first entry of `slots` that ends at or behind `first` and begins at or before `last`.
-fn first_in(slots: &Slots, first: usize, last: usize) -> Option<(usize, Slot)> {
+fn first_in(slots: &Slots, first: usize, last: usize) -> Option<(usize, Stored)> {
     let (&start, &slot) = slots
         .range(..=first)
         .next_back()
@@ -153,6 +153,33 @@ impl<'a, T: Value> XaState<'a, T> {
     }
 }
 
+/// The entry that a walk has reached. Who comes back to it relies on that it is as it was, which the
+/// XArray does not check.
+pub(crate) struct Slot<'a, T> {
+    xa: &'a XArray<T>,
+    entry: (usize, u32, usize),
+}
+
+impl<'a, T: Value> Slot<'a, T> {
+    pub(crate) fn lock(&self, index: usize, order: u32) -> Guard<'a, T> {
+        let slots = self.xa.slots.lock().unwrap();
+        let bits = slots.get(&index).filter(|slot| slot.order == order);
+        let entry = bits.map(|slot| (index, order, slot.bits));
+        assert_eq!(entry, Some(self.entry), "another entry");
+        Guard {
+            slots,
+            xa: self.xa,
+            restart: false,
+            index,
+            order,
+        }
+    }
+
+    pub(crate) fn replace(&self, index: usize, order: u32, value: T) -> Option<T> {
+        self.lock(index, order).replace(value)
+    }
+}
+
 pub(crate) struct Guard<'a, T> {
     slots: MutexGuard<'a, Slots>,
     xa: &'a XArray<T>,
@@ -162,8 +189,18 @@ pub(crate) struct Guard<'a, T> {
     order: u32,
 }
 
-impl<T: Value> Guard<'_, T> {
-    fn first_in(&self, first: usize, last: usize) -> Option<(usize, Slot)> {
+impl<'a, T: Value> Guard<'a, T> {
+    pub(crate) fn slot(&self) -> Slot<'a, T> {
+        let (start, slot) = self
+            .first_in(self.index, self.last())
+            .expect("slot of no entry");
+        Slot {
+            xa: self.xa,
+            entry: (start, slot.order, slot.bits),
+        }
+    }
+
+    fn first_in(&self, first: usize, last: usize) -> Option<(usize, Stored)> {
         first_in(&self.slots, first, last)
     }
 
@@ -255,7 +292,7 @@ impl<T: Value> Guard<'_, T> {
                 .map_or([false; 2], |slot| slot.marks);
             marks = core::array::from_fn(|mark| marks[mark] | removed[mark]);
         }
-        let slot = Slot {
+        let slot = Stored {
             order,
             bits: value.into_bits(),
             marks,

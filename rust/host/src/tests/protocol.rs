@@ -382,6 +382,50 @@ fn large_fault_over_small_entries() {
     });
 }
 
+/// A task comes back to the entry that it holds, the first of its XArray, without a look-up. What others
+/// make, remove and replace beside it does not touch the entry.
+#[test]
+fn held_while_neighbours_change() {
+    explore(|| {
+        let model = Model::with_nodes();
+        let mut entry = grab(&model.mapping, 0, Order::PTE).unwrap();
+        let threads = [
+            spawn(&model, |m| {
+                assert!(m.touch(600, Order::PTE));
+                m.punch(600, 1);
+            }),
+            spawn(&model, |m| {
+                assert!(m.fault(1, Order::PTE, true));
+                m.upgrade(1);
+            }),
+        ];
+        entry.set_kind(mapped(0));
+        entry.set_dirty();
+        model.hold(&entry);
+        drop(entry);
+        join(threads);
+        assert!(model.check().iter().any(|entry| entry.0 == 0 && entry.3));
+    });
+}
+
+/// The same where the entry is removed at last.
+#[test]
+fn deleted_while_neighbours_change() {
+    explore(|| {
+        let model = Model::with_nodes();
+        let entry = grab(&model.mapping, 0, Order::PMD).unwrap();
+        let threads = [
+            spawn(&model, |m| assert!(m.touch(512, Order::PMD))),
+            spawn(&model, |m| m.punch(1, 600)),
+            spawn(&model, |m| m.sync(0, 1024)),
+        ];
+        model.hold(&entry);
+        entry.delete();
+        join(threads);
+        assert!(model.check().len() <= 1);
+    });
+}
+
 /// A 2 MiB and 4 KiB faults race for the same untouched range.
 #[test]
 fn large_and_small_faults_race() {
