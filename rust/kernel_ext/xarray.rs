@@ -383,22 +383,6 @@ impl<'a, T: Value> Guard<'a, T> {
         }
     }
 
-    /// To be called whenever the C code may have freed a node, or moved an entry.
-    fn moved(&self) {
-        // It takes many years to reach `NEVER`.
-        self.xa.moves.set(self.xa.moves.get().wrapping_add(1));
-    }
-
-    /// Returns the walk for a store at its run. From where a search has moved it to, the run would end
-    /// past its node.
-    fn walk_to_run(&self) -> Walk {
-        let walk = self.walk;
-        if walk.index != self.start || walk.offset & walk.siblings != 0 {
-            return Walk::new(self.xa.inner.get(), self.start, self.order);
-        }
-        walk
-    }
-
     /// Returns the first entry that lies in the walk's run of indices or covers it.
     #[inline(always)]
     pub(crate) fn find_conflict(&mut self) -> Option<T> {
@@ -496,9 +480,8 @@ impl<'a, T: Value> Guard<'a, T> {
         let old = unsafe { xa_node::erase(&mut self.walk) };
         decode(old.unwrap_or_else(|| {
             // SAFETY: As in `find_conflict()`.
-            let (walk, old) = unsafe { erase_slowly(self.walk_to_run()) };
+            let (walk, old) = unsafe { erase_slowly(self.xa, self.walk, self.start, self.order) };
             self.walk = walk;
-            self.moved();
             old
         }))
     }
@@ -513,9 +496,8 @@ impl<'a, T: Value> Guard<'a, T> {
         let old = unsafe { xa_node::replace(&mut self.walk, entry) };
         decode(old.unwrap_or_else(|| {
             // SAFETY: As above.
-            let (walk, old) = unsafe { replace_slowly(self.walk, entry) };
+            let (walk, old) = unsafe { replace_slowly(self.xa, self.walk, entry) };
             self.walk = walk;
-            self.moved();
             old
         }))
     }
@@ -534,9 +516,9 @@ impl<'a, T: Value> Guard<'a, T> {
             return Ok(None);
         }
         // SAFETY: As for `fill()`.
-        let (walk, stored) = unsafe { store_slowly(self.walk_to_run(), entry, spare) };
+        let (walk, stored) =
+            unsafe { store_slowly(self.xa, self.walk, self.start, self.order, entry, spare) };
         self.walk = walk;
-        self.moved();
         stored.map(decode)
     }
 }
@@ -632,16 +614,38 @@ unsafe fn mark_slowly(walk: Walk, mark: Mark, set: bool) {
     }
 }
 
-/// `xas_store()` of NULL.
+/// Records that the C code may have freed a node, or moved an entry. The array's lock is held.
+fn moved<T: Value>(xa: &XArray<T>) {
+    // It takes many years to reach `NEVER`.
+    xa.moves.set(xa.moves.get().wrapping_add(1));
+}
+
+/// Returns the walk for a store at its run of `1 << order` indices from `start`. From where a search
+/// has moved it to, the run would end past its node.
+fn walk_to_run<T: Value>(xa: &XArray<T>, walk: Walk, start: usize, order: u32) -> Walk {
+    if walk.index != start || walk.offset & walk.siblings != 0 {
+        return Walk::new(xa.inner.get(), start, order);
+    }
+    walk
+}
+
+/// `xas_store()` of NULL at the walk's run of `1 << order` indices from `start`.
 ///
 /// # Safety
 ///
-/// That of [`find_conflict_slowly`].
+/// That of [`find_conflict_slowly`]. The walk is one of `xa`.
 #[cold]
 #[inline(never)]
-unsafe fn erase_slowly(mut walk: Walk) -> (Walk, *mut c_void) {
+unsafe fn erase_slowly<T: Value>(
+    xa: &XArray<T>,
+    walk: Walk,
+    start: usize,
+    order: u32,
+) -> (Walk, *mut c_void) {
+    let mut walk = walk_to_run(xa, walk, start, order);
     // SAFETY: By the requirements of this function.
     let old = walk.with(|raw| unsafe { bindings::xas_store(raw, ptr::null_mut()) });
+    moved(xa);
     (walk, old)
 }
 
@@ -649,10 +653,14 @@ unsafe fn erase_slowly(mut walk: Walk) -> (Walk, *mut c_void) {
 ///
 /// # Safety
 ///
-/// That of [`find_conflict_slowly`]. `entry` may be stored in the array.
+/// That of [`find_conflict_slowly`]. The walk is one of `xa`. `entry` may be stored in it.
 #[cold]
 #[inline(never)]
-unsafe fn replace_slowly(mut walk: Walk, entry: *mut c_void) -> (Walk, *mut c_void) {
+unsafe fn replace_slowly<T: Value>(
+    xa: &XArray<T>,
+    mut walk: Walk,
+    entry: *mut c_void,
+) -> (Walk, *mut c_void) {
     let (shift, siblings) = (walk.shift, walk.siblings);
     if walk.node.addr() & 3 == 0 {
         // SAFETY: By the requirements of this function, this is a node of a locked array. Null
@@ -668,21 +676,27 @@ unsafe fn replace_slowly(mut walk: Walk, entry: *mut c_void) -> (Walk, *mut c_vo
     // SAFETY: By the requirements of this function.
     let old = walk.with(|raw| unsafe { bindings::xas_store(raw, entry) });
     (walk.shift, walk.siblings) = (shift, siblings);
+    moved(xa);
     (walk, old)
 }
 
-/// `xas_store()`, with the node of `spare` if one is needed.
+/// `xas_store()` at the walk's run of `1 << order` indices from `start`, with the node of `spare` if
+/// one is needed.
 ///
 /// # Safety
 ///
-/// That of [`find_conflict_slowly`]. `entry` may be stored in the array.
+/// That of [`find_conflict_slowly`]. The walk is one of `xa`. `entry` may be stored in it.
 #[cold]
 #[inline(never)]
-unsafe fn store_slowly(
-    mut walk: Walk,
+unsafe fn store_slowly<T: Value>(
+    xa: &XArray<T>,
+    walk: Walk,
+    start: usize,
+    order: u32,
     entry: *mut c_void,
     spare: &mut Spare,
 ) -> (Walk, Result<*mut c_void>) {
+    let mut walk = walk_to_run(xa, walk, start, order);
     let old = walk.with(|raw| {
         // The node is lent for this store.
         raw.xa_alloc = core::mem::replace(&mut spare.node, ptr::null_mut());
@@ -692,6 +706,7 @@ unsafe fn store_slowly(
         spare.node = core::mem::replace(&mut raw.xa_alloc, ptr::null_mut());
         old
     });
+    moved(xa);
     if walk.node == XAS_ENOMEM {
         // An error, not a place.
         walk.node = XAS_RESTART;
