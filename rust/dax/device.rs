@@ -81,6 +81,9 @@ pub(crate) struct Contents {
     /// entries and their media, holds it exclusively.
     #[pin]
     pub(crate) layout: PercpuRwSemaphore<Extents>,
+    /// Held while what a pin has written is written back.
+    #[pin]
+    pub(crate) pinned: Mutex<()>,
 }
 
 /// What the live guard gives access to: the media, and the device's [`Contents`].
@@ -182,6 +185,7 @@ impl Device {
                 live: live.publish(inode.clone(), try_pin_init!(Contents {
                     entries <- EntryTable::new(geometry.pages),
                     layout <- PercpuRwSemaphore::new(extents, c"rdax_layout", static_lock_class!()),
+                    pinned <- new_mutex!((), "rdax_pinned"),
                 }))?,
             }),
             GFP_KERNEL,

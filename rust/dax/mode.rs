@@ -17,8 +17,8 @@
 //! it may be written stays dirty until it is deleted.
 //!
 //! **Tracked pages.** A user may want reads and syncs as usual, nevertheless. Then the kernel asks
-//! before it makes a page writable, and refuses to pin one for long. Who pins one for a moment tells
-//! when it was written.
+//! before it makes a page writable, and refuses to pin one for long. A folio that is pinned for a moment
+//! is written back by each sync until the pin has ended (`pages_clear_written()`).
 
 use kernel::sync::atomic::{
     Atomic,

@@ -69,6 +69,15 @@ static unsigned long folio_nr(const struct dev_pagemap *pgmap, unsigned long pfn
 	return before;
 }
 
+/*
+ * Whether a folio is pinned (FOLL_PIN), or something other than mappings has a reference to it. The latter is a hint:
+ * a mapping that comes or goes meanwhile counts as one, or hides one.
+ */
+static bool is_referenced(struct folio *folio)
+{
+	return folio_maybe_dma_pinned(folio) || folio_ref_count(folio) > 1 + folio_mapcount(folio);
+}
+
 #if IS_ENABLED(CONFIG_DAX)
 
 static void written_free(void *written)
@@ -207,11 +216,11 @@ void *rust_helper_pfn_to_kaddr(unsigned long pfn)
 }
 
 /*
- * Notes that a folio was written by someone who has pinned it, and did not fault: O_DIRECT, RDMA,
- * process_vm_writev(). An earlier sync may have written back and forgotten the entry by which it was mapped. Also
- * called where a dirty leaf goes, with a page-table lock held.
+ * Notes that a folio was written by someone who has pinned it, and did not fault: O_DIRECT, process_vm_writev(). An
+ * earlier sync may have written back and forgotten the entry by which it was mapped. Also called where a dirty leaf
+ * goes, with a page-table lock held.
  *
- * PG_dirty stays clear, so that each writer that ends comes here (bio_check_pages_dirty()).
+ * PG_dirty stays clear. If it was set, the end of a pin would not be told.
  */
 static bool pages_dirty_folio(struct address_space *mapping, struct folio *folio)
 {
@@ -247,7 +256,12 @@ bool rust_helper_pages_find_written(struct rdax_pages *pages, unsigned long *pfn
 
 /*
  * Forgets that folios were written, of those that are all in the nr pages from pfn, which are of one range. The
- * caller then writes them back.
+ * caller has made their mappings read-only, if writes are tracked, and then writes them back.
+ *
+ * A folio that someone has a reference to may be written until that goes, so its note stays. Not all who pin a page
+ * tell of what they have written (AF_ALG), and O_DIRECT may tell of it after it has said that it is done
+ * (blkdev_bio_end_io_async()). GUP-fast drops its reference if the PTE has changed meanwhile, so a reference that
+ * counts is seen here.
  */
 void rust_helper_pages_clear_written(struct rdax_pages *pages, unsigned long pfn, unsigned long nr)
 {
@@ -260,8 +274,8 @@ void rust_helper_pages_clear_written(struct rdax_pages *pages, unsigned long pfn
 		bool whole = head >= pfn && head + size <= end;
 
 		/*
-		 * KVM sets it (kvm_set_page_dirty()), and who pins the folio later would not tell of what is
-		 * written then.
+		 * KVM sets it (kvm_set_page_dirty()). Then the end of another pin is not told
+		 * (unpin_user_pages_dirty_lock()).
 		 */
 		if (folio_test_dirty(folio)) {
 			folio_clear_dirty(folio);
@@ -270,9 +284,14 @@ void rust_helper_pages_clear_written(struct rdax_pages *pages, unsigned long pfn
 		}
 		if (whole && test_bit(bit, pages->written))
 			clear_bit(bit, pages->written);
+		/*
+		 * Pairs with the barrier in pages_dirty_folio(): what was written before a note that is gone is
+		 * written back.
+		 */
+		smp_mb__after_atomic();
+		if (is_referenced(folio))
+			set_bit(bit, pages->written);
 	}
-	/* Pairs with the barrier in pages_dirty_folio(): what was written before a note that is gone is written back. */
-	smp_mb__after_atomic();
 }
 
 /* Whether the caller is the first: one inode and one owner take care of these pages. */

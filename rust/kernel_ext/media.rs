@@ -259,10 +259,11 @@ impl Media {
         }
         let mut done = 0;
         while self.has_cache && done < len {
-            let (addr, part) = self
-                .windows
-                .at(offset + done as u64, STEP.min(len - done))?;
-            self.clear_written(offset + done as u64, part);
+            let at = offset + done as u64;
+            // To the end of a folio, which is then written back as a whole.
+            let within = (self.windows.base() + at.get()) as usize % STEP;
+            let (addr, part) = self.windows.at(at, (STEP - within).min(len - done))?;
+            self.clear_written(at, part);
             // SAFETY: `at()` has checked that the bytes are in the mapping.
             unsafe { bindings::arch_wb_cache_pmem(addr.cast(), part) };
             task::cond_resched();
@@ -271,20 +272,25 @@ impl Media {
         Ok(())
     }
 
-    /// Finds the first folio, of those with some of `len` bytes at byte `offset`, that was written by
-    /// someone who had pinned it, and not written back as a whole since then. Returns its bytes. `None`
-    /// if there is none, or if there are no pages. Any context.
+    /// Finds the first folio, of those with some of `len` bytes at byte `offset`, that was or may be
+    /// written by someone who has pinned it, and was not written back as a whole since then. Returns
+    /// its bytes. `None` if there is none, if there are no pages, or if the CPU caches need not be
+    /// written back. Any context.
+    ///
+    /// Errors: `EFBIG` past the end.
     pub(crate) fn first_written(
         &self,
         offset: RegionOffset,
         len: usize,
-    ) -> Option<Range<RegionOffset>> {
-        let pages = self.pages?;
+    ) -> Result<Option<Range<RegionOffset>>> {
+        let Some(pages) = self.pages.filter(|_| self.has_cache) else {
+            return Ok(None);
+        };
         let base = self.windows.base();
         let mut done = 0;
         while done < len {
             let at = offset + done as u64;
-            let (_, part) = self.windows.at(at, len - done).ok()?;
+            let (_, part) = self.windows.at(at, len - done)?;
             let address = base + at.get();
             let first = Pfn::at(address);
             let nr = Pfn::at(address + part as u64 - 1) - first + Pages::ONE;
@@ -292,11 +298,11 @@ impl Media {
             // one range.
             if let Some((pfn, nr)) = unsafe { pages.find_written(first, nr) } {
                 let start = RegionOffset::new(pfn.address().saturating_sub(base));
-                return Some(start..start + nr.bytes());
+                return Ok(Some(start..start + nr.bytes()));
             }
             done += part;
         }
-        None
+        Ok(None)
     }
 
     /// Forgets that folios which are all in `len` bytes at byte `offset`, of one window, were written by

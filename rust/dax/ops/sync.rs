@@ -4,7 +4,8 @@
 //!
 //! "Clear the writeable bit and the dirty tag, flush, drop the lock" (thread 000, Feb 2016). All of
 //! this happens under the entry lock. So a clean entry has no writable mapping, and its write-back
-//! is complete.
+//! is complete. What was written by someone who has pinned pages is written back afterwards, under a
+//! mutex.
 
 use crate::dax::{
     device::{
@@ -104,6 +105,8 @@ fn pinned_step(
     from: DeviceOffset,
     len: u64,
 ) -> Result<Option<(DeviceOffset, DeviceOffset)>> {
+    // A sync that finds no note relies on the write-back by the task that cleared it.
+    let _others = live.pinned.lock();
     let end = layout.size().min(from.get().saturating_add(len));
     let mut from = from;
     while from.get() < end {
@@ -111,7 +114,7 @@ fn pinned_step(
         let Some((at, part)) = layout.locate(from, left) else {
             break;
         };
-        if let Some(folio) = live.media().first_written(at, part) {
+        if let Some(folio) = live.media().first_written(at, part)? {
             let len = usize::try_from(folio.end - folio.start)?;
             live.media().write_back(folio.start, len)?;
             live.entries.events.inc(Event::Writeback);
