@@ -46,6 +46,8 @@ pub(crate) enum Reason {
 const PAGES: u32 = 4;
 /// What is written to pages is tracked.
 const TRACKED: u32 = 8;
+/// It was at some time, so there may be clean entries whose pages a pin writes to.
+const WAS_TRACKED: u32 = 16;
 
 impl Mode {
     /// Whether nothing differs.
@@ -61,6 +63,11 @@ impl Mode {
     /// Whether faults map pages, and what is written to them is tracked.
     pub(crate) const fn is_tracked(self) -> bool {
         self.0 & TRACKED != 0
+    }
+
+    /// Whether what is written to pages is or was tracked, since the device was bound.
+    pub(crate) const fn was_tracked(self) -> bool {
+        self.0 & WAS_TRACKED != 0
     }
 
     /// Whether pages may be written at any time without a fault.
@@ -98,7 +105,7 @@ impl DeviceMode {
     /// Sets whether what is written to pages is tracked. The caller serializes calls. Nothing maps the
     /// device.
     pub(crate) fn set_tracked(&self, on: bool) {
-        self.set_bits(TRACKED, on);
+        self.set_bits(if on { TRACKED | WAS_TRACKED } else { TRACKED }, on);
     }
 
     fn set_bits(&self, bits: u32, on: bool) {

@@ -218,9 +218,7 @@ void *rust_helper_pfn_to_kaddr(unsigned long pfn)
 /*
  * Notes that a folio was written by someone who has pinned it, and did not fault: O_DIRECT, process_vm_writev(). An
  * earlier sync may have written back and forgotten the entry by which it was mapped. Also called where a dirty leaf
- * goes, with a page-table lock held.
- *
- * PG_dirty stays clear. If it was set, the end of a pin would not be told.
+ * goes, with a page-table lock held. PG_dirty stays clear, because the end of a pin is not told where it is set.
  */
 static bool pages_dirty_folio(struct address_space *mapping, struct folio *folio)
 {
@@ -259,8 +257,8 @@ bool rust_helper_pages_find_written(struct rdax_pages *pages, unsigned long *pfn
  * caller has made their mappings read-only, if writes are tracked, and then writes them back.
  *
  * A folio that someone has a reference to may be written until that goes, so its note stays. Not all who pin a page
- * tell of what they have written (AF_ALG), and O_DIRECT may tell of it after it has said that it is done
- * (blkdev_bio_end_io_async()). GUP-fast drops its reference if the PTE has changed meanwhile, so a reference that
+ * tell of what they have written: AF_ALG never does, O_DIRECT may do so after it has said that it is done
+ * (blkdev_bio_end_io_async()), and nobody does where KVM has set PG_dirty (kvm_set_page_dirty()). GUP-fast drops its reference if the PTE has changed meanwhile, so a reference that
  * counts is seen here.
  */
 void rust_helper_pages_clear_written(struct rdax_pages *pages, unsigned long pfn, unsigned long nr)
@@ -271,24 +269,14 @@ void rust_helper_pages_clear_written(struct rdax_pages *pages, unsigned long pfn
 
 	for (; head < end; head += size, bit++) {
 		struct folio *folio = page_folio(pfn_to_page(head));
-		bool whole = head >= pfn && head + size <= end;
 
-		/*
-		 * KVM sets it (kvm_set_page_dirty()). Then the end of another pin is not told
-		 * (unpin_user_pages_dirty_lock()).
-		 */
-		if (folio_test_dirty(folio)) {
-			folio_clear_dirty(folio);
-			if (!whole)
-				set_bit(bit, pages->written);
-		}
-		if (whole && test_bit(bit, pages->written))
+		if (head >= pfn && head + size <= end && test_bit(bit, pages->written))
 			clear_bit(bit, pages->written);
 		/*
 		 * Pairs with the barrier in pages_dirty_folio(): what was written before a note that is gone is
 		 * written back.
 		 */
-		smp_mb__after_atomic();
+		smp_mb();
 		if (is_referenced(folio))
 			set_bit(bit, pages->written);
 	}

@@ -330,7 +330,7 @@ TEST_F(tracked, a_part_of_what_a_pin_wrote)
 	munmap(second, WINDOW);
 }
 
-/* KVM sets PG_dirty. Who ends a pin of such a page would not tell of it. */
+/* KVM sets PG_dirty. The end of a pin of such a page is not told. */
 TEST_F(tracked, a_pin_beside_a_virtual_machine)
 {
 	uint64_t at = SZ_2M + 3 * SZ_4K, folio = at - at % self->unit;

@@ -63,7 +63,10 @@ fn sync_bytes(
         from = behind;
     }
     if device.has_pages() {
-        sync_pinned(device, first, last, written)?;
+        // Otherwise what is pinned has a dirty entry.
+        if device.mode.get().was_tracked() {
+            sync_pinned(device, first, last, written)?;
+        }
         let live = device.live().ok_or(ENXIO)?;
         flush(device, &live)?;
     }
