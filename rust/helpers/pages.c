@@ -216,9 +216,9 @@ void *rust_helper_pfn_to_kaddr(unsigned long pfn)
 }
 
 /*
- * Notes that a folio was written by someone who has pinned it, and did not fault: O_DIRECT, process_vm_writev(). An
- * earlier sync may have written back and forgotten the entry by which it was mapped. Also called where a dirty leaf
- * goes, with a page-table lock held. PG_dirty stays clear, because the end of a pin is not told where it is set.
+ * Notes that a folio was written through a pin, without a fault: O_DIRECT, process_vm_writev(). An earlier sync may
+ * have written back and forgotten the entry by which it was mapped. Also called where a dirty leaf goes, with a
+ * page-table lock held. PG_dirty stays clear, because the end of a pin is not told where it is set.
  */
 static bool pages_dirty_folio(struct address_space *mapping, struct folio *folio)
 {

@@ -273,9 +273,9 @@ impl Media {
     }
 
     /// Finds the first folio, of those with some of `len` bytes at byte `offset`, that was or may be
-    /// written by someone who has pinned it, and was not written back as a whole since then. Returns
-    /// its bytes. `None` if there is none, if there are no pages, or if the CPU caches need not be
-    /// written back. Any context.
+    /// written through a pin, and was not written back as a whole since then. Returns its bytes.
+    /// `None` if no folio was, if the media has no pages, or if the CPU caches need not be written
+    /// back. Any context.
     ///
     /// Errors: `EFBIG` past the end.
     pub(crate) fn first_written(
@@ -305,8 +305,8 @@ impl Media {
         Ok(None)
     }
 
-    /// Forgets that folios which are all in `len` bytes at byte `offset`, of one window, were written by
-    /// someone who had pinned them. The caller then writes them back.
+    /// Forgets that folios which are all in `len` bytes at byte `offset`, of one window, were written
+    /// through pins. The caller then writes them back.
     fn clear_written(&self, offset: RegionOffset, len: usize) {
         let Some(pages) = self.pages else {
             return;

@@ -4,8 +4,7 @@
 //!
 //! "Clear the writeable bit and the dirty tag, flush, drop the lock" (thread 000, Feb 2016). All of
 //! this happens under the entry lock. So a clean entry has no writable mapping, and its write-back
-//! is complete. What was written by someone who has pinned pages is written back afterwards, under a
-//! mutex.
+//! is complete. What was written through pins is written back afterwards, under a mutex.
 
 use crate::dax::{
     device::{
@@ -73,8 +72,8 @@ fn sync_bytes(
     Ok(())
 }
 
-/// Writes back what those who pinned pages have written to the bytes `first..=last`, unless that was
-/// done with the entries. Errors: those of [`sync`].
+/// Writes back what was written through pins to the bytes `first..=last`, unless that was done with
+/// the entries. Errors: those of [`sync`].
 fn sync_pinned(
     device: &Device,
     first: DeviceOffset,
@@ -100,8 +99,8 @@ fn sync_pinned(
     Ok(())
 }
 
-/// Writes back the first folio that someone who pinned it has written, of those with some of the
-/// `len` bytes from byte `from` of the device. Returns where these bytes of it begin and end.
+/// Writes back the first folio that was written through a pin, of those with some of the `len` bytes
+/// from byte `from` of the device. Returns where these bytes of it begin and end.
 fn pinned_step(
     live: &Live,
     layout: &Extents,
@@ -129,7 +128,7 @@ fn pinned_step(
     Ok(None)
 }
 
-/// Writes back all that those who pinned pages have written. Sleeps.
+/// Writes back all that was written through pins. Sleeps.
 fn sync_all_pinned(live: &Live, layout: &Extents) -> Result {
     let mut from = DeviceOffset::new(0);
     while let Some((_, behind)) = pinned_step(live, layout, from, u64::MAX)? {

@@ -91,8 +91,7 @@ impl DevicePages {
     }
 
     /// Finds the first folio, of those with one of the `pages` pages, not 0, from `pfn`, that was
-    /// written by someone who had pinned it. Returns its first page and the number of its pages. Any
-    /// context.
+    /// written through a pin. Returns its first page and the number of its pages. Any context.
     ///
     /// # Safety
     ///
