@@ -742,7 +742,7 @@ TEST(around)
 
 int main(int argc, char **argv)
 {
-	if (!vm_possible()) {
+	if (!vm_hold()) {
 		ksft_print_header();
 		ksft_exit_skip("no /dev/kvm\n");
 	}

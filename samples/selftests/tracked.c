@@ -492,7 +492,9 @@ TEST_F(tracked, a_punch_waits)
 int main(int argc, char **argv)
 {
 	rdax_begin();
-	if (rdax_on_dax_bus())
+	if (rdax_on_dax_bus()) {
 		trace_begin();
+		vm_hold();
+	}
 	return test_harness_run(argc, argv);
 }

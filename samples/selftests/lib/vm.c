@@ -87,6 +87,17 @@ bool vm_possible(void)
 		!access("/dev/kvm", R_OK | W_OK));
 }
 
+bool vm_hold(void)
+{
+	int kvm, vm;
+
+	if (!vm_possible())
+		return false;
+	kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	vm = kvm < 0 ? -1 : ioctl(kvm, KVM_CREATE_VM, 0);
+	return vm >= 0 && ioctl(vm, KVM_CREATE_VCPU, 0) >= 0;
+}
+
 static int slot(struct vm *vm, unsigned int number, uint64_t at, uint64_t len, void *memory,
 		bool log)
 {

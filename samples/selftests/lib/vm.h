@@ -37,6 +37,15 @@ extern const char vm_code[], vm_code_end[];
 /* Is there /dev/kvm? Loads the modules. */
 bool vm_possible(void);
 
+/*
+ * Call first in main(): is there /dev/kvm? If so, keeps a machine until the program ends.
+ *
+ * With the first machine and after the last, KVM switches static keys: it patches code of the scheduler.
+ * Without KVM on the host, QEMU sometimes executes the breakpoint of such a patch on another CPU when that
+ * is gone already, and the kernel stops ("Oops: int3" in finish_task_switch()).
+ */
+bool vm_hold(void);
+
 /* 0, or -errno. The memory is a mapping of at most 3 GiB. */
 int vm_make(struct vm *vm, void *memory, uint64_t len);
 void vm_end(struct vm *vm);
