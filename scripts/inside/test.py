@@ -55,11 +55,11 @@ DAX = {guest.CXL: ("dax_udev.sh", "dax_tools.sh", "rdax_dax.sh", "pages", "track
 # Of those that run on any device (DAX_PROGS in the Makefile), in the guest whose dax device is the
 # largest: what depends most on the media and on who binds it. All of them take too long.
 DAX_PROGRAMS = ("map_sizes", "race_sizes", "unbind", "punch", "upgrade", "collide", "fsync", "rw",
-                "poison", "kvm")
+                "poison")
 # Of these, with pages. (The test `pages` has what they have of their own.)
 PAGES_PROGRAMS = ("unbind", "collide", "splice", "kvm")
-# Of these, with tracked pages.
-TRACKED_PROGRAMS = ("fsync", "kvm")
+# Of these, with tracked pages. (The test `tracked` has what they have of their own.)
+TRACKED_PROGRAMS = ("fsync",)
 
 
 class Fold:
