@@ -3,7 +3,7 @@
 //! How the faults of a device map its memory, where that is not as usual.
 //!
 //! Usually a read fault maps page frames read-only, and a sync makes their mappings read-only again.
-//! So the first write faults, and its entry becomes dirty. A device differs from this in two ways.
+//! So the first write faults, and its entry becomes dirty. A device may differ from this as follows.
 //!
 //! **Writable.** KVM and VFIO cannot handle a read-only leaf. Where one is present they do not ask
 //! for a write fault (`hva_to_pfn_remapped()`, `follow_fault_pfn()`). KVM emulates the instruction
@@ -46,7 +46,7 @@ pub(crate) enum Reason {
 const PAGES: u32 = 4;
 /// What is written to pages is tracked.
 const TRACKED: u32 = 8;
-/// It was at some time, so there may be clean entries whose pages a pin writes to.
+/// That was so at some time since the bind, so a pin may write to pages whose entry is clean.
 const WAS_TRACKED: u32 = 16;
 
 impl Mode {
