@@ -33,9 +33,13 @@ run run-cxl shell setup deb test-install htmldocs pictures distclean clean:
 intree:
 	@scripts/intree/install $(KDIR)
 
-# make test SUITES="host guest persist"
+# make test SUITES="host guest:odd persist"
 test:
 	@$(LAB) test $(SUITES)
+
+# Goes on where it was interrupted.
+test-all:
+	@$(LAB) $@
 
 # make bench BENCH="instructions fault-2m-write"; make bench BENCH=coherence
 bench:
@@ -70,6 +74,7 @@ help:
 	@echo 'make run           the demonstration: write, boot again, find the data'
 	@echo 'make run-cxl       the same on CXL memory: write, bind again, find the data'
 	@echo 'make test          the tests; the last line counts them (SUITES=)'
+	@echo 'make test-all      all tests, mutants, torture, on each kernel: most of a day'
 	@echo 'make test-mutants  put known bugs back; a test must catch each (MUTANTS=)'
 	@echo 'make test-install  install the packages in a fresh Debian, and boot it'
 	@echo 'make torture       random load for hours: an oracle, a fuzzer (TORTURE=)'
@@ -89,7 +94,7 @@ help:
 	@echo
 	@echo 'LINUX=VERSION      use another kernel of scripts/kernel.lock'
 	@echo 'KERNEL=NAME        use the kernel debug or kasan, built from its source'
-	@echo 'SUITES="NAME..."   host guest torture persist (default: all)'
+	@echo 'SUITES="NAME..."   host guest torture persist (default: all), or guest:odd'
 	@echo 'BENCH="NAME..."    instructions bind bus parallel, operations, coherence'
 	@echo 'MUTANTS="NAME..."  areas or names of scripts/mutants/README.md'
 	@echo 'TORTURE="ARG..."   --short --time SECONDS --seed N ... PHASE...'
@@ -97,5 +102,5 @@ help:
 	@echo 'RDAX_CACHE=DIR     where the lab is kept (default ~/.cache/rdax)'
 	@echo 'RDAX_MIRROR=URL    the Debian mirror (default: this machine'"'"'s)'
 
-.PHONY: all modules intree run run-cxl shell setup deb test-install test torture test-mutants bench bench-check bench-locks clippy \
+.PHONY: all modules intree run run-cxl shell setup deb test-install test test-all torture test-mutants bench bench-check bench-locks clippy \
 	fmtcheck checkpatch shellcheck mypy mutants layers docs check htmldocs pictures clean distclean help

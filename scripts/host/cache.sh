@@ -51,13 +51,13 @@ cache_sweep() {
 # exclusively.
 cache_old() {
 	local old
-	mkdir -p "$cache/build"
+	mkdir -p "$cache/build" "$cache/test-all"
 	while IFS= read -r old; do
 		say "removing ${old##*/}, not used for two weeks"
 		cache_remove "$old"
-	done < <(find "$cache" "$cache/build" -mindepth 1 -maxdepth 1 -mtime +14 \
+	done < <(find "$cache" "$cache/build" "$cache/test-all" -mindepth 1 -maxdepth 1 -mtime +14 \
 		\( -name 'root-*' -o -name 'linux-*' -o -name 'kernel-*' -o -name 'debs-*' \
-		-o -name 'debug-*' -o -name 'kasan-*' -o -name 'part.*' -o -path "$cache/build/*" \))
+		-o -name 'debug-*' -o -name 'kasan-*' -o -name 'part.*' -o -path "$cache/build/*" -o -path "$cache/test-all/*" \))
 }
 
 # An ordinary user's root holds files of the user's subordinate ids.

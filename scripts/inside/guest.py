@@ -19,6 +19,7 @@ import selectors
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -88,7 +89,7 @@ class Machine:
     virtio_pmems: Mapping[str, str] = field(default_factory=lambda: VIRTIO_PMEMS)
     nodes: int = 1
     count_instructions: bool = False
-    keep: bool = True  # what is on the NVDIMMs, in files in /work
+    keep: bool = True  # what is on the NVDIMMs, in files in the work directory
     # What the e820 map calls pmem: a region of which libnvdimm knows no DIMMs.
     legacy_pmem: str = ""
     caches_survive: bool = False  # a power failure
@@ -113,7 +114,7 @@ class Machine:
         most = 2 * sum(map(size_of, sizes)) // SIZES["M"] + (32 << 10)
         return ["-m", f"{self.memory}M,slots=8,maxmem={most}M"]
 
-    def memories(self) -> list[str]:
+    def memories(self, work: Path = WORK) -> list[str]:
         options = []
         for i in range(self.nodes):
             name = f"ram{i}"
@@ -124,11 +125,12 @@ class Machine:
                 options += ["-numa", (f"node,nodeid={i},memdev={name},"
                                       f"cpus={i * each}-{(i + 1) * each - 1}")]
         for i, (name, nvdimm) in enumerate(self.nvdimms.items()):
-            options += ["-object", backend(name, nvdimm.size, self.keep, nvdimm.read_only),
+            image = self.image(work, name)
+            options += ["-object", backend(name, nvdimm.size, image, nvdimm.read_only),
                         "-device", (f"nvdimm,id=nvdimm-{name},memdev={name},node={i % self.nodes}"
                                     f"{nvdimm.options(name)}")]
         for name, size in self.virtio_pmems.items():
-            options += ["-object", backend(name, size, self.keep),
+            options += ["-object", backend(name, size, self.image(work, name)),
                         "-device", f"virtio-pmem-pci,id=virtio-{name},memdev={name}"]
         if self.cxl:
             options += ["-object", f"memory-backend-memfd,id=cxl0,share=on,size={self.cxl}",
@@ -136,6 +138,10 @@ class Machine:
                         "-device", "cxl-rp,port=0,bus=cxl-bridge,id=cxl-port,chassis=0,slot=2",
                         "-device", "cxl-type3,bus=cxl-port,volatile-memdev=cxl0,id=cxl-memory"]
         return options
+
+    def image(self, work: Path, name: str) -> Path | None:
+        """Where what is on a DIMM is kept."""
+        return work / name if self.keep else None
 
     def devices(self) -> list[str]:
         # An IOMMU knows only the devices that come after it.
@@ -255,14 +261,13 @@ def size_of(size: str) -> int:
     return int(size[:-1]) * SIZES[size[-1]]
 
 
-def backend(name: str, size: str, keep: bool, read_only: bool = False) -> str:
-    if not keep:
+def backend(name: str, size: str, image: Path | None, read_only: bool = False) -> str:
+    if image is None:
         return f"memory-backend-memfd,id={name},share=on,size={size}"
-    path = WORK / name
-    if not path.exists():
-        with path.open("wb") as image:
-            image.truncate(size_of(size))
-    return (f"memory-backend-file,id={name},share=on,mem-path={path},size={size}"
+    if not image.exists():
+        with image.open("wb") as file:
+            file.truncate(size_of(size))
+    return (f"memory-backend-file,id={name},share=on,mem-path={image},size={size}"
             f"{',readonly=on,rom=on' if read_only else ''}")
 
 
@@ -281,7 +286,8 @@ def monitor(base: Path) -> list[str]:
             "-serial", f"file:{commands}"]
 
 
-def qemu(name: str, interactive: bool, parameters: str, machine: Machine) -> list[str]:
+def qemu(name: str, work: Path, interactive: bool, parameters: str,
+         machine: Machine) -> list[str]:
     board, cpu = "q35,nvdimm=on", "max"
     if machine.nodes == 1:
         board += ",memory-backend=ram0"
@@ -291,7 +297,8 @@ def qemu(name: str, interactive: bool, parameters: str, machine: Machine) -> lis
     # the code that was there before. Zeroed first, by the guest, as in Debian's kernel, it is seen.
     append = " ".join(["console=ttyS0 panic=-1 no_timer_check init_on_alloc=1",
                        "rootfstype=virtiofs root=root ro",
-                       f"init=/rdax/scripts/guest/init RDAX_KO={MODULE} {parameters}",
+                       f"init=/rdax/scripts/guest/init GUEST_WORK={work} RDAX_KO={MODULE}",
+                       parameters,
                        *machine.parameters()])
     if machine.caches_survive:
         board += ",nvdimm-persistence=cpu"
@@ -317,11 +324,11 @@ def qemu(name: str, interactive: bool, parameters: str, machine: Machine) -> lis
         *machine.devices(),
         "-chardev", f"socket,id=root,path={socket_of(name)}",
         "-device", "vhost-user-fs-pci,chardev=root,tag=root",
-        *machine.memories(),
+        *machine.memories(work),
         "-kernel", str(KERNEL), "-append", append,
         "-serial", f"file:{console_of(name)}",
         "-chardev", f"stdio,id=io,signal={'off' if interactive else 'on'}", "-serial", "chardev:io",
-        *(monitor(WORK / f"{name}.monitor") if machine.monitor else []),
+        *(monitor(work / f"{name}.monitor") if machine.monitor else []),
     ]
 
 
@@ -368,24 +375,31 @@ def to_stdout(data: bytes) -> None:
 
 def boot(command: Sequence[str], *, timeout: float, name: str = "guest",
          interactive: bool = False, parameters: str = "",
-         machine: Machine = Machine(), sink: Sink = to_stdout) -> Result:
+         machine: Machine = Machine(), work: Path | None = None,
+         sink: Sink = to_stdout) -> Result:
     """Run COMMAND in a guest; its console is kept in /work/NAME.console.
 
-    PARAMETERS are more of the kernel's. TIMEOUT is that of Debian's own.
+    PARAMETERS are more of the kernel's. TIMEOUT is that of Debian's own. What is on the DIMMs is
+    kept in the directory WORK, or not kept: guests that run at once must not share it.
     """
+    if work is None:
+        with tempfile.TemporaryDirectory(dir=WORK, prefix=f"{name}.") as own:
+            return boot(command, timeout=timeout, name=name, interactive=interactive,
+                        parameters=parameters, machine=machine, work=Path(own), sink=sink)
     begun = time.monotonic()
     log, socket = console_of(name), socket_of(name)
-    status = WORK / "status"
-    for stale in (log, socket, status, WORK / "interactive"):
+    work.mkdir(exist_ok=True)
+    status = work / "status"
+    for stale in (log, socket, status, work / "interactive"):
         stale.unlink(missing_ok=True)
     log.touch()
-    (WORK / "command").write_text(shlex.join(command) + "\n")
+    (work / "command").write_text(shlex.join(command) + "\n")
     if interactive:
-        (WORK / "interactive").touch()
+        (work / "interactive").touch()
     in_time = True
     with virtiofs(socket, WORK / f"{name}.virtiofsd"):
         process = subprocess.Popen(
-            qemu(name, interactive, parameters, machine),
+            qemu(name, work, interactive, parameters, machine),
             stdin=None if interactive else subprocess.DEVNULL,
             stdout=None if interactive else subprocess.PIPE)
         try:
@@ -415,7 +429,7 @@ def main() -> int:
     args = parser.parse_args()
     try:
         result = boot(args.command, timeout=args.timeout, interactive=args.interactive,
-                      machine=MACHINES[args.machine])
+                      machine=MACHINES[args.machine], work=WORK)
     except GuestError as error:
         print(f"guest: {error}", file=sys.stderr)
         return NO_STATUS

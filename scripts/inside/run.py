@@ -30,7 +30,8 @@ def main() -> int:
     print(f"The guest: 2 CPUs, {accelerator}, {memory}", flush=True)
     for name, text in CXL_BOOTS if is_cxl else BOOTS:
         print(f"\n== {text}", flush=True)
-        result = guest.boot([str(SCRIPTS / name)], timeout=180, name=name, machine=machine)
+        result = guest.boot([str(SCRIPTS / name)], timeout=180, name=name, machine=machine,
+                            work=guest.WORK)
         for line in result.explain():
             print(f"guest: {line}", file=sys.stderr)
         if result.exit_status:

@@ -9,6 +9,7 @@ that says so, or that runs fewer tests than it planned, is a failure of its own.
 
 import re
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TextIO
@@ -18,13 +19,39 @@ PLAN = re.compile(r"^1\.\.(\d+)")
 SKIP = re.compile(r"#\s*SKIP\b", re.IGNORECASE)
 
 
-class Tap:
+class Results(Protocol):
+    """Where results go, and what explains them."""
+
+    def print(self, line: str) -> None: ...
+    def comment(self, line: str) -> None: ...
+    def result(self, ok: bool, name: str, skip: str | None = None) -> None: ...
+    def together(self) -> None: ...
+
+
+class Counts:
+    """How many results there were of each kind."""
+
+    def __init__(self) -> None:
+        self.passed = self.failed = self.skipped = 0
+        self.failures: list[str] = []
+
+    def count(self, ok: bool, name: str, skip: str | None) -> None:
+        if not ok:
+            self.failed += 1
+            self.failures.append(name)
+        elif skip is not None:
+            self.skipped += 1
+        else:
+            self.passed += 1
+
+
+class Tap(Counts):
     """Numbers and counts results as it prints them."""
 
     def __init__(self, out: TextIO = sys.stdout) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
         self.out = out
-        self.passed = self.failed = self.skipped = 0
-        self.failures: list[str] = []
         self.print("TAP version 13")
 
     def print(self, line: str) -> None:
@@ -35,17 +62,14 @@ class Tap:
             self.print(f"# {line}")
 
     def result(self, ok: bool, name: str, skip: str | None = None) -> None:
-        if not ok:
-            self.failed += 1
-            self.failures.append(name)
-        elif skip is not None:
-            self.skipped += 1
-        else:
-            self.passed += 1
+        self.count(ok, name, skip)
         number = self.passed + self.failed + self.skipped
         name = name.replace("#", "")
         tail = "" if skip is None or not ok else f" # SKIP {skip}".rstrip()
         self.print(f"{'ok' if ok else 'not ok'} {number} - {name}{tail}")
+
+    def together(self) -> None:
+        """What came until now belongs together. Here it is printed already."""
 
     def end(self) -> int:
         """The plan, what failed, and the last line; the exit status."""
@@ -55,6 +79,32 @@ class Tap:
         skipped = f", {self.skipped} skipped" if self.skipped else ""
         self.print(f"{self.passed} passed, {self.failed} failed{skipped}")
         return 0 if self.passed and not self.failed else 1
+
+
+class Part(Counts):
+    """The results of one of several that run at once: what belongs together is not mixed with
+    those of the others."""
+
+    def __init__(self, tap: Tap) -> None:
+        super().__init__()
+        self.tap = tap
+        self.kept: list[Callable[[], None]] = []
+
+    def print(self, line: str) -> None:
+        self.kept.append(lambda: self.tap.print(line))
+
+    def comment(self, line: str) -> None:
+        self.kept.append(lambda: self.tap.comment(line))
+
+    def result(self, ok: bool, name: str, skip: str | None = None) -> None:
+        self.count(ok, name, skip)
+        self.kept.append(lambda: self.tap.result(ok, name, skip))
+
+    def together(self) -> None:
+        with self.tap.lock:
+            for replay in self.kept:
+                replay()
+        self.kept.clear()
 
 
 class Reader(Protocol):
@@ -68,7 +118,7 @@ class Verdicts:
     LINE = re.compile(r"^(?:test )?(?P<name>\S.*?) \.\.\. (?P<verdict>ok|FAIL|FAILED|ERROR"
                       r"|ignored|skipped)\b[ ,]*(?P<why>.*)$")
 
-    def __init__(self, tap: Tap, suite: str) -> None:
+    def __init__(self, tap: Results, suite: str) -> None:
         self.tap, self.suite = tap, suite
         self.failures = 0
         self.results = 0
@@ -109,18 +159,24 @@ class Kselftest:
     HEAD = re.compile(r"^# selftests: (?P<name>.+)$")
     NAME = re.compile(r"^selftests: ")
 
-    def __init__(self, tap: Tap) -> None:
+    def __init__(self, tap: Results, prefix: str = "") -> None:
         self.tap = tap
+        self.prefix = prefix
         self.planned: int | None = None
         self.programs = 0
         self.program = Program()
         self.name = ""
 
     def line(self, text: str) -> None:
-        text = text.rstrip()
+        programs = self.programs
+        self.read(text.rstrip())
+        if self.programs != programs:
+            self.tap.together()
+
+    def read(self, text: str) -> None:
         if match := self.HEAD.match(text):
             self.program = Program()
-            self.name = match["name"]
+            self.name = self.prefix + match["name"]
         elif not text.startswith("#"):
             if self.outer(text):
                 return
@@ -178,7 +234,7 @@ class Kselftest:
     def end(self, status: int) -> None:
         del status  # the runner's own results say more
         if self.planned is None or self.programs < self.planned:
-            self.tap.result(False, f"kselftest: {self.programs} of "
+            self.tap.result(False, f"{self.prefix}kselftest: {self.programs} of "
                                    f"{self.planned or 'no'} programs came to an end")
 
 

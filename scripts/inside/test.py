@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Every test of rdax, as one TAP stream: test.py [SUITE...], of host, guest, torture,
-persist.
+"""Every test of rdax, as one TAP stream: test.py [SUITE | SUITE:JOB]..., of host, guest,
+torture, persist.
 
 host      the checks of scripts/inside/check, Rust's and Python's unit tests, and that a
           warning on a guest's console is found
@@ -11,10 +11,11 @@ guest     the kselftests of samples/selftests in a guest, by Linux's own runner;
 torture   the short form of scripts/inside/torture.py
 persist   a pattern written in one boot and verified in the next; a page that is dirty when
           the machine shuts down
+
+Each is divided into jobs, of which two run at once.
 """
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -22,8 +23,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import guest
+import jobs
 import torture
-from tap import Kselftest, Reader, Tap, Verdicts, by_lines
+from jobs import Job
+from tap import Kselftest, Reader, Results, Tap, Verdicts, by_lines
 
 INSIDE = Path("/rdax/scripts/inside")
 CHECKS = ("fmtcheck", "clippy", "checkpatch", "shellcheck", "mypy", "mutants", "layers", "docs")
@@ -32,6 +35,8 @@ RUST_HOST = Path("/rdax/rust/host")
 CARGO = {"CARGO_TARGET_DIR": "/build/cargo", "CARGO_HOME": "/build/cargo-home"}
 LITMUS = Path("/rdax/Documentation/litmus-tests")
 MEMORY_MODEL = Path("/kernel/linux/tools/memory-model")
+# The exit status of scripts/inside/herd.
+NO_NETWORK = 3
 KSELFTEST = Path("/build/kselftest")
 PERSIST = KSELFTEST / "rdax/persist.sh"
 SHUTDOWN = KSELFTEST / "rdax/shutdown.sh"
@@ -72,11 +77,7 @@ class Fold:
         self.lines.append(text)
 
 
-def say(text: str) -> None:
-    print(f"lab: {text}", file=sys.stderr, flush=True)
-
-
-def host_command(tap: Tap, name: str, command: Sequence[str | Path]) -> bool:
+def host_command(tap: Results, name: str, command: Sequence[str | Path]) -> bool:
     """One result: did COMMAND exit with 0? Its output only if it didn't."""
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if done.returncode:
@@ -86,7 +87,7 @@ def host_command(tap: Tap, name: str, command: Sequence[str | Path]) -> bool:
     return done.returncode == 0
 
 
-def host_verdicts(tap: Tap, suite: str, command: Sequence[str | Path], **env: str) -> None:
+def host_verdicts(tap: Results, suite: str, command: Sequence[str | Path], **env: str) -> None:
     reader = Verdicts(tap, suite)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                text=True, errors="replace", env=os.environ | env)
@@ -96,13 +97,13 @@ def host_verdicts(tap: Tap, suite: str, command: Sequence[str | Path], **env: st
     reader.end(process.wait())
 
 
-def in_guest(tap: Tap, name: str, command: Sequence[str], reader: Reader | None,
-             timeout: float, *, parameters: str = "",
-             machine: guest.Machine | None = None) -> guest.Result:
+def in_guest(tap: Results, name: str, command: Sequence[str], reader: Reader | None,
+             timeout: float, *, parameters: str = "", machine: guest.Machine | None = None,
+             work: Path | None = None) -> guest.Result:
     """Run COMMAND in a guest; two results: did it end as it should, is its console clean?"""
     fold = Fold()
     result = guest.boot(command, timeout=timeout, name=name.replace(" ", "-"),
-                        parameters=parameters, machine=machine or guest.Machine(),
+                        parameters=parameters, machine=machine or guest.Machine(), work=work,
                         sink=by_lines(reader.line if reader else fold.line))
     if reader:
         reader.end(result.status)
@@ -118,16 +119,25 @@ def in_guest(tap: Tap, name: str, command: Sequence[str], reader: Reader | None,
     return result
 
 
-def host(tap: Tap) -> None:
-    say("host: checks and unit tests")
+def host(tap: Results) -> list[Job]:
+    del tap
+    return [Job("host:checks", checks), Job("host:scripts", scripts), Job("host:rust", rust),
+            Job("host:litmus", litmus), Job("host:warns", warning)]
+
+
+def checks(tap: Results) -> None:
     for check in CHECKS:
         host_command(tap, f"host: {check}", [INSIDE / "check", check])
+        tap.together()
+
+
+def scripts(tap: Results) -> None:
     host_verdicts(tap, "host: scripts",
                   ["python3", "-B", "-m", "unittest", "discover", "-v", "-s", SCRIPT_TESTS],
                   PYTHONPATH=f"{INSIDE}:{INSIDE.parent}/tool")
-    rust(tap)
-    litmus(tap)
-    say("host: a guest that warns on its console")
+
+
+def warning(tap: Results) -> None:
     result = guest.boot(["sh", "-c", "echo '<4>WARNING: not a real one' >/dev/kmsg"],
                         timeout=120, name="warns", sink=lambda data: None)
     tap.result(result.status == 0 and len(result.trouble) == 1
@@ -135,7 +145,7 @@ def host(tap: Tap) -> None:
                "host: a warning on a guest's console fails its run")
 
 
-def rust(tap: Tap) -> None:
+def rust(tap: Results) -> None:
     """The tests of rust/host: on real threads, and the protocol under two model checkers."""
     manifest = ["--locked", "--manifest-path", str(RUST_HOST / "Cargo.toml")]
     if not host_command(tap, "host: the crates for rust/host are here",
@@ -143,29 +153,40 @@ def rust(tap: Tap) -> None:
                          "cargo", "fetch", *manifest]):
         return
     for feature in ("", "loom", "shuttle"):
-        say(f"host: rust {feature}".rstrip())
         features = ["--features", feature] if feature else []
         only = ["tests::protocol"] if feature else []
         host_verdicts(tap, f"host: rust {feature}".rstrip(),
                       ["cargo", "test", "--offline", "--release", *manifest, *features,
                        "--lib", "--", *only], **CARGO)
+        tap.together()
 
 
-def litmus(tap: Tap) -> None:
+def litmus(tap: Results) -> None:
     """Each litmus test of Documentation/ gives the result that it states."""
+    fetch = subprocess.run([INSIDE / "herd"], capture_output=True, text=True, errors="replace",
+                           check=False)
+    *said, herd7 = fetch.stdout.splitlines() or [""]
+    for line in [*said, *(fetch.stderr.splitlines() if fetch.returncode else [])]:
+        tap.comment(line)
+    if fetch.returncode not in (0, NO_NETWORK):
+        tap.result(False, "host: herd7 is here")
+        return
     for path in sorted(LITMUS.glob("*.litmus")):
         name = f"host: litmus {path.stem}"
-        if shutil.which("herd7") is None:
-            tap.result(True, name, "there is no herd7 (Debian: herdtools7, not in trixie)")
+        if fetch.returncode:
+            tap.result(True, name, "herd7 is not here, and Debian can't be reached")
             continue
         stated = next(line.split()[-1] for line in path.read_text().splitlines()
                       if "Result: " in line)
-        done = subprocess.run(["herd7", "-conf", "linux-kernel.cfg", path], cwd=MEMORY_MODEL,
-                              capture_output=True, text=True, check=False)
-        tap.result(f"Observation {path.stem} {stated} " in done.stdout, name)
+        done = subprocess.run([*herd7.split(), "-conf", "linux-kernel.cfg", path],
+                              cwd=MEMORY_MODEL, capture_output=True, text=True, check=False)
+        as_stated = f"Observation {path.stem} {stated} " in done.stdout
+        for line in [] if as_stated else (done.stdout + done.stderr).splitlines():
+            tap.comment(line)
+        tap.result(as_stated, name)
 
 
-def selftests(tap: Tap) -> bool:
+def selftests(tap: Results) -> bool:
     return host_command(tap, "the kselftests build",
                         [INSIDE / "samples", "tests", f"SLOWER={guest.slower()}"])
 
@@ -174,55 +195,60 @@ def options(option: str, programs: Sequence[str]) -> list[str]:
     return [word for program in programs for word in (option, f"rdax:{program}")]
 
 
-def in_boot(tap: Tap) -> None:
+def kselftests(name: str, select: Sequence[str], timeout: float, machine: guest.Machine,
+               **env: str) -> Job:
+    """Some of the kselftests in a guest; those of PLAIN are called by their names alone."""
+    command = ["env", *(f"{key}={value}" for key, value in env.items()),
+               str(KSELFTEST / "run_kselftest.sh"), "-o", str(PROGRAM_TIMEOUT * guest.slower()),
+               *select]
+
+    def run(tap: Results) -> None:
+        prefix = "" if name == guest.PLAIN else f"{name}: "
+        in_guest(tap, name, command, Kselftest(tap, prefix), timeout, machine=machine)
+
+    return Job(f"guest:{name}", run)
+
+
+def in_boot(tap: Results) -> list[Job]:
     if not selftests(tap):
-        return
-    runner = [str(KSELFTEST / "run_kselftest.sh"), "-o", str(PROGRAM_TIMEOUT * guest.slower())]
-    say("guest: the kselftests")
+        return []
+    machines = guest.MACHINES
     elsewhere = SPECIAL + ODD + NODES + VFIO + DAX[guest.CXL]
-    in_guest(tap, "kselftest", [*runner, *options("-S", elsewhere)], Kselftest(tap), timeout=3000)
-    say("guest: those that need the special guest")
-    in_guest(tap, "special", [*runner, *options("-t", SPECIAL)], Kselftest(tap), timeout=300,
-             machine=guest.MACHINES[guest.SPECIAL])
-    say("guest: those that need odd memory")
-    in_guest(tap, "odd", [*runner, *options("-t", ODD)], Kselftest(tap), timeout=600,
-             machine=guest.MACHINES[guest.ODD])
-    say("guest: those that need several NUMA nodes")
-    in_guest(tap, "nodes", [*runner, *options("-t", NODES)], Kselftest(tap), timeout=300,
-             machine=guest.Machine(cpus=4, nodes=2))
-    for name, programs in DAX.items():
-        say(f"guest: those that need a dax device: {name}")
-        in_guest(tap, name, [*runner, *options("-t", programs)], Kselftest(tap), timeout=600,
-                 machine=guest.MACHINES[name])
-    say("guest: those that need a device for VFIO")
-    in_guest(tap, "vfio", [*runner, *options("-t", VFIO)], Kselftest(tap), timeout=300,
-             machine=guest.MACHINES[guest.VFIO])
-    say("guest: some of the others, on a dax device")
-    in_guest(tap, "dax", [*runner, *options("-t", DAX_PROGRAMS)], Kselftest(tap), timeout=1200,
-             machine=guest.MACHINES[guest.HMEM])
-    say("guest: some of the others, on a dax device with pages")
-    in_guest(tap, "pages", ["env", "RDAX_DAX_MEMORY=pages", *runner,
-                            *options("-t", PAGES_PROGRAMS)], Kselftest(tap), timeout=600,
-             machine=guest.MACHINES[guest.HMEM])
-    say("guest: some of the others, on a dax device with tracked pages")
-    in_guest(tap, "tracked", ["env", "RDAX_DAX_MEMORY=tracked", *runner,
-                              *options("-t", TRACKED_PROGRAMS)], Kselftest(tap), timeout=600,
-             machine=guest.MACHINES[guest.HMEM])
+
+    def on(machine: str, programs: Sequence[str], timeout: float) -> Job:
+        return kselftests(machine, options("-t", programs), timeout, machines[machine])
+
+    def of_the_others(name: str, programs: Sequence[str], **env: str) -> Job:
+        return kselftests(name, options("-t", programs), 1800, machines[guest.HMEM], **env)
+
+    return [
+        kselftests(guest.PLAIN, options("-S", elsewhere), 4500, machines[guest.PLAIN]),
+        *(on(machine, programs, 900) for machine, programs in DAX.items()),
+        of_the_others("dax", DAX_PROGRAMS),
+        on(guest.ODD, ODD, 900),
+        kselftests("nodes", options("-t", NODES), 450, guest.Machine(cpus=4, nodes=2)),
+        of_the_others("pages", PAGES_PROGRAMS, RDAX_DAX_MEMORY="pages"),
+        of_the_others("tracked", TRACKED_PROGRAMS, RDAX_DAX_MEMORY="tracked"),
+        on(guest.VFIO, VFIO, 450),
+        on(guest.SPECIAL, SPECIAL, 450),
+    ]
 
 
-def persist(tap: Tap) -> None:
+def persist(tap: Results) -> list[Job]:
     if not PERSIST.exists() and not selftests(tap):
-        return
+        return []
+    return [Job("persist:boots", two_boots), Job("persist:shutdown", shutdown)]
+
+
+def two_boots(tap: Results) -> None:
     seed = str(int(time.time()))
     for verb in ("write", "verify"):
-        say(f"persist: {verb}")
-        in_guest(tap, f"persist {verb}", [str(PERSIST), verb, seed], None, timeout=180)
-    shutdown(tap)
+        in_guest(tap, f"persist {verb}", [str(PERSIST), verb, seed], None, timeout=180,
+                 work=guest.WORK / "persist")
 
 
-def shutdown(tap: Tap) -> None:
+def shutdown(tap: Results) -> None:
     """The console of a machine that shuts down tells what is written back, by kprobes."""
-    say("persist: shutdown")
     result = in_guest(tap, "shutdown", [str(SHUTDOWN)], None, timeout=180, parameters="tp_printk")
     calls = [call for line in result.log
              for call in ("shutting down", "written_back", "flushed") if f" {call}" in line]
@@ -230,24 +256,28 @@ def shutdown(tap: Tap) -> None:
                "shutdown: a dirty page is written back, then the region flushed")
 
 
-SUITES: dict[str, Callable[[Tap], None]] = {
+SUITES: dict[str, Callable[[Results], list[Job]]] = {
     "host": host, "guest": in_boot, "torture": torture.short, "persist": persist}
+
+
+def chosen(tap: Results, wanted: Sequence[str]) -> list[Job]:
+    """The jobs of those suites, and those that are named."""
+    found = []
+    for suite, make in SUITES.items():
+        if any(name.partition(":")[0] == suite for name in wanted):
+            found += [job for job in make(tap) if {suite, job.name} & set(wanted)]
+    return found
 
 
 def main() -> int:
     wanted = sys.argv[1:] or list(SUITES)
-    unknown = [name for name in wanted if name not in SUITES]
-    if unknown:
-        print(f"test: no suite {unknown[0]}; there are: {', '.join(SUITES)}", file=sys.stderr)
-        return 2
     begun = time.monotonic()
     tap = Tap()
+    todo = chosen(tap, wanted)
     for name in wanted:
-        try:
-            SUITES[name](tap)
-        except guest.GuestError as error:
-            tap.comment(str(error))
-            tap.result(False, f"{name}: the guest starts")
+        if name not in SUITES and name not in (job.name for job in todo):
+            tap.result(False, f"there is no {name}")
+    jobs.run(tap, todo)
     tap.comment(f"{time.monotonic() - begun:.0f} s")
     return tap.end()
 

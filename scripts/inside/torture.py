@@ -21,7 +21,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import guest
-from tap import RESULT, SKIP, Tap, by_lines
+import jobs
+import ledger
+from tap import RESULT, SKIP, Results, Tap, by_lines
 
 CRATE = Path("/rdax/samples/torture")
 PROGRAM = "/build/cargo-torture/release/rdax-torture"
@@ -89,7 +91,7 @@ MACHINES = {"cxl": replace(guest.MACHINES[guest.CXL], cxl="3G")}
 class Lines:
     """What a phase prints: TAP results count, the rest are comments."""
 
-    def __init__(self, tap: Tap) -> None:
+    def __init__(self, tap: Results) -> None:
         self.tap = tap
 
     def line(self, text: str) -> None:
@@ -102,27 +104,29 @@ class Lines:
             self.tap.comment(text.removeprefix("#").strip())
 
 
-def run(tap: Tap, phase: str, amount: Amount, seed: int) -> None:
-    print(f"lab: torture: {phase}", file=sys.stderr, flush=True)
-    result = guest.boot(command(phase, amount, seed), timeout=amount.timeout,
-                        name=f"torture-{phase}", sink=by_lines(Lines(tap).line),
-                        machine=MACHINES.get(phase, guest.Machine()))
-    if result.status or result.trouble:
-        for line in result.explain():
-            tap.comment(line)
-    tap.result(result.status == 0, f"torture: {phase} ({result.seconds:.0f} s)")
-    tap.result(not result.trouble, f"torture: {phase}: the kernel's console is clean")
+def job(suite: str, phase: str, amount: Amount, seed: int,
+        options: Sequence[str] = ()) -> jobs.Job:
+    def run(tap: Results) -> None:
+        result = guest.boot(command(phase, amount, seed), timeout=amount.timeout,
+                            name=f"torture-{phase}", sink=by_lines(Lines(tap).line),
+                            machine=MACHINES.get(phase, guest.Machine()))
+        if result.status or result.trouble:
+            for line in result.explain():
+                tap.comment(line)
+        tap.result(result.status == 0, f"torture: {phase} ({result.seconds:.0f} s)")
+        tap.result(not result.trouble, f"torture: {phase}: the kernel's console is clean")
+
+    return jobs.Job(f"{suite}:{' '.join((*options, phase))}", run)
 
 
-def short(tap: Tap) -> None:
+def short(tap: Results) -> list[jobs.Job]:
     """The part of `make test`."""
     trouble = build()
     for line in (trouble or "").splitlines():
         tap.comment(line)
     tap.result(trouble is None, "torture: samples/torture builds")
-    if trouble is None:
-        for phase in PHASES:
-            run(tap, phase, SHORT, int(time.time()))
+    return [] if trouble else [job("torture", phase, SHORT, int(time.time()))
+                              for phase in PHASES]
 
 
 def main() -> int:
@@ -145,12 +149,13 @@ def main() -> int:
     if trouble := build():
         print(trouble, file=sys.stderr)
         return 2
-    for phase in args.phases or PHASES:
-        try:
-            run(tap, phase, amount, args.seed)
-        except guest.GuestError as error:
-            tap.comment(str(error))
-            tap.result(False, f"torture: {phase}: the guest starts")
+    options = [word for word in sys.argv[1:] if word not in PHASES]
+    todo = [job("long", phase, amount, args.seed, options) for phase in args.phases or PHASES]
+    if ledger.of_environment():
+        jobs.run(tap, todo)
+    else:
+        for each in todo:
+            jobs.attempt(tap, each)
     return tap.end()
 
 

@@ -4,7 +4,7 @@
 import io
 import unittest
 
-from tap import Kselftest, Tap, Verdicts, by_lines
+from tap import Kselftest, Part, Tap, Verdicts, by_lines
 
 GOOD = """\
 TAP version 13
@@ -82,6 +82,26 @@ class VerdictsTest(unittest.TestCase):
 
     def test_none_ran(self) -> None:
         self.assertEqual(self.count("running 0 tests\n", 0), (0, 1, 0))
+
+
+class PartTest(unittest.TestCase):
+    def test_programs_are_not_mixed(self) -> None:
+        out = io.StringIO()
+        tap = Tap(out)
+        readers = [Kselftest(Part(tap), prefix) for prefix in ("", "cxl: ")]
+        for lines in zip(GOOD.splitlines(), GOOD.splitlines()):
+            for reader, line in zip(readers, lines):
+                reader.line(line)
+        for reader in readers:
+            reader.end(0)
+            reader.tap.together()
+        self.assertEqual((tap.passed, tap.failed, tap.skipped), (4, 0, 4))
+        printed = out.getvalue()
+        first = printed.index("ok 1 - rdax: node: node.seek")
+        second = printed.index("ok 3 - cxl: rdax: node: node.seek")
+        self.assertLess(first, printed.index("ok 2 - rdax: node"))
+        self.assertLess(printed.index("ok 2 - rdax: node"), second)
+        self.assertEqual(printed.count("# timeout set to 45"), 2)
 
 
 class TapTest(unittest.TestCase):
