@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """Put known bugs back one by one, and see that a test fails: mutants.py [AREA | NAME]...
 
+Two are tried at once, each in a tree of its own that stays built: what depends on the patch is
+built again, no more.
+
 Each patch in scripts/mutants, in a folder for its area, says in a line `Test: host NAME`, `Test: guest PROGRAM` or
 `Test: special PROGRAM` which test is to fail: one of rust/host under loom, or a kselftest
 in a guest, or in another of guest.MACHINES (special, odd, vfio), whose console counts too.
@@ -13,20 +16,26 @@ a patch that doesn't apply, and a mutant that doesn't build are failures.
 """
 
 import os
-import shutil
+import queue
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import guest
+import jobs
+import ledger
 import torture
-from tap import Kselftest, Tap, by_lines
+from jobs import Job
+from tap import Kselftest, Results, Tap, by_lines
 
 TOP = Path("/rdax")
-COPY = Path("/build/mutant")
 MUTANTS = TOP / "scripts/mutants"
-CARGO = {"CARGO_TARGET_DIR": "/build/cargo-mutant", "CARGO_HOME": "/build/cargo-home"}
+KSELFTEST = Path("/build/kselftest/run_kselftest.sh")
+CARGO_HOME = {"CARGO_HOME": "/build/cargo-home"}
+# What a build leaves, and needs the next time.
+BUILT = ("*.o", "*.a", "*.ko", "*.cmd", "*.mod", "*.mod.c", "*.d", "*.rmeta", "*.order",
+         "*.symvers", "target", "bindings_generated.rs", "__pycache__")
 TIMEOUT = 180
 TORTURE = "torture:"
 # A bug that the kernel reports is caught: what comes after it need not be waited for.
@@ -66,75 +75,131 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def mutate(patch: Path) -> None:
-    shutil.rmtree(COPY, ignore_errors=True)
-    # With the time of now: what the last mutant changed must be built again too.
-    shutil.copytree(TOP, COPY, copy_function=shutil.copy, ignore=shutil.ignore_patterns(
-        ".git", "*.o", "*.ko", "*.cmd", "*.mod", "*.mod.c", "target"))
-    run(["patch", "-p1", "-d", COPY, "-i", patch], "the patch doesn't apply")
+class Tree:
+    """A copy of the checkout, where a mutant's patch is put in."""
 
+    def __init__(self, number: int) -> None:
+        self.top = Path(f"/build/mutant-{number}")
+        self.cargo = CARGO_HOME | {"CARGO_TARGET_DIR": f"/build/cargo-mutant-{number}"}
 
-def caught_on_host(name: str) -> bool:
-    """Does the test of rust/host fail under loom? A deadlock ends it too."""
-    env = os.environ | CARGO
-    cargo = ["cargo", "test", "--offline", "--locked", "--release", "--features", "loom",
-             "--manifest-path", str(COPY / "rust/host/Cargo.toml")]
-    run([*cargo, "--no-run"], "it doesn't build", env=env)
-    try:
-        done = subprocess.run([*cargo, "--", "--exact", f"tests::protocol::{name}"], env=env,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=TIMEOUT,
+    def sync(self) -> None:
+        """As the checkout is."""
+        kept = [f"--exclude={pattern}" for pattern in (".git", *BUILT)]
+        # Without times: what the last mutant changed is new, and is built again too.
+        run(["rsync", "--archive", "--no-times", "--checksum", "--delete", *kept, f"{TOP}/",
+             self.top], "the checkout can't be copied")
+
+    def mutate(self, patch: Path) -> None:
+        self.sync()
+        run(["patch", "-p1", "-d", self.top, "-i", patch], "the patch doesn't apply")
+
+    def caught_on_host(self, name: str) -> bool:
+        """Does the test of rust/host fail under loom? A deadlock ends it too."""
+        env = os.environ | self.cargo
+        cargo = ["cargo", "test", "--offline", "--locked", "--release", "--features", "loom",
+                 "--manifest-path", str(self.top / "rust/host/Cargo.toml")]
+        run([*cargo, "--no-run"], "it doesn't build", env=env)
+        try:
+            done = subprocess.run([*cargo, "--", "--exact", f"tests::protocol::{name}"], env=env,
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                  timeout=TIMEOUT, check=False)
+        except subprocess.TimeoutExpired:
+            return True
+        if b"running 1 test" not in done.stdout:
+            raise MutantError(f"there is no test {name}")
+        return done.returncode != 0
+
+    def make(self) -> list[str]:
+        cc = guest.kernel()["cc"]
+        return ["make", "-C", "/kernel/linux", f"M={self.top}", f"CC={cc}", f"HOSTCC={cc}",
+                f"-j{os.cpu_count()}", "modules"]
+
+    def caught_by_compiler(self, code: str) -> bool:
+        """Does the compiler refuse it, for that reason?"""
+        done = subprocess.run(self.make(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               check=False)
-    except subprocess.TimeoutExpired:
-        return True
-    if b"running 1 test" not in done.stdout:
-        raise MutantError(f"there is no test {name}")
-    return done.returncode != 0
+        return done.returncode != 0 and f"error[{code}]".encode() in done.stdout
+
+    def caught_by_unit(self, module: str) -> bool:
+        done = subprocess.run([sys.executable, "-B", "-m", "unittest", module],
+                              cwd=self.top / "scripts/tests",
+                              env=os.environ | {"PYTHONPATH": "../inside:../tool"},
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        if b"Ran 0 tests" in done.stdout or b"ModuleNotFoundError" in done.stdout:
+            raise MutantError(f"there is no unit test {module}")
+        return done.returncode != 0
+
+    def caught_in_guest(self, program: str, machine: str) -> bool:
+        """Does the kselftest (or a phase of the torture) fail, or the kernel complain?"""
+        run(self.make(), "it doesn't build")
+        module = f"RDAX_KO={self.top}/rdax.ko"
+        if program.startswith(TORTURE):
+            result = guest.boot(
+                ["env", module, *torture.mutant(program.removeprefix(TORTURE))],
+                timeout=2 * TIMEOUT, name=self.top.name, parameters=AT_ONCE,
+                sink=lambda data: None)
+            return result.exit_status != 0
+        with open(os.devnull, "w") as nowhere:
+            results = Tap(nowhere)
+            reader = Kselftest(results)
+            result = guest.boot(
+                ["env", module, str(KSELFTEST), "-t", f"rdax:{program}"],
+                timeout=TIMEOUT, name=self.top.name, machine=guest.MACHINES[machine],
+                # The machine checks there provoke a warning.
+                parameters="" if machine == guest.SPECIAL else AT_ONCE,
+                sink=by_lines(reader.line))
+            reader.end(result.status)
+        if not results.passed + results.failed:
+            raise MutantError(f"the kselftest {program} did not run")
+        return bool(results.failed or result.trouble
+                    or result.status in (guest.TIMED_OUT, guest.NO_STATUS))
+
+    def catches(self, home: str, name: str) -> bool:
+        """Is the mutant that is in this tree caught by the test NAME?"""
+        if home == "host":
+            return self.caught_on_host(name)
+        if home == "build":
+            return self.caught_by_compiler(name)
+        if home == "unit":
+            return self.caught_by_unit(name)
+        return self.caught_in_guest(name, home if home in guest.MACHINES else guest.PLAIN)
 
 
-def make() -> list[str]:
-    cc = guest.kernel()["cc"]
-    return ["make", "-C", "/kernel/linux", f"M={COPY}", f"CC={cc}", f"HOSTCC={cc}",
-            f"-j{os.cpu_count()}", "modules"]
+# What is not in use.
+Trees = queue.SimpleQueue[Tree]
 
 
-def caught_by_compiler(code: str) -> bool:
-    """Does the compiler refuse it, for that reason?"""
-    done = subprocess.run(make(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    return done.returncode != 0 and f"error[{code}]".encode() in done.stdout
+def job(trees: Trees, patch: Path, home: str, name: str) -> Job:
+    mutant = f"{patch.parent.name}/{patch.stem}"
+
+    def attempt(tap: Results) -> None:
+        tree = trees.get()
+        try:
+            tree.mutate(patch)
+            caught = tree.catches(home, name)
+        except (MutantError, guest.GuestError) as error:
+            tap.comment(str(error).replace("\n", "\n# "))
+            caught = False
+        finally:
+            trees.put(tree)
+        tap.result(caught, f"{mutant} is caught by {home} {name}")
+
+    return Job(f"{ledger.MUTANTS}:{mutant}", attempt)
 
 
-def caught_by_unit(module: str) -> bool:
-    done = subprocess.run([sys.executable, "-B", "-m", "unittest", module],
-                          cwd=COPY / "scripts/tests",
-                          env=os.environ | {"PYTHONPATH": "../inside:../tool"},
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-    if b"Ran 0 tests" in done.stdout or b"ModuleNotFoundError" in done.stdout:
-        raise MutantError(f"there is no unit test {module}")
-    return done.returncode != 0
-
-
-def caught_in_guest(program: str, machine: str) -> bool:
-    """Does the kselftest (or a phase of the torture) fail, or the kernel complain?"""
-    run(make(), "it doesn't build")
-    if program.startswith(TORTURE):
-        result = guest.boot(
-            ["env", f"RDAX_KO={COPY}/rdax.ko", *torture.mutant(program.removeprefix(TORTURE))],
-            timeout=2 * TIMEOUT, name="mutant", parameters=AT_ONCE, sink=lambda data: None)
-        return result.exit_status != 0
-    with open(os.devnull, "w") as nowhere:
-        results = Tap(nowhere)
-        reader = Kselftest(results)
-        result = guest.boot(
-            ["env", f"RDAX_KO={COPY}/rdax.ko", "/build/kselftest/run_kselftest.sh",
-             "-t", f"rdax:{program}"],
-            timeout=TIMEOUT, name="mutant", machine=guest.MACHINES[machine],
-            # The machine checks there provoke a warning.
-            parameters="" if machine == guest.SPECIAL else AT_ONCE, sink=by_lines(reader.line))
-        reader.end(result.status)
-    if not results.passed + results.failed:
-        raise MutantError(f"the kselftest {program} did not run")
-    return bool(results.failed or result.trouble
-                or result.status in (guest.TIMED_OUT, guest.NO_STATUS))
+def chosen(tap: Tap, wanted: Sequence[str]) -> list[tuple[Path, str, str]]:
+    """The mutants that can be tried on this kernel, and the test of each."""
+    kernel = guest.kernel().get("name")
+    found = []
+    for patch in sorted(MUTANTS.glob("*/*.patch")):
+        if wanted and not {patch.stem, patch.parent.name} & set(wanted):
+            continue
+        _, home, name = read_patch(patch)[1].split()
+        if home in guest.SLOWER and home != kernel:
+            tap.result(True, patch.stem, f"needs `make test-mutants KERNEL={home}`")
+        elif not kernel or home == kernel or wanted:
+            found.append((patch, home, name))
+    return found
 
 
 def main() -> int:
@@ -148,33 +213,13 @@ def main() -> int:
         [TOP / "scripts/inside/samples", "tests", f"SLOWER={guest.slower()}"],
     )
     for prepare in commands:
-        run(prepare, "the tests can't be built", env=os.environ | CARGO)
+        run(prepare, "the tests can't be built", env=os.environ | CARGO_HOME)
     if trouble := torture.build():
         raise MutantError(trouble)
-    for patch in sorted(MUTANTS.glob("*/*.patch")):
-        if wanted and not {patch.stem, patch.parent.name} & set(wanted):
-            continue
-        _, home, name = read_patch(patch)[1].split()
-        kernel = guest.kernel().get("name")
-        if home in guest.SLOWER and home != kernel:
-            tap.result(True, patch.stem, f"needs `make test-mutants KERNEL={home}`")
-            continue
-        if kernel and home != kernel and not wanted:
-            continue
-        try:
-            mutate(patch)
-            if home == "host":
-                caught = caught_on_host(name)
-            elif home == "build":
-                caught = caught_by_compiler(name)
-            elif home == "unit":
-                caught = caught_by_unit(name)
-            else:
-                caught = caught_in_guest(name, home if home in guest.MACHINES else guest.PLAIN)
-        except (MutantError, guest.GuestError) as error:
-            tap.comment(str(error).replace("\n", "\n# "))
-            caught = False
-        tap.result(caught, f"{patch.parent.name}/{patch.stem} is caught by {home} {name}")
+    trees: Trees = queue.SimpleQueue()
+    for number in range(jobs.AT_ONCE):
+        trees.put(Tree(number))
+    jobs.run(tap, [job(trees, *mutant) for mutant in chosen(tap, wanted)])
     return tap.end()
 
 
