@@ -119,6 +119,21 @@ fn each_is_found_where_it_stands() {
 }
 
 #[test]
+fn one_that_ends_where_the_media_ends() {
+    for signature in SIGNATURES
+        .iter()
+        .filter(|signature| matches!(signature.anchor, Anchor::Start) && signature.also.is_none())
+    {
+        let place = signature.places_in(SIZE).last().unwrap();
+        let end = place + signature.magic.len() as u64;
+        let media = media_with(signature, place);
+        let found = media.find(end).map(|(_, offset)| offset);
+        assert_eq!(found, Some(place), "{signature:?}");
+        assert_eq!(media.find(end - 1), None, "{signature:?}");
+    }
+}
+
+#[test]
 fn two_bytes_alone_mean_nothing() {
     for signature in SIGNATURES
         .iter()
