@@ -13,6 +13,8 @@
 
 #define ROUNDS		5
 #define FEW		100
+#define SHORT		(16 * MiB)
+#define HUGE_COUNT	32	/* pages of 2 MiB: 64 MiB */
 #define PAUSE		20000	/* microseconds */
 
 static void timed_sync(const struct target *target, const char *operation)
@@ -52,15 +54,53 @@ static void rounds(const struct target *target, const char *operation, char *map
 	}
 }
 
-/* 1 of 4096 pages: 16 MiB. */
+static char *read_before(const struct target *target, const char *operation, enum pages pages,
+			 struct pages_list which)
+{
+	char *map = map_target(target, RANGE, pages);
+
+	check(target, operation);
+	expect_sigbus(operation);
+	touch(map, which, false);
+	return map;
+}
+
+/* 1 of 4096 pages. */
 static void one_of_few(const struct target *target)
 {
-	char *map = map_target(target, RANGE, SMALL);
+	char *map = read_before(target, "fsync-1-of-16m", SMALL,
+				sequential(0, PAGE, SHORT / PAGE));
 
-	check(target, "fsync-1-of-16m");
-	expect_sigbus("fsync-1-of-16m");
-	touch(map, sequential(0, PAGE, 16 * MiB / PAGE), false);
-	rounds(target, "fsync-1-of-16m", map, sequential(8 * MiB, PAGE, 1), ROUNDS);
+	rounds(target, "fsync-1-of-16m", map, sequential(SHORT / 2, PAGE, 1), ROUNDS);
+}
+
+static void all_of_few(const struct target *target)
+{
+	struct pages_list all = sequential(0, PAGE, SHORT / PAGE);
+
+	rounds(target, "fsync-all-of-16m",
+	       read_before(target, "fsync-all-of-16m", SMALL, all), all, ROUNDS);
+}
+
+static void huge(const struct target *target, const char *operation, size_t dirty)
+{
+	char *map = read_before(target, operation, HUGE, sequential(0, LEAF, HUGE_COUNT));
+	uint64_t before = faults();
+
+	touch(map, sequential(LEAF / 2, LEAF, HUGE_COUNT), false);
+	if (faults() != before)
+		cannot(operation, "no 2 MiB pages");
+	rounds(target, operation, map, sequential(0, LEAF, dirty), ROUNDS);
+}
+
+static void one_huge(const struct target *target)
+{
+	huge(target, "fsync-2m-1-of-64m", 1);
+}
+
+static void all_huge(const struct target *target)
+{
+	huge(target, "fsync-2m-all-of-64m", HUGE_COUNT);
 }
 
 static void of_one_gib(const struct target *target)
@@ -80,6 +120,9 @@ static void of_one_gib(const struct target *target)
 
 const struct operation sync_operations[] = {
 	{ "fsync-1-of-16m", one_of_few },
+	{ "fsync-all-of-16m", all_of_few },
+	{ "fsync-2m-1-of-64m", one_huge },
+	{ "fsync-2m-all-of-64m", all_huge },
 	{ "fsync-of-1g", of_one_gib },
 	{ }
 };

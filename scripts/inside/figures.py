@@ -13,6 +13,9 @@ TOLERANCE = 0.03
 RDAX, DEVICE_DAX, EXT4, ANONYMOUS = "rdax", "device_dax", "ext4", "anonymous"
 CONTENDERS = (RDAX, DEVICE_DAX, EXT4, ANONYMOUS)
 PEERS = (DEVICE_DAX, EXT4)
+# rdax on a device of the dax bus, with a struct page for each page.
+TRACKED, PAGES = "rdax, tracked", "rdax, pages"
+OURS = (RDAX, TRACKED, PAGES)
 
 # An operation and a contender.
 Cell = tuple[str, str]
@@ -101,8 +104,8 @@ class Figures:
         value = products[0] / products[1] if products[1] else math.nan
         return None if math.isnan(value) else value
 
-    def ratio(self, operation: str, peer: str) -> float | None:
-        return self.quotient([(operation, RDAX)], [(operation, peer)])
+    def ratio(self, operation: str, peer: str, ours: str = RDAX) -> float | None:
+        return self.quotient([(operation, ours)], [(operation, peer)])
 
     def ratios(self) -> Ratios:
         """Of all operations that rdax and a peer can do."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """What the benchmark measures, in which machine, and the goals."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from figures import ANONYMOUS, DEVICE_DAX, EXT4, RDAX, Goal, beside
+from figures import ANONYMOUS, DEVICE_DAX, EXT4, PAGES, RDAX, TRACKED, Goal, beside
 
 BIND_SIZES = (4, 16, 64)  # GiB
 
@@ -16,12 +16,21 @@ VARIANTS = {
     "ext4": EXT4,
     "anonymous": ANONYMOUS,
 }
-# rdax as the driver of a device of the dax bus, beside device_dax as that of the same.
+# rdax as the driver of a device of the dax bus, in each mode of its memory, beside device_dax as
+# that of the same.
 BUS_VARIANTS = {
-    "rdax_bus_4k": RDAX,
-    "device_dax_4k": DEVICE_DAX,
-    "rdax_bus_2m": RDAX,
-    "device_dax_2m": DEVICE_DAX,
+    f"{variant}_{align}": contender
+    for align in ("4k", "2m")
+    for variant, contender in (("rdax_frames", RDAX), ("rdax_tracked", TRACKED),
+                               ("rdax_pages", PAGES), ("device_dax", DEVICE_DAX))
+}
+# rdax without pages has no alignment to choose: it stands beside both.
+BIND_VARIANTS = {
+    "rdax": (RDAX, ("", "-2m")),
+    "rdax_pages_4k": (PAGES, ("",)),
+    "device_dax_4k": (DEVICE_DAX, ("",)),
+    "rdax_pages_2m": (PAGES, ("-2m",)),
+    "device_dax_2m": (DEVICE_DAX, ("-2m",)),
 }
 
 FILES_ONLY = frozenset({DEVICE_DAX, ANONYMOUS})
@@ -99,17 +108,35 @@ ON_THE_BUS = (
     "fault-2m-read", "mmap", "munmap-4k", "munmap-2m", "fsync-1-of-16m", "read-4k", "write-4k",
     "read-1m", "write-1m", "punch-4k-present", "punch-2m-present",
 )
-BUS_RUNS = tuple(run for run in RUNS if run.name in ON_THE_BUS)
+BUS_RUNS = (
+    *(run for run in RUNS if run.name in ON_THE_BUS),
+    # there, pages are mapped writable by a read
+    *(replace(run, cannot=run.cannot | {PAGES}) for run in RUNS if run.name == "write-after-read-4k"),
+    run("fsync-all-of-16m", "fsync, all pages dirty of 16 MiB touched", long=True,
+        cannot=FILES_ONLY),
+    run("fsync-2m-1-of-64m", "fsync, one 2 MiB page dirty of 64 MiB touched", align="2m",
+        long=True, cannot=FILES_ONLY),
+    run("fsync-2m-all-of-64m", "fsync, all 2 MiB pages dirty of 64 MiB touched", align="2m",
+        long=True, cannot=FILES_ONLY),
+    # on a namespace rdax maps 2 MiB whatever the alignment
+    *(replace(run, align="2m") for run in RUNS if run.name == "punch-write-2m"),
+)
 # By another name than on a namespace.
 BUS = {f"bus-{name}": title for run in BUS_RUNS for name, title in run.titles.items()}
 
 INSTRUCTIONS = {name: title for run in RUNS for name, title in run.titles.items()}
 
+BINDING = {
+    "bind": "bind",
+    "memory-map": "bind: of this, to make the memory map",
+    "clear-reserved": "bind: of this, to clear PG_reserved",
+    "unbind": "unbind",
+    "memory-bound": "bytes taken by binding",
+}
 BIND = {
     f"{operation}-{size}g{suffix}": f"{title}, {size} GiB{text}"
-    for operation, title in (("bind", "bind"), ("unbind", "unbind"),
-                             ("memory-bound", "bytes taken by binding"))
-    for suffix, text in (("", ""), ("-2m", " (device_dax: align 2M)"))
+    for operation, title in BINDING.items()
+    for suffix, text in (("", ""), ("-2m", " (align 2M)"))
     for size in BIND_SIZES
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import guest
 import plots
 import tables
-from figures import Figures, FiguresError
+from figures import CONTENDERS, DEVICE_DAX, PAGES, RDAX, TRACKED, Figures, FiguresError
 from operations import BIND, BUS, INSTRUCTIONS, PARALLEL, goals
 
 OUTPUT = Path("/build/bench")
@@ -19,10 +19,13 @@ MADE_BY = "make bench; scripts/lab bench --publish"
 # In the order in which they are shown.
 TITLES = {
     "instructions": "Instructions for each operation",
-    "bind": "Binding a namespace: instructions, and memory",
+    "bind": "Binding: instructions, and memory",
     "bus": "Instructions for each operation on a device of the dax bus",
     "parallel": "Throughput: how much more than one's alone, and than the peers'",
 }
+
+COSTS = {"instructions": INSTRUCTIONS, "bind": BIND, "bus": BUS}
+COLUMNS = {"bind": (RDAX, PAGES, DEVICE_DAX), "bus": (RDAX, TRACKED, PAGES, DEVICE_DAX)}
 
 Part = dict[str, object]
 Parts = dict[str, Part]
@@ -54,8 +57,7 @@ def show_part(name: str, part: Part) -> list[str]:
     if name == "parallel":
         lines = tables.scaling(PARALLEL, counts_in(figures), figures)
     else:
-        lines = tables.costs({"instructions": INSTRUCTIONS, "bind": BIND, "bus": BUS}[name],
-                             figures)
+        lines = tables.costs(COSTS[name], figures, COLUMNS.get(name, CONTENDERS))
     return [f"## {TITLES[name]}", "",
             f"Linux {part['kernel']}, {part['accelerator']}, rdax.ko {part['module']}.", "",
             *lines, ""]

@@ -3,7 +3,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from figures import CONTENDERS, PEERS, Figures, Goal, Ratio, Samples
+from figures import CONTENDERS, OURS, PEERS, Figures, Goal, Ratio, Samples
 
 NOTHING = "–"
 
@@ -38,9 +38,12 @@ def cell(samples: Samples | None) -> str:
     return number(samples.median) if samples.values else samples.unavailable or NOTHING
 
 
-def costs(titles: Mapping[str, str], figures: Figures) -> list[str]:
+def costs(titles: Mapping[str, str], figures: Figures,
+          contenders: Sequence[str] = CONTENDERS) -> list[str]:
     """A line for each operation: what it costs, and rdax over its peers."""
     lines = []
+    pairs = [(ours, peer) for ours in OURS for peer in PEERS
+             if ours in contenders and peer in contenders]
     for name, title in titles.items():
         found = figures.samples.get(name)
         if not found:
@@ -48,10 +51,10 @@ def costs(titles: Mapping[str, str], figures: Figures) -> list[str]:
         spread = max((samples.spread for samples in found.values() if samples.values), default=0.0)
         # of a few pages more or less it says nothing
         of_rounds = NOTHING if name.startswith("memory-") else f"{100 * spread:.1f} %"
-        lines.append([title, *(cell(found.get(contender)) for contender in CONTENDERS),
-                      *(quotient(figures.ratio(name, peer)) for peer in PEERS),
+        lines.append([title, *(cell(found.get(contender)) for contender in contenders),
+                      *(quotient(figures.ratio(name, peer, ours)) for ours, peer in pairs),
                       of_rounds])
-    return table(["", *CONTENDERS, *(f"rdax / {peer}" for peer in PEERS), "spread"], lines)
+    return table(["", *contenders, *(f"{ours} / {peer}" for ours, peer in pairs), "spread"], lines)
 
 
 def with_spread(ratio: Ratio) -> str:
