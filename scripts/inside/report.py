@@ -2,7 +2,6 @@
 """What make bench measured, as it is shown, kept and published."""
 
 import json
-import shutil
 from pathlib import Path
 
 import guest
@@ -58,8 +57,9 @@ def show_part(name: str, part: Part) -> list[str]:
         lines = tables.scaling(PARALLEL, counts_in(figures), figures)
     else:
         lines = tables.costs(COSTS[name], figures, COLUMNS.get(name, CONTENDERS))
+    kept = ", kept from an earlier measurement" if part.get("kept") else ""
     return [f"## {TITLES[name]}", "",
-            f"Linux {part['kernel']}, {part['accelerator']}, rdax.ko {part['module']}.", "",
+            f"Linux {part['kernel']}, {part['accelerator']}, rdax.ko {part['module']}{kept}.", "",
             *lines, ""]
 
 
@@ -85,36 +85,45 @@ def draw(parts: Parts) -> dict[str, str]:
     return images
 
 
-def keep(name: str, part: Part) -> None:
-    """Put it in the place of what was measured before; write all of it."""
-    OUTPUT.mkdir(parents=True, exist_ok=True)
-    path = OUTPUT / "figures.json"
+def read(directory: Path) -> Parts:
+    path = directory / "figures.json"
     parts: Parts = json.loads(path.read_text()) if path.exists() else {}
-    parts[name] = part
+    return parts
+
+
+def write(directory: Path, parts: Parts) -> list[str]:
+    """The names of the files."""
+    directory.mkdir(parents=True, exist_ok=True)
     parts = {title: parts[title] for title in TITLES if title in parts}
-    path.write_text(json.dumps(parts, indent=1) + "\n")
+    (directory / "figures.json").write_text(json.dumps(parts, indent=1) + "\n")
     images = draw(parts)
     for file, image in images.items():
-        (OUTPUT / file).write_text(image)
-    (OUTPUT / "figures.md").write_text(
+        (directory / file).write_text(image)
+    (directory / "figures.md").write_text(
         f"<!-- SPDX-License-Identifier: GPL-2.0 -->\n<!-- made by {MADE_BY} -->\n"
         f"{show(parts, whole=True)}\n## Plots\n\n"
         + "".join(f"![{name.removesuffix('.svg')}]({name})\n\n" for name in images).rstrip("\n")
         + "\n")
+    return sorted(["figures.json", "figures.md", *images])
 
 
-def publish() -> None:
-    if not OUTPUT.exists():
+def keep(name: str, part: Part) -> None:
+    """Put it in the place of what was measured before; write all of it."""
+    write(OUTPUT, read(OUTPUT) | {name: part})
+
+
+def publish(output: Path = OUTPUT, published: Path = PUBLISHED) -> None:
+    """What was not measured here stays as it was published, and is marked."""
+    parts = read(output)
+    if not parts:
         raise FiguresError("measure first: make bench")
-    PUBLISHED.mkdir(parents=True, exist_ok=True)
-    for path in sorted(OUTPUT.iterdir()):
-        shutil.copy(path, PUBLISHED / path.name)
-        print(f"Documentation/performance/bench/{path.name}")
+    kept: Parts = {name: part | {"kept": True} for name, part in read(published).items()}
+    for name in write(published, kept | parts):
+        print(f"Documentation/performance/bench/{name}")
 
 
 def write_baseline() -> None:
-    path = OUTPUT / "figures.json"
-    found = json.loads(path.read_text()) if path.exists() else {}
+    found = read(OUTPUT)
     if "instructions" not in found:
         raise FiguresError("measure first: make bench BENCH=instructions")
     PUBLISHED.mkdir(parents=True, exist_ok=True)

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import bench
 import plots
+import report
 import tables
 from figures import (
     ANONYMOUS,
     DEVICE_DAX,
     EXT4,
+    PAGES,
     RDAX,
     Figures,
     FiguresError,
@@ -220,6 +222,14 @@ class ShowTest(unittest.TestCase):
         self.assertEqual(tables.costs({"memory-bound": "bytes"}, found)[2:],
                          ["| bytes | -2,048 | 80.00 M | – | – | 0 | – | – |"])
 
+    def test_chosen_contenders(self) -> None:
+        found = figures(mmap={RDAX: [50.0], PAGES: [80.0], DEVICE_DAX: [100.0]})
+        self.assertEqual(tables.costs({"mmap": "mmap"}, found, (RDAX, PAGES, DEVICE_DAX)), [
+            "|  | rdax | rdax, pages | device_dax | rdax / device_dax | rdax, pages / device_dax "
+            "| spread |",
+            "|---|---:|---:|---:|---:|---:|---:|",
+            "| mmap | 50 | 80 | 100 | 0.50 | 0.80 | 0.0 % |"])
+
     def test_scaling(self) -> None:
         line = tables.scaling({"threads": "threads"}, [2], self.FOUND)[-1]
         self.assertTrue(line.startswith("| threads, 2 | 2.00 (2.00–2.00) | 1.33 (1.25–1.75) | – |"))
@@ -230,6 +240,43 @@ class ShowTest(unittest.TestCase):
         image = plots.of_scaling({"threads": "threads"}, [1, 2], self.FOUND)["threads.svg"]
         self.assertEqual(image.count("<circle"), 4)
         self.assertEqual(plots.of_costs(Figures()), {})
+
+
+class PublishTest(unittest.TestCase):
+    """What was not measured is kept, and says so."""
+
+    @staticmethod
+    def part(module: str, value: float) -> report.Part:
+        found = figures(**{"mmap": {RDAX: [value], DEVICE_DAX: [4000.0]}})
+        return {"module": module, "kernel": "7", "accelerator": "TCG", "figures": found.to_json()}
+
+    def publish(self, output: report.Parts, published: report.Parts) -> tuple[report.Parts, str]:
+        with tempfile.TemporaryDirectory() as directory, redirect_stdout(io.StringIO()):
+            measured, there = Path(directory) / "measured", Path(directory) / "published"
+            for path, parts in ((measured, output), (there, published)):
+                if parts:
+                    report.write(path, parts)
+            report.publish(measured, there)
+            return report.read(there), (there / "figures.md").read_text()
+
+    def test_the_rest_is_kept(self) -> None:
+        old, new = self.part("old", 1000.0), self.part("new", 2000.0)
+        bus = {**new, "figures": {}}
+        parts, text = self.publish({"bus": bus}, {"instructions": old, "bus": old})
+        self.assertEqual(parts, {"instructions": old | {"kept": True}, "bus": bus})
+        self.assertIn("rdax.ko old, kept from an earlier measurement.", text)
+        self.assertIn("rdax.ko new.", text)
+        self.assertIn("| 1,000 |", text)
+
+    def test_measured_again(self) -> None:
+        old, new = self.part("old", 1000.0), self.part("new", 2000.0)
+        parts, text = self.publish({"instructions": new}, {"instructions": old | {"kept": True}})
+        self.assertEqual(parts, {"instructions": new})
+        self.assertNotIn("kept", text)
+
+    def test_nothing_measured(self) -> None:
+        with self.assertRaises(FiguresError):
+            self.publish({}, {"instructions": self.part("old", 1000.0)})
 
 
 if __name__ == "__main__":
