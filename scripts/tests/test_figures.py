@@ -18,6 +18,7 @@ from figures import (
     EXT4,
     PAGES,
     RDAX,
+    TRACKED,
     Figures,
     FiguresError,
     Goal,
@@ -26,7 +27,7 @@ from figures import (
     beside,
     compare,
 )
-from operations import RUNS, goals
+from operations import BUS_RUNS, RUNS, goals
 
 BASELINE = {"fault": {DEVICE_DAX: 0.70, EXT4: 0.35}, "munmap": {DEVICE_DAX: 0.29}}
 
@@ -114,6 +115,16 @@ class UnexpectedTest(unittest.TestCase):
     def test_one_that_cannot_did(self) -> None:
         self.assertEqual(self.unexpected("fsync-1-of-1g", RDAX, EXT4, DEVICE_DAX),
                          ["fsync-1-of-1g, device_dax: unexpectedly done"])
+
+
+    def test_a_mode_of_memory(self) -> None:
+        """A read of a page that is not tracked maps it writable: there is no fault to measure."""
+        name, ours = "write-after-read-4k", (RDAX, TRACKED, PAGES)
+        found = figures(**{name: {contender: [1.0] for contender in ours[:2]}})
+        self.assertEqual(bench.unexpected(found, BUS_RUNS, ours), [])
+        found.of(name, PAGES).values = [1.0]
+        self.assertEqual(bench.unexpected(found, BUS_RUNS, ours),
+                         [f"{name}, {PAGES}: unexpectedly done"])
 
 
 class SamplesTest(unittest.TestCase):
