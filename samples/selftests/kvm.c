@@ -25,7 +25,6 @@
 #include "uapi/rdax.h"
 #include "vm.h"
 
-#define HARD_OFFLINE	"/sys/devices/system/memory/hard_offline_page"
 /* What a machine does while something else happens. */
 #define ADDS	1500
 
@@ -617,32 +616,16 @@ TEST_F(kvm, shrink)
 		stores_work(_metadata, self, variant, op);
 }
 
-static void ignore(int sig)
-{
-}
-
-/* A child of ours has the mapping, and is told so by a signal. */
-static int report_child(void *arg)
-{
-	struct sigaction sa = { .sa_handler = ignore, .sa_flags = SA_RESTART };
-	int fd = open(HARD_OFFLINE, O_WRONLY | O_CLOEXEC);
-	char text[32];
-	int len = snprintf(text, sizeof(text), "0x%" PRIx64, *(uint64_t *)arg);
-
-	sigaction(SIGBUS, &sa, NULL);
-	return fd < 0 || write(fd, text, len) != len ? errno : 0;
-}
-
 /* A page of the first unit is bad: the machine's access to it ends, and the others go on. */
 TEST_F(kvm, memory_error)
 {
 	uint64_t bad = AT(0), phys = rdax_attr("resource") + bad;
 
-	if (access(HARD_OFFLINE, W_OK))
+	if (!rdax_can_report_error())
 		SKIP(return, "no hard_offline_page");
 	MAKE();
 	stores_work(_metadata, self, variant, VM_MOVQ);
-	ASSERT_EQ(0, rdax_bounded(report_child, &phys, RDAX_PATIENCE));
+	ASSERT_EQ(0, rdax_report_error(phys));
 	ASSERT_TRUE(rdax_goes_bad(self->map + bad));
 	for (enum vm_op op = 0; op < VM_OPS; op++) {
 		EXPECT_STREQ(rdax_memory_is_pages() ? "SIGBUS" : "EFAULT",

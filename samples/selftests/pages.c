@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "mutex.h"
 #include "rdax.h"
 #include "ring.h"
 
@@ -134,6 +135,17 @@ TEST_F(pages, others_reach_them)
 	EXPECT_EQ('b', buf[17]);
 	close(pipes[0]);
 	close(pipes[1]);
+}
+
+/* They sleep on shared futexes. Those of the first page of two folios are not the same. */
+TEST_F(pages, mutexes)
+{
+	for (enum mutex_kind kind = 0; kind < MUTEX_KINDS; kind++) {
+		EXPECT_STREQ("ok", mutex_counts(self->map, WINDOW, SZ_2M + 3 * SZ_4K, kind));
+		EXPECT_STREQ("ok", mutex_sleeps(self->map, WINDOW, 0, SZ_2M, kind));
+		EXPECT_STREQ("ok", mutex_sleeps(self->map, WINDOW, 0, SZ_4K, kind));
+	}
+	EXPECT_STREQ("ok", mutex_owner_dies(self->map, WINDOW, SZ_4K));
 }
 
 /* O_DIRECT from the mapping to a disk, and back to another place. */

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Calls that pin the memory of a mapping. Page frames have no pages to pin: each such call ends with
- * EFAULT, and changes nothing. A shared futex is a key made of the page: EFAULT, too.
+ * EFAULT, and changes nothing. A shared futex is a key made of the page: EFAULT, too, so nobody can wait
+ * for a mutex that processes share.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "mutex.h"
 #include "rdax.h"
 #include "ring.h"
 
@@ -76,6 +78,14 @@ TEST_F(pins, vmsplice)
 TEST_F(pins, shared_futex)
 {
 	EXPECT_REFUSED(syscall(SYS_futex, self->map, FUTEX_WAKE, 1, NULL, NULL, 0));
+}
+
+/* A mutex that nobody waits for needs no futex. glibc ends a process that cannot wait. */
+TEST_F(pins, mutexes)
+{
+	EXPECT_STREQ("ok", mutex_owner_dies(self->map, LEN, SZ_4K));
+	for (enum mutex_kind kind = 0; kind < MUTEX_KINDS; kind++)
+		EXPECT_EQ(SIGABRT, mutex_kills(self->map, LEN, SZ_4K, kind));
 }
 
 TEST_F(pins, uring_buffer)

@@ -323,22 +323,6 @@ TEST_F(ranges, of_a_punch)
  * stored to them is made durable, by the punch itself, since their entries are gone.
  */
 
-#define HARD_OFFLINE	"/sys/devices/system/memory/hard_offline_page"
-
-static void ignore_signal(int sig)
-{
-}
-
-/* In a child: it has the page mapped, and gets the signal. */
-static int report_page(void *arg)
-{
-	char text[32];
-
-	signal(SIGBUS, ignore_signal);
-	snprintf(text, sizeof(text), "0x%" PRIx64, rdax_attr("resource") + *(uint64_t *)arg);
-	return -rdax_write_file(HARD_OFFLINE, text);
-}
-
 static bool was_written(const struct trace_call *calls, size_t count, uint64_t first)
 {
 	for (size_t i = 0; i < count; i++)
@@ -357,7 +341,7 @@ TEST(punch_of_a_bad_page)
 	char *map;
 	int fd;
 
-	if (access(HARD_OFFLINE, W_OK))
+	if (!rdax_can_report_error())
 		SKIP(return, "a kernel without CONFIG_MEMORY_FAILURE");
 	ASSERT_EQ(0, rdax_fresh("4K"));
 	fd = rdax_open();
@@ -366,7 +350,7 @@ TEST(punch_of_a_bad_page)
 	map = map_by(fd, SZ_4K, SZ_2M, SZ_2M);
 	ASSERT_NE(MAP_FAILED, map);
 	ASSERT_EQ(0, rdax_load(map + 2 * SZ_4K));
-	ASSERT_EQ(0, rdax_bounded(report_page, &bad, RDAX_PATIENCE));
+	ASSERT_EQ(0, rdax_report_error(rdax_attr("resource") + bad));
 	ASSERT_TRUE(rdax_goes_bad(map + 2 * SZ_4K));
 	for (size_t i = 0; i < ARRAY_SIZE(dirty); i++)
 		ASSERT_EQ(0, rdax_store(map + dirty[i] * SZ_4K));

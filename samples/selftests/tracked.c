@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "mutex.h"
 #include "rdax.h"
 #include "ring.h"
 #include "trace.h"
@@ -211,6 +212,17 @@ TEST_F(tracked, chosen_before_the_first_open)
 	ASSERT_NE(MAP_FAILED, self->map);
 	rdax_fill(self->map, 0, SZ_4K, SZ_4K, SEED);
 	EXPECT_EQ(0, pin(self->map, SZ_4K));
+}
+
+/* They sleep on shared futexes. Those of the first page of two folios are not the same. */
+TEST_F(tracked, mutexes)
+{
+	for (enum mutex_kind kind = 0; kind < MUTEX_KINDS; kind++) {
+		EXPECT_STREQ("ok", mutex_counts(self->map, WINDOW, SZ_2M + 3 * SZ_4K, kind));
+		EXPECT_STREQ("ok", mutex_sleeps(self->map, WINDOW, 0, SZ_2M, kind));
+		EXPECT_STREQ("ok", mutex_sleeps(self->map, WINDOW, 0, SZ_4K, kind));
+	}
+	EXPECT_STREQ("ok", mutex_owner_dies(self->map, WINDOW, SZ_4K));
 }
 
 /* From the mapping to a disk, and back to a page that is clean and mapped. */

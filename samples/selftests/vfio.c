@@ -20,7 +20,6 @@
 #include "rdax.h"
 #include "regions.h"
 
-#define HARD_OFFLINE	"/sys/devices/system/memory/hard_offline_page"
 #define WINDOW	(4 * SZ_2M)
 #define SEED	7
 /* Where the edu finds the window, and a page of ordinary memory. */
@@ -595,28 +594,16 @@ TEST_F(vfio, dma_after_a_shrink)
  * Memory errors
  */
 
-/* A child of ours has the mapping, and is told so by a signal. */
-static int report_child(void *arg)
-{
-	struct sigaction sa = { .sa_handler = ignore, .sa_flags = SA_RESTART };
-	int fd = open(HARD_OFFLINE, O_WRONLY | O_CLOEXEC);
-	char text[32];
-	int len = snprintf(text, sizeof(text), "0x%" PRIx64, *(uint64_t *)arg);
-
-	sigaction(SIGBUS, &sa, NULL);
-	return fd < 0 || write(fd, text, len) != len ? errno : 0;
-}
-
 /* VFIO is not told: the edu reaches the page as before. What is mapped for DMA later is refused. */
 TEST_F(vfio, a_memory_error)
 {
 	uint64_t phys = rdax_attr("resource") + FIRST;
 
-	if (access(HARD_OFFLINE, W_OK))
+	if (!rdax_can_report_error())
 		SKIP(return, "no hard_offline_page");
 	rdax_fill(self->map, 0, WINDOW, SZ_4K, SEED);
 	ASSERT_EQ(0, map_dma(self, 0, SZ_2M));
-	ASSERT_EQ(0, rdax_bounded(report_child, &phys, RDAX_PATIENCE));
+	ASSERT_EQ(0, rdax_report_error(phys));
 	ASSERT_TRUE(rdax_goes_bad(self->map + FIRST));
 	EXPECT_EQ(0, edu_writes(self, FIRST, 1));
 	EXPECT_EQ(0, edu_reads(self, FIRST));

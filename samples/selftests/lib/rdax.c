@@ -516,6 +516,34 @@ bool rdax_goes_bad(void *p)
 	return false;
 }
 
+#define HARD_OFFLINE	"/sys/devices/system/memory/hard_offline_page"
+
+static void ignore(int sig)
+{
+}
+
+static int report(void *arg)
+{
+	struct sigaction sa = { .sa_handler = ignore, .sa_flags = SA_RESTART };
+	char text[32];
+
+	sigaction(SIGBUS, &sa, NULL);
+	snprintf(text, sizeof(text), "0x%" PRIx64, *(uint64_t *)arg);
+	return -rdax_write_file(HARD_OFFLINE, text);
+}
+
+int rdax_report_error(uint64_t phys)
+{
+	int ret = rdax_bounded(report, &phys, RDAX_PATIENCE);
+
+	return ret > 0 ? -ret : ret;
+}
+
+bool rdax_can_report_error(void)
+{
+	return !access(HARD_OFFLINE, W_OK);
+}
+
 int rdax_get(const uint64_t *p, uint64_t *word)
 {
 	int sig = sigsetjmp(on_signal, 0);

@@ -135,6 +135,13 @@ const char *rdax_file_alive(int fd);
 const char *rdax_map_alive(char *map, uint64_t len);
 
 /*
+ * Reports a memory error at a physical address, from a child: it has our mappings, so it is told by
+ * a signal. 0, or -errno.
+ */
+int rdax_report_error(uint64_t phys);
+bool rdax_can_report_error(void);
+
+/*
  * Words that say which offset and which seed they belong to, one in each `step`
  * bytes of a mapping whose first byte is `offset` on the device (both multiples
  * of `step`). The check returns how many are wrong; a signal counts as wrong.
