@@ -37,18 +37,19 @@ class Amount:
 
     oracle: Sequence[str]
     cxl: Sequence[str]
+    pages: Sequence[str]
     calls: int
     cycles: int
     outside: int
     timeout: float
 
 
-SHORT = Amount(["--ops", "250000"], ["--ops", "30000"], 4000, 75, 8, 600)
+SHORT = Amount(["--ops", "250000"], ["--ops", "30000"], ["--ops", "10000"], 4000, 75, 8, 600)
 
 
 def long(seconds: int, ops: int | None, cycles: int) -> Amount:
     oracle = ["--ops", str(ops), "--whole"] if ops else ["--time", str(seconds), "--whole"]
-    return Amount(oracle, oracle, 100_000, cycles, max(60, seconds // 4), 6 * 3600)
+    return Amount(oracle, oracle, oracle, 100_000, cycles, max(60, seconds // 4), 6 * 3600)
 
 
 def build() -> str | None:
@@ -62,16 +63,27 @@ def build() -> str | None:
     return None
 
 
+def on_cxl(amount: Amount, seed: int) -> str:
+    """The oracle on page frames and on pages, then the lifecycle."""
+    # What needs a changing size, or pages of 1 GiB, is not to be seen there.
+    oracle = f"{PROGRAM} oracle --seed {seed} --part --device $RDAX_DAX_DEVICE"
+    # Folios of 2 MiB, and of 4 KiB: each once a run.
+    aligns = (4 << 10, 2 << 20) if seed % 2 else (2 << 20, 4 << 10)
+    runs = [f"{oracle} {' '.join(amount.cxl)}"]
+    runs += [f"{oracle} --memory {memory} --align {align} {' '.join(amount.pages)}"
+             for memory, align in zip(("pages", "tracked"), aligns)]
+    runs += [f"{PROGRAM} lifecycle --seed {seed} --cycles {amount.cycles} "
+             "--second $RDAX_DAX_DEVICE"]
+    return f"modprobe device_dax; {' && '.join(runs)}"
+
+
 def command(phase: str, amount: Amount, seed: int) -> list[str]:
     own = [PROGRAM, phase, "--seed", str(seed)]
     return {
         "oracle": [*own, *amount.oracle],
         "fuzz": [*own, "--calls", str(amount.calls)],
         "lifecycle": [*own, "--cycles", str(amount.cycles)],
-        # What needs a changing size, or pages of 1 GiB, is not to be seen there.
-        "cxl": ["sh", "-c", f"modprobe device_dax; {PROGRAM} oracle --seed {seed} --part "
-                f"{' '.join(amount.cxl)} --device $RDAX_DAX_DEVICE && {PROGRAM} lifecycle "
-                f"--seed {seed} --cycles {amount.cycles} --second $RDAX_DAX_DEVICE"],
+        "cxl": ["sh", "-c", on_cxl(amount, seed)],
         "outside": [OUTSIDE, str(amount.outside)],
     }[phase]
 

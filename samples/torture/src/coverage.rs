@@ -83,7 +83,9 @@ pub fn report(
     let holes = control.holes_written.load(SeqCst);
     let met = control.met.load(SeqCst);
     lines.push(format!(
-        "stores into holes: {holes}; shared words of others found: {met}; checkpoints: {}",
+        "stores into holes: {holes}; shared words of others found: {met}; pins that met punches: {}; \
+         checkpoints: {}",
+        control.pins_met.load(SeqCst),
         control.checkpoints.load(SeqCst)
     ));
     for (what, n) in [

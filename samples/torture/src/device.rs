@@ -7,8 +7,9 @@ use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{Error, Write},
-    os::fd::AsFd,
+    os::{fd::AsFd, unix::fs::OpenOptionsExt},
     path::Path,
+    process::{Command, ExitStatus},
 };
 
 const DRIVER: &str = "/sys/bus/nd/drivers/rdax";
@@ -103,6 +104,31 @@ pub fn unbind(name: &str) -> Result<(), Errno> {
     write_text(format!("{}/unbind", driver_of(name)), name)
 }
 
+/// What the memory of a device is for others: see Documentation/vm.rst.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Memory {
+    /// Page frames, which nobody can pin.
+    Frames,
+    Pages,
+    /// Pages, whose writes are tracked: nobody can pin them for long.
+    Tracked,
+}
+
+impl Memory {
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "frames" => Some(Self::Frames),
+            "pages" => Some(Self::Pages),
+            "tracked" => Some(Self::Tracked),
+            _ => None,
+        }
+    }
+
+    pub fn has_pages(self) -> bool {
+        self != Self::Frames
+    }
+}
+
 /// A device of a namespace.
 #[derive(Clone, Debug)]
 pub struct Device {
@@ -164,6 +190,13 @@ impl Device {
             .trim()
             .parse()
             .ok()
+    }
+
+    pub fn memory(&self) -> Memory {
+        fs::read_to_string(format!("{}/rdax/memory", self.attributes()))
+            .ok()
+            .and_then(|text| Memory::parse(text.trim()))
+            .unwrap_or(Memory::Frames)
     }
 
     /// All counters: faults/*, entries/*, and debugfs' events.
@@ -256,6 +289,31 @@ pub struct Prefault {
     pub address: u64,
     pub length: u64,
     pub done: u64,
+}
+
+/// How long the disk in RAM is, at least.
+pub const DISK_BYTES: u64 = 4 << 20;
+
+/// Opens a disk in RAM, past the page cache. None where there is none.
+pub fn ram_disk() -> Option<File> {
+    const PATH: &str = "/dev/ram0";
+    if !Path::new(PATH).exists() {
+        let done = Command::new("modprobe")
+            .args([
+                "-q",
+                "brd",
+                "rd_nr=1",
+                &format!("rd_size={}", DISK_BYTES >> 10),
+            ])
+            .status();
+        done.ok().filter(ExitStatus::success)?;
+    }
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_DIRECT)
+        .open(PATH)
+        .ok()
 }
 
 pub const PUNCH: u64 = 0x4018_da01;

@@ -15,6 +15,7 @@ mod shrink;
 mod sys;
 mod worker;
 
+use device::Memory;
 use oracle::{Part, Plan};
 use shared::{Control, MAX_WORKERS};
 use std::{process::ExitCode, sync::atomic::Ordering, time::Duration};
@@ -35,6 +36,10 @@ usage: rdax-torture oracle|lifecycle|fuzz [OPTION...]
   --second NAME     another, that is bound and unbound meanwhile; its data is lost, too
                     (default, in QEMU only, namespace1.0); of lifecycle also a device of
                     the dax bus
+  --memory MODE     of the device, if it is one of the dax bus: frames, pages or tracked
+                    (default frames)
+  --align BYTES     of the device, if it is one of the dax bus (default 4096); of pages,
+                    2097152 makes folios of 2 MiB
   --patience S      no operation ends for so long: it hangs (default 120)
   --shrink S        after a failure, how long to look for a shorter way to it (default 120)
   --part            coverage need not be complete
@@ -52,6 +57,8 @@ pub struct Options {
     pub check: u64,
     pub device: String,
     pub second: String,
+    pub memory: Memory,
+    pub align: u64,
     pub patience: Duration,
     pub shrink: Duration,
     pub part: bool,
@@ -78,6 +85,8 @@ impl Default for Options {
             check: 20000,
             device: "namespace0.0".into(),
             second: "namespace1.0".into(),
+            memory: Memory::Frames,
+            align: layout::PAGE,
             patience: Duration::from_secs(120),
             shrink: Duration::from_secs(120),
             part: false,
@@ -122,6 +131,11 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
             "--check" => options.check = number(value()?)?.max(1),
             "--device" => device = Some(value()?),
             "--second" => second = Some(value()?),
+            "--memory" => {
+                let text = value()?;
+                options.memory = Memory::parse(&text).ok_or(format!("--memory {text}"))?;
+            }
+            "--align" => options.align = number(value()?)?,
             "--patience" => options.patience = Duration::from_secs(number(value()?)?),
             "--shrink" => options.shrink = Duration::from_secs(number(value()?)?),
             "--cycles" => options.cycles = number(value()?)?,
@@ -143,6 +157,14 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
     options.device = device.unwrap_or(options.device);
     options.second = second.unwrap_or(options.second);
     options.processes = options.processes.min(options.workers);
+    if !device::is_dax(&options.device)
+        && (options.memory.has_pages() || options.align != layout::PAGE)
+    {
+        return Err("only a device of the dax bus has pages".into());
+    }
+    if ![layout::PAGE, layout::CHUNK].contains(&options.align) {
+        return Err(format!("--align {}", options.align));
+    }
     let is_dax = [&options.device, &options.second]
         .iter()
         .any(|name| device::is_dax(name));
@@ -205,7 +227,7 @@ fn oracle(options: &Options) -> Result<bool, String> {
     }
     if !missing.is_empty() && options.replay.is_empty() {
         println!("# not seen: {}", missing.join(", "));
-        return Ok(options.part);
+        return Ok(options.part && (!options.memory.has_pages() || oracle::has_pinned(control)));
     }
     Ok(true)
 }

@@ -49,19 +49,27 @@ kinds! {
     Commons "replace what threads share" 100,
     Upgrade "parameter upgrade" 60,
     Second "bind another, unbind it" 20,
+    DirectOut "O_DIRECT from a mapping" 1_500,
+    DirectIn "O_DIRECT into a mapping" 1_500,
+    VmRead "process_vm_readv" 2_000,
+    VmWrite "process_vm_writev" 2_000,
+    Pin "pin" 600,
+    PinRace "pins against punches" 60,
 }
 
 /// How far apart the operations are that each worker does once, of every kind, at its beginning.
 const APART: u64 = 128;
 
 impl Kind {
-    /// The kind of the operation `index` of a worker.
-    pub fn of(worker: usize, index: u64, dice: &mut Dice) -> Self {
+    /// The kind of the operation `index` of a worker. `pins`: can pages be pinned?
+    pub fn of(worker: usize, index: u64, pins: bool, dice: &mut Dice) -> Self {
         if index % APART == APART - 1 && index / APART < KINDS as u64 {
             return ALL[(index / APART) as usize ^ (worker % 2)];
         }
-        let mut at = dice.below(const { sum(&WEIGHTS) });
-        for (kind, weight) in ALL.iter().zip(WEIGHTS) {
+        let weights = if pins { &WITH_PINS } else { &WEIGHTS };
+        let mut at = dice.below(sum(weights));
+        for (kind, weight) in ALL.iter().zip(weights) {
+            let weight = *weight;
             if at < weight {
                 return *kind;
             }
@@ -74,6 +82,37 @@ impl Kind {
         NAMES[self as usize]
     }
 }
+
+/// Those that need a struct page.
+pub const PINS: [Kind; 6] = [
+    Kind::DirectOut,
+    Kind::DirectIn,
+    Kind::VmRead,
+    Kind::VmWrite,
+    Kind::Pin,
+    Kind::PinRace,
+];
+
+/// Where pages can be pinned, that is done more often, and so is what waits for pins.
+const OFTEN: [(Kind, u64); 7] = [
+    (Kind::DirectOut, 12_000),
+    (Kind::DirectIn, 12_000),
+    (Kind::VmRead, 16_000),
+    (Kind::VmWrite, 16_000),
+    (Kind::Pin, 40_000),
+    (Kind::PinRace, 600),
+    (Kind::PunchAll, 3_000),
+];
+
+const WITH_PINS: [u64; KINDS] = {
+    let mut weights = WEIGHTS;
+    let mut i = 0;
+    while i < OFTEN.len() {
+        weights[OFTEN[i].0 as usize] = OFTEN[i].1;
+        i += 1;
+    }
+    weights
+};
 
 const _: () = assert!(KINDS % 2 == 0);
 

@@ -4,9 +4,9 @@
 
 use crate::{
     coverage,
-    device::{self, Device},
+    device::{self, Device, Memory},
     layout::*,
-    op::{Kind, ALL, KINDS},
+    op::{Kind, ALL, KINDS, PINS},
     shared::Control,
     sys::{self, Ended},
     worker::{Process, Worker},
@@ -90,8 +90,14 @@ fn prepare(options: &Options) -> Result<Device, String> {
     }
     if device::is_dax(namespace) {
         // The bus divides it, only now: it keeps this size.
-        device::divide_dax(namespace, TAIL_END, PAGE)
+        device::divide_dax(namespace, TAIL_END, options.align)
             .map_err(|e| said(&format!("size and align of {namespace}"), e))?;
+        let with_pages = if options.memory.has_pages() {
+            namespace.as_str()
+        } else {
+            ""
+        };
+        device::set_parameter("pages", with_pages)?;
     }
     device::bind(namespace).map_err(|e| said(&format!("bind {namespace}"), e))?;
     let found = Device::of(namespace).ok_or("bound, but there is no device")?;
@@ -107,6 +113,14 @@ fn prepare(options: &Options) -> Result<Device, String> {
     device::bind(namespace).map_err(|e| said(&format!("bind {namespace}"), e))?;
     let found = Device::of(namespace).ok_or("bound, but there is no device")?;
     if device::is_dax(namespace) {
+        if options.memory == Memory::Tracked {
+            found
+                .set("rdax/memory", "tracked")
+                .map_err(|e| said("rdax/memory", e))?;
+        }
+        if found.memory() != options.memory {
+            return Err(format!("its memory is {:?}", found.memory()));
+        }
         return Ok(found);
     }
     found
@@ -250,6 +264,8 @@ fn operations(
 }
 
 fn checkpoint(worker: &mut Worker<'_>, control: &Control, clean: u64) -> Result<(), String> {
+    // While this one waits, others may wait for its pin.
+    worker.release()?;
     match control.meet() {
         // Somebody has failed.
         None => return Ok(()),
@@ -530,6 +546,23 @@ pub fn summary(control: &Control, outcome: &Outcome) -> Vec<String> {
     lines
 }
 
+fn never(kind: Kind, control: &Control) -> bool {
+    control
+        .cells
+        .iter()
+        .all(|cell| cell.kinds[kind as usize].load(SeqCst) == 0)
+}
+
+/// Whether all was done that needs pages; without a disk, all but O_DIRECT.
+pub fn has_pinned(control: &Control) -> bool {
+    PINS.iter()
+        .all(|kind| !never(*kind, control) || is_impossible(*kind))
+}
+
+fn is_impossible(kind: Kind) -> bool {
+    [Kind::DirectOut, Kind::DirectIn].contains(&kind) && device::ram_disk().is_none()
+}
+
 /// What a complete run must have seen, and this one has not.
 pub fn missing(
     before: &BTreeMap<String, u64>,
@@ -537,15 +570,9 @@ pub fn missing(
     control: &Control,
 ) -> Vec<String> {
     let mut missing = coverage::report(before, now, control).1;
-    let none = |kind: &Kind| {
-        control
-            .cells
-            .iter()
-            .all(|cell| cell.kinds[*kind as usize].load(SeqCst) == 0)
-    };
     missing.extend(
         ALL.iter()
-            .filter(|kind| none(kind))
+            .filter(|kind| never(**kind, control) && !is_impossible(**kind))
             .map(|kind| format!("an operation \"{}\"", kind.name())),
     );
     missing

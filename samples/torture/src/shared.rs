@@ -28,6 +28,8 @@ shareable! {
         pub lock: AtomicU64,
         pub seq: AtomicU64,
         pub log: [AtomicU64; LOG],
+        /// As `seq`, of what does not wait for pins: zeroes, and punches of parts of pages.
+        pub hasty: AtomicU64,
     }
 }
 
@@ -92,6 +94,8 @@ shareable! {
         pub holes_written: AtomicU64,
         /// Shared words in which another's value was found.
         pub met: AtomicU64,
+        /// Pins that were held while somebody else punched beside or under them.
+        pub pins_met: AtomicU64,
 
         pub cells: [Cell; MAX_WORKERS],
         pub chunks: [Chunk; CHUNKS],
@@ -126,6 +130,7 @@ impl Control {
             &self.seen_entries,
             &self.holes_written,
             &self.met,
+            &self.pins_met,
         ] {
             word.store(0, SeqCst);
         }
@@ -139,6 +144,7 @@ impl Control {
         for chunk in &self.chunks {
             chunk.lock.store(0, SeqCst);
             chunk.seq.store(0, SeqCst);
+            chunk.hasty.store(0, SeqCst);
         }
         for cell in &self.cells {
             for word in [&cell.ops, &cell.index, &cell.ticks, &cell.written] {

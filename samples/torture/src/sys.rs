@@ -12,6 +12,8 @@ use std::{
     sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 
+pub mod pin;
+
 /// An errno.
 pub type Errno = i32;
 

@@ -9,15 +9,19 @@
 
 use crate::{
     coverage,
-    device::{self, Device, Run},
+    device::{self, Device, Memory, Run},
     dice::{mix, Dice},
     layout::*,
     op::{Kind, KINDS},
     shared::{
-        try_lock, unlock, Cell, ChildStore, Control, CHILD_LOG, LOG, SECOND_WORDS, STORE_BEGUN,
-        STORE_DONE, STORE_REFUSED,
+        try_lock, unlock, Cell, ChildStore, Control, CHILD_LOG, LOG, MAX_WORKERS, SECOND_WORDS,
+        STORE_BEGUN, STORE_DONE, STORE_REFUSED,
     },
-    sys::{self, Ended, Errno, Map, MapHow, Signal},
+    sys::{
+        self,
+        pin::{Fixed, HeldWrite, Pipe, Ring},
+        Ended, Errno, Guarded, Map, MapHow, Signal,
+    },
 };
 use std::{
     collections::HashMap,
@@ -39,6 +43,8 @@ const WORDS: u64 = PAGE / 8;
 const HOT: u64 = 8192;
 const HOT_PAGES: u64 = 16;
 const RECENT: usize = 16;
+/// Of the disk, those that are a worker's.
+const DISK_PAGES: usize = 16;
 
 /// What the threads of a process share: a mapping of the shared words and the arena.
 pub struct Process {
@@ -48,6 +54,10 @@ pub struct Process {
     pub read: File,
     pub commons: RwLock<Map>,
     pub tids: Vec<usize>,
+    memory: Memory,
+    /// What mappings are multiples of.
+    unit: u64,
+    disk: Option<File>,
 }
 
 const COMMONS: u64 = SHARED;
@@ -64,7 +74,15 @@ impl Process {
         };
         let map =
             Map::new(write.as_fd(), COMMONS, COMMONS_LEN, how).map_err(|e| said("mmap", e))?;
+        let unit = if device::is_dax(&device.name) {
+            device.number("align").ok_or("no align")?
+        } else {
+            PAGE
+        };
         Ok(Self {
+            memory: device.memory(),
+            unit,
+            disk: device::ram_disk(),
             device,
             second,
             write,
@@ -155,6 +173,12 @@ pub struct Worker<'a> {
     slots: [Option<Slot>; SLOTS],
     /// Pages that it stored into last through what threads share.
     recent: [u32; RECENT],
+    /// What it has pinned, and what it needs to do so.
+    pin: Option<pin::Pin>,
+    ring: Option<Ring>,
+    pipe: Option<Pipe>,
+    /// What it reads from the disk, and writes to it.
+    buffer: Guarded,
     index: u64,
     in_child: bool,
     pub verbose: bool,
@@ -181,9 +205,12 @@ macro_rules! note {
 mod access;
 mod checkpoint;
 mod choice;
+mod direct;
 mod end;
 mod mapping;
 mod model;
+mod pin;
+mod pin_race;
 mod process;
 mod sync;
 
@@ -227,6 +254,10 @@ impl<'a> Worker<'a> {
             ],
             slots: [const { None }; SLOTS],
             recent: [u32::MAX; RECENT],
+            pin: None,
+            ring: None,
+            pipe: None,
+            buffer: Guarded::new(DISK_PAGES),
             index: 0,
             in_child: false,
             verbose: false,
@@ -238,7 +269,9 @@ impl<'a> Worker<'a> {
         self.index = index;
         self.cell.index.store(index, SeqCst);
         let mut dice = Dice::new(self.seed, self.me, index);
-        let kind = Kind::of(self.me, index, &mut dice);
+        let pins = self.process.memory.has_pages();
+        let kind = Kind::of(self.me, index, pins, &mut dice);
+        self.release_before(kind)?;
         let done = self
             .operate(kind, &mut dice)
             .map_err(|e| format!("{}: {e}", kind.name()))?;
@@ -286,8 +319,14 @@ impl<'a> Worker<'a> {
                 DONE
             }
             Kind::Second => self.second(dice),
+            Kind::DirectOut | Kind::DirectIn => self.direct(dice, kind == Kind::DirectIn),
+            Kind::VmRead | Kind::VmWrite => self.process_vm(dice, kind == Kind::VmWrite),
+            Kind::Pin => self.pin(dice),
+            Kind::PinRace => self.pin_race(dice),
         }
     }
 }
 
 const _: () = assert!(KINDS < 64);
+// Each worker has its part of either half of the disk.
+const _: () = assert!((MAX_WORKERS * DISK_PAGES) as u64 * PAGE <= device::DISK_BYTES / 2);

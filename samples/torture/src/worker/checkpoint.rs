@@ -58,15 +58,48 @@ impl Worker<'_> {
             .number("entries/writebacks")
             .zip(before)
             .map(|(now, then)| now - then);
-        if done != Some(dirty) {
+        // What pins may have written comes on top.
+        let pinned = self.process.memory == Memory::Tracked;
+        if !done.is_some_and(|done| done == dirty || (pinned && done > dirty)) {
             return Err(format!(
                 "{dirty} dirty entries, and fsync() wrote {done:?} back"
             ));
         }
+        if self.process.memory == Memory::Pages {
+            return self.inspect_pages(dirty);
+        }
         if let Some(run) = device.entries()?.iter().find(|run| run.dirty) {
             return Err(format!("dirty after fsync(): {run:?}"));
         }
+        if pinned {
+            self.sync_writes_back(0)?;
+        }
         Ok(())
+    }
+
+    fn sync_writes_back(&self, must: u64) -> Result<(), String> {
+        let device = &self.process.device;
+        let before = device.number("entries/writebacks");
+        self.process.write.sync_all().map_err(|e| e.to_string())?;
+        let now = device.number("entries/writebacks");
+        match now.zip(before).map(|(now, then)| now - then) {
+            Some(done) if done == must => Ok(()),
+            done => Err(format!("a second fsync() wrote {done:?} back, not {must}")),
+        }
+    }
+
+    /// Pages may be written at any time, so what was mapped for writing stays dirty.
+    fn inspect_pages(&self, dirty: u64) -> Result<(), String> {
+        let entries = self.process.device.entries()?;
+        let now: u64 = entries
+            .iter()
+            .filter(|run| run.dirty)
+            .map(|run| run.count)
+            .sum();
+        if now != dirty {
+            return Err(format!("{dirty} dirty entries, and after fsync() {now}"));
+        }
+        self.sync_writes_back(dirty)
     }
 
     /// After that, whatever is stored through a mapping that was there before makes its entry dirty.
@@ -81,7 +114,11 @@ impl Worker<'_> {
             .filter(|page| *page < PAGES)
             .collect();
         for page in &recent {
-            self.word_at(Via::Map(&commons), *page, &mut dice, true)?;
+            if process.memory.has_pages() && dice.one_in(2) {
+                self.word_by_pin(&commons, *page, &mut dice)?;
+            } else {
+                self.word_at(Via::Map(&commons), *page, &mut dice, true)?;
+            }
         }
         let entries = process.device.entries()?;
         for page in recent {

@@ -78,7 +78,7 @@ impl Worker<'_> {
 
     pub(super) fn replace_commons(&mut self, dice: &mut Dice) -> Done {
         let place = match dice.below(3) {
-            0 => Some((dice.below(512) * PAGE) as usize),
+            0 => Some((dice.below(512) * PAGE / self.process.unit * self.process.unit) as usize),
             _ => None,
         };
         let how = MapHow {

@@ -37,11 +37,15 @@ impl Worker<'_> {
                 _ => (low, (high - low).min(ARENA_END - SHARED)),
             }
         };
+        let unit = self.process.unit;
+        let end = (offset + len).next_multiple_of(unit);
+        let offset = offset / unit * unit;
+        let len = end - offset;
         let may_write = !dice.one_in(4);
         let read_only = !may_write && dice.one_in(2);
         let place = match dice.below(4) {
             0 => Some((offset % CHUNK) as usize),
-            1 => Some((dice.below(512) * PAGE) as usize),
+            1 => Some((dice.below(512) * PAGE / unit * unit) as usize),
             _ => None,
         };
         let how = MapHow {
@@ -116,7 +120,8 @@ impl Worker<'_> {
         let Some(slot) = &mut self.slots[n] else {
             return SKIPPED;
         };
-        let pages = slot.map.len() as u64 / PAGE;
+        let unit = self.process.unit;
+        let pages = slot.map.len() as u64 / unit;
         if pages < 3 {
             self.slots[n] = None;
             return DONE;
@@ -129,20 +134,20 @@ impl Worker<'_> {
         let Some(slot) = &mut self.slots[n] else {
             return SKIPPED;
         };
-        let bytes = (at * PAGE) as usize;
+        let bytes = (at * unit) as usize;
         match kind {
             0 => {
                 slot.map.cut_head(bytes).map_err(|e| said("munmap", e))?;
-                slot.offset += at * PAGE;
+                slot.offset += at * unit;
             }
             1 => slot.map.cut_tail(bytes).map_err(|e| said("munmap", e))?,
             _ => {
                 let hole = dice.range(1, pages - at - 1);
-                let rest = slot.map.cut_hole(bytes, (hole * PAGE) as usize);
+                let rest = slot.map.cut_hole(bytes, (hole * unit) as usize);
                 let map = rest.map_err(|e| said("munmap", e))?;
                 let other = Slot {
                     map,
-                    offset: slot.offset + (at + hole) * PAGE,
+                    offset: slot.offset + (at + hole) * unit,
                     ..*slot
                 };
                 if let Some(free) = (0..SLOTS - 1).find(|n| self.slots[*n].is_none()) {
@@ -164,7 +169,7 @@ impl Worker<'_> {
         let place = if dice.one_in(2) {
             slot.offset % modulo
         } else {
-            dice.below(512) * PAGE
+            dice.below(512) * PAGE / self.process.unit * self.process.unit
         };
         let was = slot.map.address();
         slot.map
@@ -264,6 +269,8 @@ impl Worker<'_> {
             "slot {n}: prefault {first} {count} {write}: {done:#x} {result:?}"
         );
         match result {
+            // The kernel's own madvise() does it.
+            Err(libc::EOPNOTSUPP) if self.process.memory.has_pages() => DONE,
             Ok(()) if done != count * PAGE => Err(format!("{done:#x} of {:#x}", count * PAGE)),
             Ok(()) if !allowed => Err("the protection is not kept".into()),
             Ok(()) if self.here(end - 1, after) == Some(false) => {

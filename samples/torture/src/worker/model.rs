@@ -124,6 +124,7 @@ impl Worker<'_> {
     pub(super) fn wrote(&mut self, page: u32, at: usize, data: &[u8], after: After) {
         let n = self.nr(page);
         self.bytes[n][at..at + data.len()].copy_from_slice(data);
+        self.wrote_to_pin(page, at, data);
         if !after.exact && !data.is_empty() {
             self.pending.entry(page).or_default().push(Pending {
                 first: at,

@@ -59,10 +59,20 @@ impl Worker<'_> {
         self.punch_part(page, at, len, number)
     }
 
+    /// A signal ends it while it waits for pins. Then it is done again.
+    fn punch(&self, number: u64, offset: u64, length: u64) -> Result<(), Errno> {
+        loop {
+            match device::punch(&self.process.write, number, offset, length) {
+                Err(libc::EINTR) if self.process.memory.has_pages() => {}
+                result => return result,
+            }
+        }
+    }
+
     pub(super) fn punch_part(&mut self, page: u32, at: usize, len: usize, number: u64) -> Done {
         let byte = offset_of(page) + at as u64;
         let before = self.before_part(page, at, len)?;
-        let result = device::punch(&self.process.write, number, byte, len as u64);
+        let result = self.punch(number, byte, len as u64);
         let after = self.after(page, &before);
         note!(self, "ioctl {number:#x} {byte:#x} {len}: {result:?}");
         result.map_err(|e| said(&format!("{byte:#x}, {len:#x}"), e))?;
@@ -91,6 +101,8 @@ impl Worker<'_> {
             _ => (SHARED + dice.below(total), dice.range(1, 3 << 20)),
         };
         let behind = (offset + len).min(ARENA_END);
+        // Does it zero pages that are pinned?
+        let hasty = number == device::ZERO || (offset | behind) % PAGE != 0;
         let chunks = offset / CHUNK..behind.div_ceil(CHUNK);
         let of = |chunk: u64| {
             let n = if chunk == 1 {
@@ -112,8 +124,9 @@ impl Worker<'_> {
                 let seq = of(chunk).seq.load(SeqCst);
                 of(chunk).log[(seq / 2) as usize % LOG].store((first << 32) | last, SeqCst);
                 of(chunk).seq.store(seq + 1, SeqCst);
+                of(chunk).hasty.fetch_add(u64::from(hasty), SeqCst);
             }
-            let result = device::punch(&self.process.write, number, offset, behind - offset);
+            let result = self.punch(number, offset, behind - offset);
             note!(
                 self,
                 "ioctl {number:#x} {offset:#x} {:#x}: {result:?}",
@@ -121,6 +134,7 @@ impl Worker<'_> {
             );
             if result.is_ok() {
                 for chunk in chunks.clone() {
+                    of(chunk).hasty.fetch_add(u64::from(hasty), SeqCst);
                     of(chunk).seq.fetch_add(1, SeqCst);
                 }
             }
