@@ -50,6 +50,8 @@ ODD = ("read_only_dimm.sh", "unaligned.sh", "legacy.sh", "hotplug.sh", "identity
 NODES = ("lock_comparison.sh", "walkers_nodes.sh")
 # What needs a device for VFIO, and a device of the dax bus.
 VFIO = ("vfio",)
+# What boots Linux again, in a virtual machine in the guest.
+LINUX_VM = ("linux_vm.sh",)
 # What needs a device of the dax bus, in the guests of each kind. After daxbus.sh it is gone.
 DAX = {guest.CXL: ("dax_udev.sh", "dax_tools.sh", "rdax_dax.sh", "pages", "tracked",
                    "dax_takeover.sh", "daxbus.sh"),
@@ -213,7 +215,7 @@ def in_boot(tap: Results) -> list[Job]:
     if not selftests(tap):
         return []
     machines = guest.MACHINES
-    elsewhere = SPECIAL + ODD + NODES + VFIO + DAX[guest.CXL]
+    elsewhere = SPECIAL + ODD + NODES + VFIO + LINUX_VM + DAX[guest.CXL]
 
     def on(machine: str, programs: Sequence[str], timeout: float) -> Job:
         return kselftests(machine, options("-t", programs), timeout, machines[machine])
@@ -230,6 +232,7 @@ def in_boot(tap: Results) -> list[Job]:
         of_the_others("pages", PAGES_PROGRAMS, RDAX_DAX_MEMORY="pages"),
         of_the_others("tracked", TRACKED_PROGRAMS, RDAX_DAX_MEMORY="tracked"),
         on(guest.VFIO, VFIO, 450),
+        of_the_others("vm", LINUX_VM, RDAX_VM_KERNEL=str(guest.KERNEL)),
         on(guest.SPECIAL, SPECIAL, 450),
     ]
 
