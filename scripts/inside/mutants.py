@@ -10,7 +10,8 @@ Each patch in scripts/mutants, in a folder for its area, says in a line `Test: h
 in a guest, or in another of guest.MACHINES (special, odd, vfio), whose console counts too.
 `Test: debug PROGRAM` or `Test: kasan PROGRAM` is one in a guest whose kernel has the checks for it; it is tried with
 `scripts/lab --kernel NAME mutants`, and there no other unless it is named. A PROGRAM
-`torture:PHASE` is a phase of the torture. `Test: build CODE` is a bug that the compiler refuses
+`torture:PHASE` is a phase of the torture, or, on a machine with a dax device, one of
+torture.ON_PAGES. `Test: build CODE` is a bug that the compiler refuses
 with that error, `Test: unit MODULE` one for a unit test in scripts/tests. A bug that isn't caught,
 a patch that doesn't apply, and a mutant that doesn't build are failures.
 """
@@ -136,8 +137,8 @@ class Tree:
         if program.startswith(TORTURE):
             result = guest.boot(
                 ["env", module, *torture.mutant(program.removeprefix(TORTURE))],
-                timeout=2 * TIMEOUT, name=self.top.name, parameters=AT_ONCE,
-                sink=lambda data: None)
+                timeout=2 * TIMEOUT, name=self.top.name, machine=guest.MACHINES[machine],
+                parameters=AT_ONCE, sink=lambda data: None)
             return result.exit_status != 0
         with open(os.devnull, "w") as nowhere:
             results = Tap(nowhere)

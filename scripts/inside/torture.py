@@ -49,7 +49,9 @@ SHORT = Amount(["--ops", "250000"], ["--ops", "30000"], ["--ops", "10000"], 4000
 
 def long(seconds: int, ops: int | None, cycles: int) -> Amount:
     oracle = ["--ops", str(ops), "--whole"] if ops else ["--time", str(seconds), "--whole"]
-    return Amount(oracle, oracle, oracle, 100_000, cycles, max(60, seconds // 4), 6 * 3600)
+    # Where punches wait for pins, an operation takes longer.
+    pages = ["--ops", str(ops // 20)] if ops else ["--time", str(seconds // 2)]
+    return Amount(oracle, oracle, pages, 100_000, cycles, max(60, seconds // 4), 6 * 3600)
 
 
 def build() -> str | None:
@@ -71,7 +73,7 @@ def on_cxl(amount: Amount, seed: int) -> str:
     aligns = (4 << 10, 2 << 20) if seed % 2 else (2 << 20, 4 << 10)
     runs = [f"{oracle} {' '.join(amount.cxl)}"]
     runs += [f"{oracle} --memory {memory} --align {align} {' '.join(amount.pages)}"
-             for memory, align in zip(("pages", "tracked"), aligns)]
+             for memory, align in zip(ON_PAGES, aligns)]
     runs += [f"{PROGRAM} lifecycle --seed {seed} --cycles {amount.cycles} "
              "--second $RDAX_DAX_DEVICE"]
     return f"modprobe device_dax; {' && '.join(runs)}"
@@ -90,11 +92,15 @@ def command(phase: str, amount: Amount, seed: int) -> list[str]:
 
 def mutant(phase: str) -> list[str]:
     """A phase that is to find a bug: it need not see all there is, nor look for a shorter way."""
-    more = {"oracle": ["--time", "60", "--part", "--check", "5000", "--shrink", "0",
-                       "--patience", "60"]}
-    return [PROGRAM, phase, "--seed", "1", *more.get(phase, [])]
+    oracle = ["--time", "60", "--part", "--check", "5000", "--shrink", "0", "--patience", "60"]
+    if phase in ON_PAGES:
+        return ["sh", "-c", f"{PROGRAM} oracle --seed 1 {' '.join(oracle)} --memory {phase} "
+                "--device $RDAX_DAX_DEVICE"]
+    return [PROGRAM, phase, "--seed", "1", *(oracle if phase == "oracle" else [])]
 
 
+# The oracle on a device of the dax bus, in one of these modes.
+ON_PAGES = ("pages", "tracked")
 PHASES = ("oracle", "fuzz", "lifecycle", "outside", "cxl")
 # Of a size that the oracle can use.
 MACHINES = {"cxl": replace(guest.MACHINES[guest.CXL], cxl="3G")}

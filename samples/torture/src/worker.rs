@@ -14,8 +14,8 @@ use crate::{
     layout::*,
     op::{Kind, KINDS},
     shared::{
-        try_lock, unlock, Cell, ChildStore, Control, CHILD_LOG, LOG, MAX_WORKERS, SECOND_WORDS,
-        STORE_BEGUN, STORE_DONE, STORE_REFUSED,
+        try_lock, unlock, Cell, ChildStore, Chunk, Control, CHILD_LOG, LOG, MAX_WORKERS,
+        SECOND_WORDS, STORE_BEGUN, STORE_DONE, STORE_REFUSED,
     },
     sys::{
         self,

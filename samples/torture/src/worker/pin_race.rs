@@ -7,11 +7,15 @@
 //! come from.
 
 use super::*;
+use std::{hint::spin_loop, sync::OnceLock};
 
 const ROUNDS: u64 = 12;
-/// Where the worker's word is, and bytes that only the thread writes: zeroes, so nobody need know
+/// How long the thread holds a page between two looks.
+const HELD: u32 = 200;
+/// Where the worker's word is, where it is once more, and bytes that only the thread writes: zeroes, so nobody need know
 /// when it does.
 const WORD: usize = 1024;
+const AGAIN: usize = 2048;
 const TAIL_AT: usize = PAGE_BYTES - 512;
 
 /// What the worker has begun and what it has done, by numbers: an odd one is a store of it, an even
@@ -32,6 +36,15 @@ impl Turns {
     }
 }
 
+fn word_at(page: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(page[at..at + 8].try_into().unwrap_or([0xff; 8]))
+}
+
+/// Has somebody announced something since then, or was at it?
+fn changed(now: &AtomicU64, then: u64) -> bool {
+    then % 2 != 0 || now.load(SeqCst) != then
+}
+
 /// How the thread reaches the page.
 #[derive(Clone, Copy, Debug)]
 enum Way {
@@ -50,7 +63,12 @@ struct Racer<'a> {
     there: i64,
     buffer: &'a Guarded,
     turns: &'a Turns,
-    seq: &'a AtomicU64,
+    chunk: &'a Chunk,
+    /// As its announcements were at first.
+    seq: u64,
+    hasty: u64,
+    /// What the word was, and has become, while it was pinned.
+    changed: OnceLock<(u64, u64)>,
 }
 
 impl Racer<'_> {
@@ -64,14 +82,16 @@ impl Racer<'_> {
         }
         let mut n = 0;
         while self.turns.over.load(SeqCst) == 0 {
-            let seq = self.seq.load(SeqCst);
             let ended = self.turns.ended.load(SeqCst);
             let got = self.once(&mut pipe, &mut page);
+            if let Some((first, now)) = self.changed.get() {
+                return Err(format!("{first} was pinned, and {now} was there after it"));
+            }
             fence(SeqCst);
             let begun = self.turns.begun.load(SeqCst);
-            let punched = seq % 2 != 0 || self.seq.load(SeqCst) != seq;
+            let punched = changed(&self.chunk.seq, self.seq);
             if got.map_err(|e| said(&format!("{:?}", self.way), e))? {
-                let word = u64::from_le_bytes(page[WORD..WORD + 8].try_into().unwrap_or([0xff; 8]));
+                let word = word_at(&page, WORD);
                 if !Turns::explain(word, ended, begun, punched) {
                     return Err(format!(
                         "{:?} found {word}, between turns {ended} and {begun}",
@@ -86,6 +106,25 @@ impl Racer<'_> {
             }
         }
         Ok(n)
+    }
+
+    /// As long as the page is in the pipe, no punch ends. It is read from there in two parts, which
+    /// needs no fault: if the first has a store that was over, so has the second.
+    fn held(&self, pipe: &mut Pipe, page: &mut [u8]) -> Result<(), Errno> {
+        let ended = self.turns.ended.load(SeqCst);
+        let (before, behind) = page.split_at_mut(WORD + 8);
+        pipe.drain(before)?;
+        for _ in 0..HELD {
+            spin_loop();
+        }
+        pipe.drain(behind)?;
+        fence(SeqCst);
+        let alone = !changed(&self.chunk.hasty, self.hasty);
+        let (first, again) = (word_at(page, WORD), word_at(page, AGAIN));
+        if alone && ended % 2 == 1 && first == ended && again != first {
+            let _ = self.changed.set((first, again));
+        }
+        Ok(())
     }
 
     /// Whether `page` is what was found there.
@@ -115,7 +154,7 @@ impl Racer<'_> {
             }
             (Way::Splice, _) => {
                 whole(pipe.take(self.map, self.place, PAGE_BYTES)?)?;
-                pipe.drain(page)?;
+                self.held(pipe, page)?;
                 Ok(true)
             }
             _ => {
@@ -151,7 +190,13 @@ impl Worker<'_> {
             [map(dice.one_in(2))?, map(dice.one_in(2))?],
             (offset_of(page) - offset) as usize,
         );
-        let ways = [Way::Splice, Way::DirectOut, Way::DirectIn, Way::VmRead];
+        let ways = [
+            Way::Splice,
+            Way::Splice,
+            Way::DirectOut,
+            Way::DirectIn,
+            Way::VmRead,
+        ];
         let way = dice.pick(&ways);
         if !process.memory.has_pages() {
             let n = maps[0].vm_read(place, &mut [0; 8]);
@@ -160,6 +205,7 @@ impl Worker<'_> {
         }
         let turns = Turns::default();
         let buffer = Guarded::new(1);
+        let chunk = &self.control.chunks[chunk_of(page)];
         let racer = Racer {
             map: &maps[0],
             place,
@@ -168,7 +214,10 @@ impl Worker<'_> {
             there: (self.on_disk() + (device::DISK_BYTES / 2)) as i64,
             buffer: &buffer,
             turns: &turns,
-            seq: self.seq(page),
+            seq: chunk.seq.load(SeqCst),
+            hasty: chunk.hasty.load(SeqCst),
+            chunk,
+            changed: OnceLock::new(),
         };
         self.punch_part(page, 0, PAGE_BYTES, device::PUNCH)?;
         let (result, found) = thread::scope(|scope| {
@@ -199,10 +248,12 @@ impl Worker<'_> {
             turns.begun.store(turn, SeqCst);
             if turn % 2 == 1 {
                 let before = self.before(page)?;
-                map.store(place + WORD, turn)
-                    .map_err(|s| format!("{s:?} at a store"))?;
-                let after = self.after(page, &before);
-                self.wrote(page, WORD, &turn.to_le_bytes(), after);
+                for at in [WORD, AGAIN] {
+                    map.store(place + at, turn)
+                        .map_err(|s| format!("{s:?} at a store"))?;
+                    let after = self.after(page, &before);
+                    self.wrote(page, at, &turn.to_le_bytes(), after);
+                }
             } else {
                 self.punch_part(page, 0, PAGE_BYTES, device::PUNCH)?;
             }
