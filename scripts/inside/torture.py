@@ -44,7 +44,7 @@ class Amount:
     timeout: float
 
 
-SHORT = Amount(["--ops", "250000"], ["--ops", "30000"], ["--ops", "10000"], 4000, 75, 8, 600)
+SHORT = Amount(["--ops", "250000"], ["--ops", "30000"], ["--ops", "6000"], 4000, 75, 8, 600)
 
 
 def long(seconds: int, ops: int | None, cycles: int) -> Amount:

@@ -79,11 +79,11 @@ static int count(struct shared *shared)
 
 		if (pthread_mutex_lock(&shared->mutex))
 			return LOST;
-		was = *(volatile uint64_t *)&shared->count;
+		was = __atomic_load_n(&shared->count, __ATOMIC_RELAXED);
 		/* Sometimes the other has to wait. */
 		if (i % 50 == 0)
 			usleep(1);
-		*(volatile uint64_t *)&shared->count = was + 1;
+		__atomic_store_n(&shared->count, was + 1, __ATOMIC_RELAXED);
 		if (pthread_mutex_unlock(&shared->mutex))
 			return LOST;
 	}

@@ -100,7 +100,7 @@ const OFTEN: [(Kind, u64); 7] = [
     (Kind::VmRead, 16_000),
     (Kind::VmWrite, 16_000),
     (Kind::Pin, 40_000),
-    (Kind::PinRace, 1_200),
+    (Kind::PinRace, 2_000),
     (Kind::PunchAll, 3_000),
 ];
 

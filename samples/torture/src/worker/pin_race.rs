@@ -9,7 +9,7 @@
 use super::*;
 use std::{hint::spin_loop, sync::OnceLock};
 
-const ROUNDS: u64 = 12;
+const ROUNDS: u64 = 6;
 /// How long the thread holds a page between two looks.
 const HELD: u32 = 200;
 /// Where the worker's word is, where it is once more, and bytes that only the thread writes: zeroes, so nobody need know
@@ -101,8 +101,8 @@ impl Racer<'_> {
             }
             n += 1;
             // A punch needs a moment without a pin.
-            if n % 8 == 0 {
-                thread::sleep(Duration::from_micros(300));
+            if n % 4 == 0 {
+                thread::sleep(Duration::from_micros(500));
             }
         }
         Ok(n)
