@@ -40,8 +40,8 @@ NO_NETWORK = 3
 KSELFTEST = Path("/build/kselftest")
 PERSIST = KSELFTEST / "rdax/persist.sh"
 SHUTDOWN = KSELFTEST / "rdax/shutdown.sh"
-# samples/selftests/settings
-PROGRAM_TIMEOUT = 600
+# rdax_restore.sh took more than 10 minutes beside three other guests.
+PROGRAM_TIMEOUT = 1800
 # What needs QEMU's monitor, or caches that survive a power failure: in the special guest only.
 SPECIAL = ("poison_mce", "eadr", "flush_unknown.sh")
 # What needs memory with labels, read-only, not aligned, or of the e820 map.
@@ -221,19 +221,19 @@ def in_boot(tap: Results) -> list[Job]:
         return kselftests(machine, options("-t", programs), timeout, machines[machine])
 
     def of_the_others(name: str, programs: Sequence[str], **env: str) -> Job:
-        return kselftests(name, options("-t", programs), 1800, machines[guest.HMEM], **env)
+        return kselftests(name, options("-t", programs), 2700, machines[guest.HMEM], **env)
 
     return [
-        kselftests(guest.PLAIN, options("-S", elsewhere), 4500, machines[guest.PLAIN]),
-        *(on(machine, programs, 900) for machine, programs in DAX.items()),
+        kselftests(guest.PLAIN, options("-S", elsewhere), 5400, machines[guest.PLAIN]),
+        *(on(machine, programs, 2700) for machine, programs in DAX.items()),
         of_the_others("dax", DAX_PROGRAMS),
-        on(guest.ODD, ODD, 900),
-        kselftests("nodes", options("-t", NODES), 450, guest.Machine(cpus=4, nodes=2)),
+        on(guest.ODD, ODD, 2700),
+        kselftests("nodes", options("-t", NODES), 1800, guest.Machine(cpus=4, nodes=2)),
         of_the_others("pages", PAGES_PROGRAMS, RDAX_DAX_MEMORY="pages"),
         of_the_others("tracked", TRACKED_PROGRAMS, RDAX_DAX_MEMORY="tracked"),
-        on(guest.VFIO, VFIO, 450),
+        on(guest.VFIO, VFIO, 1800),
         of_the_others("vm", LINUX_VM, RDAX_VM_KERNEL=str(guest.KERNEL)),
-        on(guest.SPECIAL, SPECIAL, 450),
+        on(guest.SPECIAL, SPECIAL, 1800),
     ]
 
 
