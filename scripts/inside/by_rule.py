@@ -125,7 +125,7 @@ def caught_on_host(tree: Tree) -> str | None:
 
 
 class Noticed(Exception):
-    """A test fails: no more need be run."""
+    """A test failed, so the others are not run."""
 
 
 def caught_in_guest(tree: Tree) -> str | None:

@@ -294,7 +294,7 @@ pub struct Prefault {
 /// How long the disk in RAM is, at least.
 pub const DISK_BYTES: u64 = 4 << 20;
 
-/// Opens a disk in RAM, past the page cache. None where there is none.
+/// Opens a disk in RAM, past the page cache. Returns `None` if the kernel has no such disk.
 pub fn ram_disk() -> Option<File> {
     const PATH: &str = "/dev/ram0";
     if !Path::new(PATH).exists() {
