@@ -194,6 +194,17 @@ enum Via<'m> {
     Map(&'m Map),
 }
 
+/// Bytes of a worker's own pages, in one of the mappings.
+struct Stretch<'m> {
+    via: Via<'m>,
+    page: u32,
+    /// Where they begin: in the page, in the mapping.
+    at: usize,
+    place: usize,
+    data: Vec<u8>,
+    before: Before,
+}
+
 macro_rules! note {
     ($worker:expr, $($text:tt)*) => {
         if $worker.verbose {

@@ -113,6 +113,36 @@ impl Worker<'_> {
         Ok(first)
     }
 
+    /// What PART chooses of a page and those behind it, in one of the mappings, and what is to be
+    /// written there.
+    pub(super) fn stretch<'m>(
+        &mut self,
+        commons: &'m Map,
+        dice: &mut Dice,
+        write: bool,
+        part: impl FnOnce(&Self, u32, &mut Dice) -> (usize, usize),
+    ) -> Result<Option<Stretch<'m>>, String> {
+        let (via, page) = self.choose(commons, dice);
+        let (at, len) = part(self, page, dice);
+        let Some((map, offset, ..)) = self.resolve(&via) else {
+            return Ok(None);
+        };
+        let place = (offset_of(page) - offset) as usize + at;
+        let mut data = vec![0; len.min(map.len() - place)];
+        if write {
+            dice.bytes(&mut data);
+        }
+        let before = self.before_part(page, at, data.len())?;
+        Ok(Some(Stretch {
+            via,
+            page,
+            at,
+            place,
+            data,
+            before,
+        }))
+    }
+
     /// Calls f for each page of a part: page, offset in it, range in the part.
     pub(super) fn pages_of(
         page: u32,
@@ -160,27 +190,21 @@ impl Worker<'_> {
     pub(super) fn run_of_bytes(&mut self, dice: &mut Dice, write: bool) -> Done {
         let process = self.process;
         let commons = process.commons();
-        let (via, page) = self.choose(&commons, dice);
-        let (at, len) = self.part(page, 4, dice);
-        let Some((map, offset, ..)) = self.resolve(&via) else {
+        let part = |worker: &Self, page, dice: &mut Dice| worker.part(page, 4, dice);
+        let Some(mut stretch) = self.stretch(&commons, dice, write, part)? else {
             return SKIPPED;
         };
-        let place = (offset_of(page) - offset) as usize + at;
-        let len = len.min(map.len() - place);
-        let mut data = vec![0; len];
-        if write {
-            dice.bytes(&mut data);
-        }
-        let before = self.before_part(page, at, len)?;
-        let Some((map, _, may_read, may_write)) = self.resolve(&via) else {
+        let Some((map, _, may_read, may_write)) = self.resolve(&stretch.via) else {
             return SKIPPED;
         };
+        let (page, at, place, data) = (stretch.page, stretch.at, stretch.place, &mut stretch.data);
+        let len = data.len();
         let ((n, signal), allowed) = if write {
-            (map.write(place, &data), may_write)
+            (map.write(place, data), may_write)
         } else {
-            (map.read(place, &mut data), may_read)
+            (map.read(place, data), may_read)
         };
-        let after = self.after(page, &before);
+        let after = self.after(page, &stretch.before);
         let byte = offset_of(page) + at as u64;
         note!(
             self,

@@ -46,35 +46,28 @@ impl Worker<'_> {
             return SKIPPED;
         };
         let commons = process.commons();
-        let (via, page) = self.choose(&commons, dice);
-        let (at, len) = self.sectors(page, dice);
-        let Some((map, offset, ..)) = self.resolve(&via) else {
+        let Some(mut stretch) = self.stretch(&commons, dice, into, Self::sectors)? else {
             return SKIPPED;
         };
-        let place = (offset_of(page) - offset) as usize + at;
-        let len = len.min(map.len() - place);
-        let mut data = vec![0; len];
         let there = self.on_disk();
         if into {
-            dice.bytes(&mut data);
-            let from = self.buffer.put(&data);
-            let n = sys::raw_pwrite(disk.as_fd(), from, len, there as i64);
+            let from = self.buffer.put(&stretch.data);
+            let n = sys::raw_pwrite(disk.as_fd(), from, stretch.data.len(), there as i64);
             n.map_err(|e| said("to the disk", e))?;
         }
-        let before = self.before_part(page, at, len)?;
-        let Some((map, _, may_read, may_write)) = self.resolve(&via) else {
+        let Some((map, _, may_read, may_write)) = self.resolve(&stretch.via) else {
             return SKIPPED;
         };
+        let (page, at, data) = (stretch.page, stretch.at, &mut stretch.data);
+        let (target, len) = (map.target(stretch.place), data.len());
         let (result, allowed) = if into {
-            let to = map.target(place);
-            let n = sys::raw_pread(disk.as_fd(), to, len, there as i64);
+            let n = sys::raw_pread(disk.as_fd(), target, len, there as i64);
             (n, may_write)
         } else {
-            let from = map.target(place);
-            let n = sys::raw_pwrite(disk.as_fd(), from, len, there as i64);
+            let n = sys::raw_pwrite(disk.as_fd(), target, len, there as i64);
             (n, may_read)
         };
-        let after = self.after(page, &before);
+        let after = self.after(page, &stretch.before);
         let byte = offset_of(page) + at as u64;
         note!(
             self,
@@ -85,11 +78,11 @@ impl Worker<'_> {
             return DONE;
         }
         if into {
-            self.wrote_part(page, at, &data, after);
+            self.wrote_part(page, at, data, after);
             return DONE;
         }
-        self.from_disk(&mut data)?;
-        self.check_part(page, at, &data, after)?;
+        self.from_disk(data)?;
+        self.check_part(page, at, data, after)?;
         DONE
     }
 
@@ -126,27 +119,21 @@ impl Worker<'_> {
     pub(super) fn process_vm(&mut self, dice: &mut Dice, write: bool) -> Done {
         let process = self.process;
         let commons = process.commons();
-        let (via, page) = self.choose(&commons, dice);
-        let (at, len) = self.part(page, 32, dice);
-        let Some((map, offset, ..)) = self.resolve(&via) else {
+        let part = |worker: &Self, page, dice: &mut Dice| worker.part(page, 32, dice);
+        let Some(mut stretch) = self.stretch(&commons, dice, write, part)? else {
             return SKIPPED;
         };
-        let place = (offset_of(page) - offset) as usize + at;
-        let len = len.min(map.len() - place);
-        let mut data = vec![0; len];
-        if write {
-            dice.bytes(&mut data);
-        }
-        let before = self.before_part(page, at, len)?;
-        let Some((map, _, may_read, may_write)) = self.resolve(&via) else {
+        let Some((map, _, may_read, may_write)) = self.resolve(&stretch.via) else {
             return SKIPPED;
         };
+        let (page, at, place, data) = (stretch.page, stretch.at, stretch.place, &mut stretch.data);
+        let len = data.len();
         let (result, allowed) = if write {
-            (map.vm_write(place, &data), may_write)
+            (map.vm_write(place, data), may_write)
         } else {
-            (map.vm_read(place, &mut data), may_read)
+            (map.vm_read(place, data), may_read)
         };
-        let after = self.after(page, &before);
+        let after = self.after(page, &stretch.before);
         let byte = offset_of(page) + at as u64;
         note!(
             self,
@@ -157,9 +144,9 @@ impl Worker<'_> {
             return DONE;
         }
         if write {
-            self.wrote_part(page, at, &data, after);
+            self.wrote_part(page, at, data, after);
         } else {
-            self.check_part(page, at, &data, after)?;
+            self.check_part(page, at, data, after)?;
         }
         DONE
     }
