@@ -23,6 +23,7 @@
 #include "mutex.h"
 #include "rdax.h"
 #include "ring.h"
+#include "waiter.h"
 
 #define WINDOW	(4 * SZ_2M)
 #define SEED	7
@@ -228,48 +229,22 @@ static int unpin(struct ring *ring)
 	       -errno : 0;
 }
 
-struct punch {
-	int fd;
-	int started, ended;
-};
-
-static int punch_it(void *arg)
+static int punch_it(const struct waiter *waiter)
 {
-	struct punch *punch = arg;
-	int ret;
-
-	__atomic_store_n(&punch->started, 1, __ATOMIC_RELEASE);
-	ret = rdax_punch(punch->fd, 0, SZ_2M);
-	__atomic_store_n(&punch->ended, 1, __ATOMIC_RELEASE);
-	return -ret;
-}
-
-/* Another process that punches. It has begun. */
-static pid_t punch_in_child(struct punch *punch, int fd)
-{
-	pid_t child;
-
-	punch->fd = fd;
-	child = fork();
-	if (!child)
-		_exit(punch_it(punch));
-	while (child > 0 && !__atomic_load_n(&punch->started, __ATOMIC_ACQUIRE))
-		usleep(1000);
-	return child;
+	return rdax_punch(*(const int *)waiter->arg, 0, SZ_2M);
 }
 
 /* The mapping, and faults on the same pages, go on while a punch waits. */
 TEST_F(pages, a_punch_waits_for_a_pin)
 {
-	struct punch *punch = rdax_shared(sizeof(*punch));
+	struct waiter *waiter = rdax_shared(sizeof(*waiter));
 	struct ring ring;
 	uint64_t faults;
 	pid_t child;
-	int status;
 
 	rdax_fill(self->map, 0, 2 * SZ_2M, SZ_4K, SEED);
 	ASSERT_EQ(0, pin(&ring, self->map + SZ_4K, SZ_4K));
-	child = punch_in_child(punch, self->fd);
+	child = waiter_begin(waiter, &self->fd, punch_it);
 	ASSERT_LT(0, child);
 	for (int i = 0; i < 100; i++) {
 		EXPECT_EQ(0, rdax_wrong(self->map, 0, 2 * SZ_2M, SZ_4K, SEED));
@@ -280,10 +255,9 @@ TEST_F(pages, a_punch_waits_for_a_pin)
 	usleep(200000);
 	EXPECT_EQ(0, rdax_wrong(self->map, 0, 2 * SZ_2M, SZ_4K, SEED));
 	EXPECT_EQ(faults, rdax_attr("faults/pte_mapped") + rdax_attr("faults/pmd_mapped"));
-	EXPECT_EQ(0, __atomic_load_n(&punch->ended, __ATOMIC_ACQUIRE));
+	EXPECT_TRUE(waiter_waits(waiter));
 	EXPECT_EQ(0, unpin(&ring));
-	ASSERT_EQ(child, waitpid(child, &status, 0));
-	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, waiter_end(child));
 	for (uint64_t i = 0; i < SZ_2M; i += SZ_4K)
 		EXPECT_EQ(0, self->map[i + 8]);
 	EXPECT_EQ(0, rdax_wrong(self->map + SZ_2M, SZ_2M, SZ_2M, SZ_4K, SEED));
@@ -293,19 +267,17 @@ TEST_F(pages, a_punch_waits_for_a_pin)
 /* A signal ends the wait, and nothing is lost. */
 TEST_F(pages, a_signal_ends_the_wait)
 {
-	struct punch *punch = rdax_shared(sizeof(*punch));
+	struct waiter *waiter = rdax_shared(sizeof(*waiter));
 	struct ring ring;
 	pid_t child;
-	int status;
 
 	rdax_fill(self->map, 0, SZ_2M, SZ_4K, SEED);
 	ASSERT_EQ(0, pin(&ring, self->map, SZ_4K));
-	child = punch_in_child(punch, self->fd);
+	child = waiter_begin(waiter, &self->fd, punch_it);
 	ASSERT_LT(0, child);
-	usleep(50000);
+	EXPECT_TRUE(waiter_waits(waiter));
 	EXPECT_EQ(0, kill(child, SIGTERM));
-	ASSERT_EQ(child, waitpid(child, &status, 0));
-	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_EQ(-EINTR, waiter_end(child));
 	/* What the pin still writes is for the next sync. */
 	EXPECT_NE(NULL, strstr(rdax_entries(), "dirty"));
 	EXPECT_EQ(0, rdax_wrong(self->map, 0, SZ_2M, SZ_4K, SEED));
@@ -313,26 +285,22 @@ TEST_F(pages, a_signal_ends_the_wait)
 	close(ring.fd);
 }
 
-static int unbind_it(void *arg)
+static int unbind_it(const struct waiter *waiter)
 {
-	struct punch *state = arg;
-	int ret;
-
-	__atomic_store_n(&state->started, 1, __ATOMIC_RELEASE);
-	ret = rdax_unbind();
-	__atomic_store_n(&state->ended, 1, __ATOMIC_RELEASE);
-	return -ret;
+	/* Its copy of the ring's file would keep the pin. */
+	close(*(const int *)waiter->arg);
+	return rdax_unbind();
 }
 
 /* What a pin writes before it goes is in the memory afterwards; a mapping is gone at once. */
 TEST_F(pages, an_unbind_waits_for_a_pin)
 {
-	struct punch *state = rdax_shared(sizeof(*state));
+	struct waiter *waiter = rdax_shared(sizeof(*waiter));
 	char path[] = "/tmp/rdax_unbind_XXXXXX", *page = self->map + SZ_2M, *again;
 	struct io_uring_sqe *sqe;
 	struct ring ring;
 	pid_t child;
-	int status, fd, result;
+	int fd, result;
 
 	fd = mkstemp(path);
 	ASSERT_GE(fd, 0);
@@ -340,29 +308,20 @@ TEST_F(pages, an_unbind_waits_for_a_pin)
 	rdax_fill(self->map, 0, 2 * SZ_2M, SZ_4K, SEED);
 	ASSERT_EQ(SZ_4K, pwrite(fd, self->map, SZ_4K, 0));
 	ASSERT_EQ(0, pin(&ring, page, SZ_4K));
-	child = fork();
-	ASSERT_GE(child, 0);
-	if (!child) {
-		/* Its copy of the ring's file would keep the pin. */
-		close(ring.fd);
-		_exit(unbind_it(state));
-	}
-	while (!__atomic_load_n(&state->started, __ATOMIC_ACQUIRE))
-		usleep(1000);
+	child = waiter_begin(waiter, &ring.fd, unbind_it);
+	ASSERT_LT(0, child);
 	/* Until the mapping is gone, the unbind has not come so far. */
 	for (int i = 0; i < 1000 && !rdax_load(page); i++)
 		usleep(10000);
 	EXPECT_EQ(SIGBUS, rdax_load(page));
-	usleep(100000);
-	EXPECT_EQ(0, __atomic_load_n(&state->ended, __ATOMIC_ACQUIRE));
+	EXPECT_TRUE(waiter_waits(waiter));
 	sqe = ring_queue(&ring, IORING_OP_READ_FIXED, fd, page, SZ_4K, 0, 0);
 	sqe->buf_index = 0;
 	ASSERT_EQ(0, ring_run(&ring, &result, 1));
 	EXPECT_EQ(SZ_4K, result);
-	EXPECT_EQ(0, __atomic_load_n(&state->ended, __ATOMIC_ACQUIRE));
+	EXPECT_TRUE(waiter_waits(waiter));
 	EXPECT_EQ(0, unpin(&ring));
-	ASSERT_EQ(child, waitpid(child, &status, 0));
-	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, waiter_end(child));
 	close(ring.fd);
 	close(fd);
 

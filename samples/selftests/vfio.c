@@ -12,13 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
 #include "edu.h"
 #include "rdax.h"
 #include "regions.h"
+#include "waiter.h"
 
 #define WINDOW	(4 * SZ_2M)
 #define SEED	7
@@ -317,70 +317,25 @@ TEST_F(vfio, a_sync_after_dma)
  * What waits, in another process
  */
 
-struct waiter {
-	FIXTURE_DATA(vfio) *self;
-	int started, ended, enough;
-};
-
-static void ignore(int sig)
+/* Otherwise its copies of the edu's files would keep what the test closes. */
+static const FIXTURE_DATA(vfio) *without_edu(const struct waiter *waiter)
 {
+	const FIXTURE_DATA(vfio) *self = waiter->arg;
+	struct edu copy = self->edu;
+
+	edu_close(&copy);
+	return self;
 }
 
-static int punch_it(struct waiter *waiter)
+static int punch_it(const struct waiter *waiter)
 {
-	struct sigaction sa = { .sa_handler = ignore };
-
-	sigaction(SIGTERM, &sa, NULL);
-	__atomic_store_n(&waiter->started, 1, __ATOMIC_RELEASE);
-	return rdax_punch(waiter->self->fd, 0, SZ_2M);
+	return rdax_punch(without_edu(waiter)->fd, 0, SZ_2M);
 }
 
-static int unbind_it(struct waiter *waiter)
+static int unbind_it(const struct waiter *waiter)
 {
-	__atomic_store_n(&waiter->started, 1, __ATOMIC_RELEASE);
+	without_edu(waiter);
 	return rdax_unbind();
-}
-
-static pid_t begin(struct waiter *waiter, FIXTURE_DATA(vfio) *self,
-		   int (*fn)(struct waiter *waiter))
-{
-	pid_t child;
-
-	*waiter = (struct waiter){ self };
-	child = fork();
-	if (!child) {
-		struct edu copy = self->edu;
-		int ret;
-
-		/* Otherwise its files would keep what the test closes. */
-		edu_close(&copy);
-		ret = fn(waiter);
-		__atomic_store_n(&waiter->ended, 1, __ATOMIC_RELEASE);
-		_exit(-ret);
-	}
-	while (child > 0 && !__atomic_load_n(&waiter->started, __ATOMIC_ACQUIRE))
-		usleep(1000);
-	return child;
-}
-
-static bool waits(const struct waiter *waiter)
-{
-	usleep(100000);
-	return !__atomic_load_n(&waiter->ended, __ATOMIC_ACQUIRE);
-}
-
-/* What it returned: 0, or -errno. */
-static int end_of(pid_t child)
-{
-	int status = 0;
-
-	for (int i = 0; i < RDAX_PATIENCE * 100; i++) {
-		if (waitpid(child, &status, WNOHANG) == child)
-			return WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
-		usleep(10000);
-	}
-	kill(child, SIGKILL);
-	return -ETIMEDOUT;
 }
 
 /* The mapping of the test is gone at once. */
@@ -400,37 +355,36 @@ TEST_F(vfio, a_punch_waits)
 		SKIP(return, "page frames are not pinned");
 	rdax_fill(self->map, 0, WINDOW, SZ_4K, SEED);
 	ASSERT_EQ(0, map_dma(self, FIRST, SZ_4K));
-	child = begin(waiter, self, punch_it);
+	child = waiter_begin(waiter, self, punch_it);
 	ASSERT_LT(0, child);
 	EXPECT_EQ(0, edu_writes(self, FIRST, 1));
-	EXPECT_TRUE(waits(waiter));
+	EXPECT_TRUE(waiter_waits(waiter));
 	/* No data is lost until then: a signal ends the wait. */
 	EXPECT_EQ(0, kill(child, SIGTERM));
-	EXPECT_EQ(-EINTR, end_of(child));
+	EXPECT_EQ(-EINTR, waiter_end(child));
 	EXPECT_TRUE(is_page((void *)(self->map + FIRST), 1));
 	EXPECT_EQ(0, rdax_wrong(self->map, 0, FIRST, SZ_4K, SEED));
 	EXPECT_EQ(0, rdax_wrong(self->map + FIRST + SZ_4K, FIRST + SZ_4K, WINDOW - FIRST - SZ_4K,
 				SZ_4K, SEED));
 
-	child = begin(waiter, self, punch_it);
+	child = waiter_begin(waiter, self, punch_it);
 	ASSERT_LT(0, child);
 	EXPECT_EQ(0, edu_writes(self, FIRST, 2));
-	EXPECT_TRUE(waits(waiter));
+	EXPECT_TRUE(waiter_waits(waiter));
 	EXPECT_TRUE(is_page((void *)(self->map + FIRST), 2));
 	EXPECT_EQ(0, edu_unmap(&self->edu, IOVA + FIRST, SZ_4K));
-	EXPECT_EQ(0, end_of(child));
+	EXPECT_EQ(0, waiter_end(child));
 	for (uint64_t at = 0; at < SZ_2M; at += SZ_4K)
 		EXPECT_TRUE(is_zero((void *)(self->map + at)));
 	EXPECT_EQ(0, rdax_wrong(self->map + SZ_2M, SZ_2M, WINDOW - SZ_2M, SZ_4K, SEED));
 }
 
-static int punch_for_ever(struct waiter *waiter)
+static int punch_for_ever(const struct waiter *waiter)
 {
-	int ret = 0;
+	int fd = without_edu(waiter)->fd, ret = 0;
 
-	__atomic_store_n(&waiter->started, 1, __ATOMIC_RELEASE);
-	while (!ret && !__atomic_load_n(&waiter->enough, __ATOMIC_ACQUIRE))
-		ret = rdax_punch(waiter->self->fd, 0, SZ_2M);
+	while (!ret && !waiter_enough(waiter))
+		ret = rdax_punch(fd, 0, SZ_2M);
 	return ret;
 }
 
@@ -438,7 +392,7 @@ static int punch_for_ever(struct waiter *waiter)
 TEST_F(vfio, mapped_while_punched)
 {
 	struct waiter *waiter = rdax_shared(sizeof(*waiter));
-	pid_t child = begin(waiter, self, punch_for_ever);
+	pid_t child = waiter_begin(waiter, self, punch_for_ever);
 	int failed = 0;
 
 	ASSERT_LT(0, child);
@@ -446,8 +400,8 @@ TEST_F(vfio, mapped_while_punched)
 		failed += map_dma(self, 0, SZ_2M) != 0;
 		failed += unmap_dma(self, SZ_2M) != 0;
 	}
-	__atomic_store_n(&waiter->enough, 1, __ATOMIC_RELEASE);
-	EXPECT_EQ(0, end_of(child));
+	waiter_stop(waiter);
+	EXPECT_EQ(0, waiter_end(child));
 	EXPECT_EQ(0, failed);
 }
 
@@ -475,10 +429,10 @@ TEST_F(vfio, an_unbind_waits)
 	rdax_fill(self->map, 0, WINDOW, SZ_4K, SEED);
 	ASSERT_EQ(0, map_dma(self, FIRST, SZ_4K));
 	log_from_here();
-	child = begin(waiter, self, unbind_it);
+	child = waiter_begin(waiter, self, unbind_it);
 	ASSERT_LT(0, child);
 	EXPECT_TRUE(is_revoked(self));
-	EXPECT_TRUE(waits(waiter));
+	EXPECT_TRUE(waiter_waits(waiter));
 	snprintf(line, sizeof(line), "%s: unbinding waits since 0 s, because ", name());
 	EXPECT_TRUE(logged(line));
 	/* The DMA goes on, and no other page is pinned. */
@@ -486,9 +440,9 @@ TEST_F(vfio, an_unbind_waits)
 	EXPECT_EQ(0, edu_writes(self, FIRST, 3));
 	EXPECT_EQ(0, edu_reads(self, FIRST));
 	EXPECT_TRUE(is_page(self->scratch, 3));
-	EXPECT_TRUE(waits(waiter));
+	EXPECT_TRUE(waiter_waits(waiter));
 	EXPECT_EQ(0, edu_unmap(&self->edu, IOVA + FIRST, SZ_4K));
-	EXPECT_EQ(0, end_of(child));
+	EXPECT_EQ(0, waiter_end(child));
 	expect_kept(_metadata, self, 3);
 	ASSERT_EQ(0, map_dma(self, 0, WINDOW));
 	EXPECT_EQ(0, edu_writes(self, SECOND, 4));
@@ -508,12 +462,12 @@ TEST_F(vfio, an_unbind_waits_for_a_process)
 	munmap(self->map, WINDOW);
 	close(self->fd);
 	self->fd = -1;
-	child = begin(waiter, self, unbind_it);
+	child = waiter_begin(waiter, self, unbind_it);
 	ASSERT_LT(0, child);
 	EXPECT_EQ(0, edu_writes(self, FIRST, 5));
-	EXPECT_TRUE(waits(waiter));
+	EXPECT_TRUE(waiter_waits(waiter));
 	edu_close(&self->edu);
-	EXPECT_EQ(0, end_of(child));
+	EXPECT_EQ(0, waiter_end(child));
 	expect_kept(_metadata, self, 5);
 }
 
