@@ -168,6 +168,12 @@ class Machine:
     def accelerator(self) -> list[str]:
         if self.count_instructions:
             return ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"]
+        if self.edu:
+            # Each change of the IOMMU's domains changes QEMU's map of the memory. A thread that runs
+            # another CPU may then write to the wrong device: once in some ten runs the count of that
+            # CPU's timer went to the IOMMU ("vtd_mem_write: MMIO over range: addr=0x380"), and the CPU
+            # had no timer any more.
+            return ["-accel", "tcg,thread=single"]
         if kvm_is_real() and not self.intel and not self.plugin:
             return ["-accel", "kvm"]
         return ["-accel", "tcg,thread=multi"]
