@@ -19,6 +19,9 @@
 #include "dax_bus.h"
 #include "pages.h"
 
+/* As many bits as a page has: 16 MiB of pages, 8 GiB of folios of 2 MiB. */
+#define WRITTEN_GROUP	4096UL
+
 struct rdax_pages {
 	/* Protects what follows, up to pgmap. */
 	struct mutex lock;
@@ -27,8 +30,11 @@ struct rdax_pages {
 	void *data;
 	/* Nonzero when the one value that maps these pages was made. */
 	atomic_t taken;
-	/* The folios that were written without a fault, by their numbers: see pages_dirty_folio(). */
-	unsigned long *written;
+	/*
+	 * The folios that were written without a fault, by their numbers: see pages_dirty_folio(). A bit of "groups"
+	 * stands for WRITTEN_GROUP of them, so that a sync need not look at each word: it is set if one of them is.
+	 */
+	unsigned long *written, *groups;
 	/* The last, because its last member has any length. */
 	struct dev_pagemap pgmap;
 };
@@ -85,10 +91,9 @@ static void written_free(void *written)
 	kvfree(written);
 }
 
-/* A bit for each folio, until devres releases it. */
-static unsigned long *written_alloc(struct device *dev, const struct dev_pagemap *pgmap)
+/* A bitmap, until devres releases it. */
+static unsigned long *written_alloc(struct device *dev, unsigned long nr)
 {
-	unsigned long nr = folio_nr(pgmap, ULONG_MAX) + 1;
 	unsigned long *written = kvcalloc(BITS_TO_LONGS(nr), sizeof(long), GFP_KERNEL);
 
 	return written && !devm_add_action_or_reset(dev, written_free, written) ? written : NULL;
@@ -130,6 +135,7 @@ int rust_helper_dev_dax_memremap_pages(struct dev_dax *dev_dax, const struct ran
 	const struct dev_pagemap *given = static_dev_dax(dev_dax) ? dax->pgmap : NULL;
 	const struct range *mapped = ranges;
 	struct rdax_pages *pages;
+	unsigned long groups;
 	void *addr;
 
 	if (!nr)
@@ -154,8 +160,10 @@ int rust_helper_dev_dax_memremap_pages(struct dev_dax *dev_dax, const struct ran
 		pages->pgmap.vmemmap_shift = PMD_ORDER;
 	pages->pgmap.nr_range = nr;
 	memcpy(pages->pgmap.ranges, mapped, nr * sizeof(*mapped));
-	pages->written = written_alloc(&dax->dev, &pages->pgmap);
-	if (!pages->written)
+	groups = folio_nr(&pages->pgmap, ULONG_MAX) / WRITTEN_GROUP + 1;
+	pages->written = written_alloc(&dax->dev, groups * WRITTEN_GROUP);
+	pages->groups = written_alloc(&dax->dev, groups);
+	if (!pages->written || !pages->groups)
 		return -ENOMEM;
 	addr = devm_memremap_pages(&dax->dev, &pages->pgmap);
 	if (IS_ERR(addr))
@@ -216,6 +224,58 @@ void *rust_helper_pfn_to_kaddr(unsigned long pfn)
 }
 
 /*
+ * Notes that the folio of this number was written. Returns whether it is a new note.
+ *
+ * Its group's bit is looked at even so: the task that made the note may not have come to that yet.
+ */
+static bool note_written(struct rdax_pages *pages, unsigned long nr)
+{
+	/* A full barrier. It pairs with those in pages_clear_written() and group_is_clean(). */
+	bool noted = test_and_set_bit(nr, pages->written);
+
+	if (!test_bit(nr / WRITTEN_GROUP, pages->groups))
+		set_bit(nr / WRITTEN_GROUP, pages->groups);
+	return !noted;
+}
+
+/* Whether no folio of a group has a note. If so, its bit is cleared. */
+static bool group_is_clean(struct rdax_pages *pages, unsigned long group)
+{
+	unsigned long first = group * WRITTEN_GROUP, end = first + WRITTEN_GROUP;
+
+	if (find_next_bit(pages->written, end, first) < end)
+		return false;
+	clear_bit(group, pages->groups);
+	/* Pairs with the barrier in note_written(): who finds the bit set has made a note that is seen here. */
+	smp_mb__after_atomic();
+	if (find_next_bit(pages->written, end, first) >= end)
+		return true;
+	set_bit(group, pages->groups);
+	return false;
+}
+
+/* The first folio with a note, of those with the numbers from first up to end, or end. */
+static unsigned long next_written(struct rdax_pages *pages, unsigned long first, unsigned long end)
+{
+	while (first < end) {
+		unsigned long last = DIV_ROUND_UP(end, WRITTEN_GROUP);
+		unsigned long group = find_next_bit(pages->groups, last, first / WRITTEN_GROUP);
+		unsigned long behind = min((group + 1) * WRITTEN_GROUP, end);
+
+		if (group >= last)
+			break;
+		first = max(first, group * WRITTEN_GROUP);
+		if (!group_is_clean(pages, group)) {
+			first = find_next_bit(pages->written, behind, first);
+			if (first < behind)
+				return first;
+		}
+		first = behind;
+	}
+	return end;
+}
+
+/*
  * Notes that a folio was written through a pin, without a fault: O_DIRECT, process_vm_writev(). An earlier sync may
  * have written back and forgotten the entry by which it was mapped. Also called where a dirty leaf goes, with a
  * page-table lock held. PG_dirty stays clear, because the end of a pin is not told where it is set.
@@ -223,10 +283,8 @@ void *rust_helper_pfn_to_kaddr(unsigned long pfn)
 static bool pages_dirty_folio(struct address_space *mapping, struct folio *folio)
 {
 	const struct dev_pagemap *pgmap = page_pgmap(&folio->page);
-	struct rdax_pages *pages = container_of(pgmap, struct rdax_pages, pgmap);
 
-	/* A full barrier. It pairs with that in pages_clear_written(). */
-	return !test_and_set_bit(folio_nr(pgmap, folio_pfn(folio)), pages->written);
+	return note_written(container_of(pgmap, struct rdax_pages, pgmap), folio_nr(pgmap, folio_pfn(folio)));
 }
 
 static const struct address_space_operations pages_aops = {
@@ -243,7 +301,7 @@ bool rust_helper_pages_find_written(struct rdax_pages *pages, unsigned long *pfn
 	unsigned long head = folio_pfn(page_folio(pfn_to_page(*pfn)));
 	unsigned long first = folio_nr(&pages->pgmap, head);
 	unsigned long end = first + ((*pfn + *nr - 1 - head) >> shift) + 1;
-	unsigned long bit = find_next_bit(pages->written, end, first);
+	unsigned long bit = next_written(pages, first, end);
 
 	if (bit >= end)
 		return false;
@@ -258,8 +316,8 @@ bool rust_helper_pages_find_written(struct rdax_pages *pages, unsigned long *pfn
  *
  * A folio that someone has a reference to may be written until that goes, so its note stays. Not all who pin a page
  * tell of what they have written: AF_ALG never does, O_DIRECT may do so after it has said that it is done
- * (blkdev_bio_end_io_async()), and nobody does where KVM has set PG_dirty (kvm_set_page_dirty()). GUP-fast drops its reference if the PTE has changed meanwhile, so a reference that
- * counts is seen here.
+ * (blkdev_bio_end_io_async()), and nobody does where KVM has set PG_dirty (kvm_set_page_dirty()). GUP-fast drops its
+ * reference if the PTE has changed meanwhile, so a reference that counts is seen here.
  */
 void rust_helper_pages_clear_written(struct rdax_pages *pages, unsigned long pfn, unsigned long nr)
 {
@@ -273,12 +331,12 @@ void rust_helper_pages_clear_written(struct rdax_pages *pages, unsigned long pfn
 		if (head >= pfn && head + size <= end && test_bit(bit, pages->written))
 			clear_bit(bit, pages->written);
 		/*
-		 * Pairs with the barrier in pages_dirty_folio(): what was written before a note that is gone is
+		 * Pairs with the barrier in note_written(): what was written before a note that is gone is
 		 * written back.
 		 */
 		smp_mb();
 		if (is_referenced(folio))
-			set_bit(bit, pages->written);
+			note_written(pages, bit);
 	}
 }
 

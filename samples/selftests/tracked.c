@@ -324,6 +324,43 @@ TEST_F(tracked, a_pin_outlasts_a_sync)
 	expect_sync(self->fd, folio, self->unit, 0);
 }
 
+/*
+ * What a pin wrote is found wherever it is: a sync looks only at groups of 4096 folios that have some, and
+ * forgets a group that has none any more. Two of one group, because a sync of the one must leave the other.
+ */
+TEST_F(tracked, pins_far_apart)
+{
+	uint64_t group = 4096 * self->unit, last = rdax_size() / self->unit * self->unit - self->unit;
+	uint64_t places[] = { 0, group - self->unit, group, 2 * group + 5 * self->unit, last };
+
+	for (unsigned int i = 0; i < 2 * ARRAY_SIZE(places); i++) {
+		uint64_t place = places[i % ARRAY_SIZE(places)], others;
+		uint64_t other = place ? place - self->unit : self->unit;
+		struct held held[2];
+		char *map[2];
+
+		if (place > last)
+			continue;
+		map[0] = rdax_map(self->fd, place, self->unit);
+		map[1] = rdax_map(self->fd, other, self->unit);
+		ASSERT_NE(MAP_FAILED, map[0]);
+		ASSERT_NE(MAP_FAILED, map[1]);
+		for (unsigned int n = 0; n < 2; n++)
+			ASSERT_EQ(0, hold(&held[n], map[n]));
+		EXPECT_EQ(0, fsync(self->fd));
+		for (unsigned int n = 0; n < 2; n++)
+			ASSERT_EQ(0, let_go(&held[n], 'a' + i));
+		trace_start();
+		EXPECT_EQ(0, msync(map[1], self->unit, MS_SYNC));
+		EXPECT_EQ(self->unit, written_back(other, self->unit, &others));
+		EXPECT_EQ(0, others);
+		expect_sync(self->fd, place, self->unit, self->unit);
+		expect_sync(self->fd, place, self->unit, 0);
+		munmap(map[0], self->unit);
+		munmap(map[1], self->unit);
+	}
+}
+
 /* What else is written back of the folio is not what the pin has written. */
 TEST_F(tracked, a_part_of_what_a_pin_wrote)
 {
