@@ -7,8 +7,10 @@ fuzz       bad input, as root and as nobody
 lifecycle  bind and unbind, load and unload, create and destroy, under load
 cxl        the oracle and the lifecycle on a device of the dax bus, of CXL memory
 outside    programs that nobody here wrote: samples/torture/outside.sh
+disturbed  the oracle while CPUs go, and its processes are frozen or get little memory
 
-Each in a guest of its own, whose console counts. The short form is a part of `make test`.
+Each in a guest of its own, whose console counts. The short form is a part of `make test`, without
+the last.
 """
 
 import argparse
@@ -28,6 +30,7 @@ from tap import RESULT, SKIP, Results, Tap, by_lines
 CRATE = Path("/rdax/samples/torture")
 PROGRAM = "/build/cargo-torture/release/rdax-torture"
 OUTSIDE = str(CRATE / "outside.sh")
+DISTURBED = str(CRATE / "disturbed.sh")
 CARGO = {"CARGO_TARGET_DIR": "/build/cargo-torture", "CARGO_HOME": "/build/cargo-home"}
 
 
@@ -90,6 +93,7 @@ def command(phase: str, amount: Amount, seed: int) -> list[str]:
         "lifecycle": [*own, "--cycles", str(amount.cycles)],
         "cxl": ["sh", "-c", on_cxl(amount, seed)],
         "outside": [OUTSIDE, str(amount.outside)],
+        "disturbed": [DISTURBED, PROGRAM, "oracle", "--seed", str(seed), *amount.oracle],
     }[phase]
 
 
@@ -104,7 +108,8 @@ def mutant(phase: str) -> list[str]:
 
 # The oracle on a device of the dax bus, in one of these modes.
 ON_PAGES = ("pages", "tracked")
-PHASES = ("oracle", "fuzz", "lifecycle", "outside", "cxl")
+SHORT_PHASES = ("oracle", "fuzz", "lifecycle", "outside", "cxl")
+PHASES = (*SHORT_PHASES, "disturbed")
 # Of a size that the oracle can use.
 MACHINES = {"cxl": replace(guest.MACHINES[guest.CXL], cxl="3G")}
 
@@ -147,7 +152,7 @@ def short(tap: Results) -> list[jobs.Job]:
         tap.comment(line)
     tap.result(trouble is None, "torture: samples/torture builds")
     return [] if trouble else [job("torture", phase, SHORT, int(time.time()))
-                              for phase in PHASES]
+                              for phase in SHORT_PHASES]
 
 
 def main() -> int:

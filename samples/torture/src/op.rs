@@ -31,6 +31,8 @@ kinds! {
     Grow "mremap, larger" 1_000,
     Protect "mprotect" 2_500,
     Advise "madvise" 1_000,
+    Mm "mlock, mbind, madvise, others" 3_000,
+    Walk "/proc/self/smaps, others" 60,
     Prefault "prefault" 1_500,
     Msync "msync" 500,
     Fsync "fsync" 10,

@@ -219,6 +219,7 @@ mod choice;
 mod direct;
 mod end;
 mod mapping;
+mod mm;
 mod model;
 mod pin;
 mod pin_race;
@@ -310,6 +311,8 @@ impl<'a> Worker<'a> {
             Kind::Grow => self.grow(dice),
             Kind::Protect => self.protect(dice),
             Kind::Advise => self.advise(dice),
+            Kind::Mm => self.ask_mm(dice),
+            Kind::Walk => self.walk(dice),
             Kind::Prefault => self.prefault(dice),
             Kind::Msync => self.msync(dice),
             Kind::Fsync => self.fsync(dice),
