@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Every test of rdax, as one TAP stream: test.py [SUITE | SUITE:JOB]..., of host, guest,
-torture, persist.
+"""The tests of rdax, as one TAP stream: test.py [SUITE | SUITE:JOB]..., of host, guest, torture,
+persist, and of these if it has a name: more, brief.
 
 host      the checks of scripts/inside/check, Rust's and Python's unit tests, and that a
           warning on a guest's console is found
@@ -11,6 +11,9 @@ guest     the kselftests of samples/selftests in a guest, by Linux's own runner;
 torture   the short form of scripts/inside/torture.py
 persist   a pattern written in one boot and verified in the next; a page that is dirty when
           the machine shuts down
+more      kselftests of `guest` that are only repeated, on another kind of dax device; all
+          interleavings of the scenarios for which loom takes minutes
+brief     some of the kselftests of `guest`, for another kernel: what depends on its version
 
 Each is divided into jobs, of which two run at once.
 """
@@ -48,17 +51,23 @@ SPECIAL = ("poison_mce", "eadr", "flush_unknown.sh")
 ODD = ("read_only_dimm.sh", "unaligned.sh", "legacy.sh", "hotplug.sh", "identity.sh")
 # What needs several NUMA nodes.
 NODES = ("lock_comparison.sh", "walkers_nodes.sh")
-# What needs a device for VFIO, and a device of the dax bus.
-VFIO = ("vfio",)
+# What pins memory for other devices: what needs a device for VFIO, or RDMA, and a device of the dax bus.
+VFIO = ("vfio", "rdma")
 # What boots Linux again, in a virtual machine in the guest.
 LINUX_VM = ("linux_vm.sh",)
 # What needs a device of the dax bus, in the guests of each kind. After daxbus.sh it is gone.
 DAX = {guest.CXL: ("dax_udev.sh", "dax_tools.sh", "rdax_dax.sh", "pages", "tracked",
                    "dax_takeover.sh", "daxbus.sh"),
-       guest.HMEM: ("dax_tools.sh", "rdax_dax.sh", "pages", "tracked", "dax_takeover.sh",
-                    "daxbus.sh"),
-       guest.DEVDAX: ("dax_udev.sh", "dax_tools.sh", "rdax_dax.sh", "pages", "tracked",
-                      "dax_takeover.sh", "daxbus.sh")}
+       guest.HMEM: ("dax_tools.sh", "daxbus.sh"),
+       guest.DEVDAX: ("dax_tools.sh", "pages", "daxbus.sh")}
+# What these tests of a CXL device say of the others, too.
+DAX_AGAIN = {guest.HMEM: ("rdax_dax.sh", "pages", "tracked", "dax_takeover.sh"),
+             guest.DEVDAX: ("dax_udev.sh", "rdax_dax.sh", "tracked", "dax_takeover.sh")}
+# Of the plain guest: what calls those functions of the kernel that differ between versions.
+BRIEF = ("module.sh", "node", "map_sizes", "around", "remap", "race_sizes", "unbind", "rebind", "punch",
+         "holes", "upgrade", "collide", "fsync", "sync_trace", "rw", "uring", "access", "prefault",
+         "poison", "region", "resize", "read_only", "walkers", "trace_events", "trace_tools.sh", "kvm",
+         "pfnmap.sh", "ndctl.sh")
 # Of those that run on any device (DAX_PROGS in the Makefile), in the guest whose dax device is the
 # largest: what depends most on the media and on who binds it. All of them take too long.
 DAX_PROGRAMS = ("map_sizes", "race_sizes", "unbind", "punch", "upgrade", "collide", "fsync", "rw",
@@ -123,7 +132,8 @@ def in_guest(tap: Results, name: str, command: Sequence[str], reader: Reader | N
 
 def host(tap: Results) -> list[Job]:
     del tap
-    return [Job("host:checks", checks), Job("host:scripts", scripts), Job("host:rust", rust),
+    return [Job("host:checks", checks), Job("host:scripts", scripts),
+            *(Job(f"host:{feature or 'rust'}", rust(feature)) for feature in ("", "loom", "shuttle")),
             Job("host:litmus", litmus), Job("host:warns", warning)]
 
 
@@ -147,20 +157,26 @@ def warning(tap: Results) -> None:
                "host: a warning on a guest's console fails its run")
 
 
-def rust(tap: Results) -> None:
-    """The tests of rust/host: on real threads, and the protocol under two model checkers."""
+def rust(feature: str = "", brief: bool = True) -> Callable[[Results], None]:
+    """The tests of rust/host: on real threads, or the protocol under a model checker.
+
+    BRIEF: without the last interleavings of what takes minutes.
+    """
     manifest = ["--locked", "--manifest-path", str(RUST_HOST / "Cargo.toml")]
-    if not host_command(tap, "host: the crates for rust/host are here",
-                        ["env", *(f"{name}={value}" for name, value in CARGO.items()),
-                         "cargo", "fetch", *manifest]):
-        return
-    for feature in ("", "loom", "shuttle"):
+    name = f"host: rust {feature}".rstrip()
+
+    def run(tap: Results) -> None:
+        if not host_command(tap, f"{name}: the crates are here",
+                            ["env", *(f"{key}={value}" for key, value in CARGO.items()),
+                             "cargo", "fetch", *manifest]):
+            return
         features = ["--features", feature] if feature else []
         only = ["tests::protocol"] if feature else []
-        host_verdicts(tap, f"host: rust {feature}".rstrip(),
-                      ["cargo", "test", "--offline", "--release", *manifest, *features,
-                       "--lib", "--", *only], **CARGO)
-        tap.together()
+        host_verdicts(tap, name, ["cargo", "test", "--offline", "--release", *manifest, *features,
+                                  "--lib", "--", *only],
+                      **CARGO, **({"RDAX_BRIEF": "1"} if brief else {}))
+
+    return run
 
 
 def litmus(tap: Results) -> None:
@@ -198,7 +214,7 @@ def options(option: str, programs: Sequence[str]) -> list[str]:
 
 
 def kselftests(name: str, select: Sequence[str], timeout: float, machine: guest.Machine,
-               **env: str) -> Job:
+               suite: str = "guest", **env: str) -> Job:
     """Some of the kselftests in a guest; those of PLAIN are called by their names alone."""
     command = ["env", *(f"{key}={value}" for key, value in env.items()),
                str(KSELFTEST / "run_kselftest.sh"), "-o", str(PROGRAM_TIMEOUT * guest.slower()),
@@ -208,7 +224,25 @@ def kselftests(name: str, select: Sequence[str], timeout: float, machine: guest.
         prefix = "" if name == guest.PLAIN else f"{name}: "
         in_guest(tap, name, command, Kselftest(tap, prefix), timeout, machine=machine)
 
-    return Job(f"guest:{name}", run)
+    return Job(f"{suite}:{name}", run)
+
+
+def on(machine: str, programs: Sequence[str], suite: str = "guest") -> Job:
+    return kselftests(machine, options("-t", programs), 2700, guest.MACHINES[machine], suite)
+
+
+def more(tap: Results) -> list[Job]:
+    if not selftests(tap):
+        return []
+    return [*(on(machine, programs, "more") for machine, programs in DAX_AGAIN.items()),
+            Job("more:loom", rust("loom", brief=False))]
+
+
+def brief(tap: Results) -> list[Job]:
+    if not selftests(tap):
+        return []
+    return [on(guest.PLAIN, BRIEF, "brief"), on(guest.CXL, DAX[guest.CXL], "brief"),
+            on(guest.ODD, ODD, "brief"), on(guest.VFIO, VFIO, "brief")]
 
 
 def in_boot(tap: Results) -> list[Job]:
@@ -217,23 +251,20 @@ def in_boot(tap: Results) -> list[Job]:
     machines = guest.MACHINES
     elsewhere = SPECIAL + ODD + NODES + VFIO + LINUX_VM + DAX[guest.CXL]
 
-    def on(machine: str, programs: Sequence[str], timeout: float) -> Job:
-        return kselftests(machine, options("-t", programs), timeout, machines[machine])
-
     def of_the_others(name: str, programs: Sequence[str], **env: str) -> Job:
         return kselftests(name, options("-t", programs), 2700, machines[guest.HMEM], **env)
 
     return [
         kselftests(guest.PLAIN, options("-S", elsewhere), 5400, machines[guest.PLAIN]),
-        *(on(machine, programs, 2700) for machine, programs in DAX.items()),
+        *(on(machine, programs) for machine, programs in DAX.items()),
         of_the_others("dax", DAX_PROGRAMS),
-        on(guest.ODD, ODD, 2700),
+        on(guest.ODD, ODD),
         kselftests("nodes", options("-t", NODES), 1800, guest.Machine(cpus=4, nodes=2)),
         of_the_others("pages", PAGES_PROGRAMS, RDAX_DAX_MEMORY="pages"),
         of_the_others("tracked", TRACKED_PROGRAMS, RDAX_DAX_MEMORY="tracked"),
-        on(guest.VFIO, VFIO, 1800),
+        on(guest.VFIO, VFIO),
         of_the_others("vm", LINUX_VM, RDAX_VM_KERNEL=str(guest.KERNEL)),
-        on(guest.SPECIAL, SPECIAL, 1800),
+        on(guest.SPECIAL, SPECIAL),
     ]
 
 
@@ -261,12 +292,13 @@ def shutdown(tap: Results) -> None:
 
 SUITES: dict[str, Callable[[Results], list[Job]]] = {
     "host": host, "guest": in_boot, "torture": torture.short, "persist": persist}
+ONLY_NAMED = {"more": more, "brief": brief}
 
 
 def chosen(tap: Results, wanted: Sequence[str]) -> list[Job]:
     """The jobs of those suites, and those that are named."""
     found = []
-    for suite, make in SUITES.items():
+    for suite, make in (SUITES | ONLY_NAMED).items():
         if any(name.partition(":")[0] == suite for name in wanted):
             found += [job for job in make(tap) if {suite, job.name} & set(wanted)]
     return found
@@ -278,7 +310,7 @@ def main() -> int:
     tap = Tap()
     todo = chosen(tap, wanted)
     for name in wanted:
-        if name not in SUITES and name not in (job.name for job in todo):
+        if name not in SUITES | ONLY_NAMED and name not in (job.name for job in todo):
             tap.result(False, f"there is no {name}")
     jobs.run(tap, todo)
     tap.comment(f"{time.monotonic() - begun:.0f} s")
