@@ -352,7 +352,7 @@ fn waiters_of_a_replaced_entry() {
 /// so it gives way to what is written.
 #[test]
 fn small_faults_wait_for_a_large_entry() {
-    explore(|| {
+    explore_long(2, || {
         let model = Model::new();
         let mut entry = grab(&model.mapping, 0, Order::PMD).unwrap();
         let threads = [0, 1, 100].map(|page| {
