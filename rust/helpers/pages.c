@@ -19,7 +19,7 @@
 #include "dax_bus.h"
 #include "pages.h"
 
-/* As many bits as a page has: 16 MiB of pages, 8 GiB of folios of 2 MiB. */
+/* Memory of 16 MiB in pages of 4 KiB, of 8 GiB in folios of 2 MiB. */
 #define WRITTEN_GROUP	4096UL
 
 struct rdax_pages {
@@ -32,7 +32,7 @@ struct rdax_pages {
 	atomic_t taken;
 	/*
 	 * The folios that were written without a fault, by their numbers: see pages_dirty_folio(). A bit of "groups"
-	 * stands for WRITTEN_GROUP of them, so that a sync need not look at each word: it is set if one of them is.
+	 * is set if one of WRITTEN_GROUP folios has its bit set, so that a sync does not search the whole bitmap.
 	 */
 	unsigned long *written, *groups;
 	/* The last, because its last member has any length. */
@@ -224,9 +224,9 @@ void *rust_helper_pfn_to_kaddr(unsigned long pfn)
 }
 
 /*
- * Notes that the folio of this number was written. Returns whether it is a new note.
+ * Notes that the folio of this number was written. Returns whether the note is new.
  *
- * Its group's bit is looked at even so: the task that made the note may not have come to that yet.
+ * If it is not, the group's bit is tested nevertheless, because the task that made the note may not have set it yet.
  */
 static bool note_written(struct rdax_pages *pages, unsigned long nr)
 {
@@ -238,7 +238,12 @@ static bool note_written(struct rdax_pages *pages, unsigned long nr)
 	return !noted;
 }
 
-/* Whether no folio of a group has a note. If so, its bit is cleared. */
+/*
+ * Whether no folio of a group has a note. If so, the group's bit is cleared.
+ *
+ * The caller serializes calls: while one call has cleared the bit and not yet set it again, another would not find a
+ * note that was made meanwhile.
+ */
 static bool group_is_clean(struct rdax_pages *pages, unsigned long group)
 {
 	unsigned long first = group * WRITTEN_GROUP, end = first + WRITTEN_GROUP;
@@ -246,7 +251,7 @@ static bool group_is_clean(struct rdax_pages *pages, unsigned long group)
 	if (find_next_bit(pages->written, end, first) < end)
 		return false;
 	clear_bit(group, pages->groups);
-	/* Pairs with the barrier in note_written(): who finds the bit set has made a note that is seen here. */
+	/* Pairs with the barrier in note_written(): if a task found the bit still set, its note is found below. */
 	smp_mb__after_atomic();
 	if (find_next_bit(pages->written, end, first) >= end)
 		return true;
@@ -254,23 +259,23 @@ static bool group_is_clean(struct rdax_pages *pages, unsigned long group)
 	return false;
 }
 
-/* The first folio with a note, of those with the numbers from first up to end, or end. */
+/* Returns the number of the first folio with a note, from first up to and without end, or end. */
 static unsigned long next_written(struct rdax_pages *pages, unsigned long first, unsigned long end)
 {
 	while (first < end) {
 		unsigned long last = DIV_ROUND_UP(end, WRITTEN_GROUP);
 		unsigned long group = find_next_bit(pages->groups, last, first / WRITTEN_GROUP);
-		unsigned long behind = min((group + 1) * WRITTEN_GROUP, end);
+		unsigned long next = min((group + 1) * WRITTEN_GROUP, end);
 
 		if (group >= last)
 			break;
 		first = max(first, group * WRITTEN_GROUP);
 		if (!group_is_clean(pages, group)) {
-			first = find_next_bit(pages->written, behind, first);
-			if (first < behind)
+			first = find_next_bit(pages->written, next, first);
+			if (first < next)
 				return first;
 		}
-		first = behind;
+		first = next;
 	}
 	return end;
 }
@@ -293,7 +298,7 @@ static const struct address_space_operations pages_aops = {
 
 /*
  * Finds the first folio that was written, of those with one of the nr pages from pfn, which are of one range. Sets
- * pfn and nr to its first page and the number of its pages. Returns whether there is one.
+ * pfn and nr to its first page and the number of its pages. Returns whether there is one. The caller serializes calls.
  */
 bool rust_helper_pages_find_written(struct rdax_pages *pages, unsigned long *pfn, unsigned long *nr)
 {

@@ -275,7 +275,7 @@ impl Media {
     /// Finds the first folio, of those with some of `len` bytes at byte `offset`, that was or may be
     /// written through a pin, and was not written back as a whole since then. Returns its bytes.
     /// `None` if no folio was, if the media has no pages, or if the CPU caches need not be written
-    /// back. Any context.
+    /// back. Any context. The caller serializes calls: otherwise a note may be missed.
     ///
     /// Errors: `EFBIG` past the end.
     pub(crate) fn first_written(

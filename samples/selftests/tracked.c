@@ -325,8 +325,9 @@ TEST_F(tracked, a_pin_outlasts_a_sync)
 }
 
 /*
- * What a pin wrote is found wherever it is: a sync looks only at groups of 4096 folios that have some, and
- * forgets a group that has none any more. Two of one group, because a sync of the one must leave the other.
+ * A sync finds what a pin wrote at the first and last folio of a group of 4096, and in a group that an earlier
+ * sync found clean. With folios of 2 MiB a group is 8 GiB, more than these devices have. A sync of one of two
+ * folios of a group leaves the note of the other.
  */
 TEST_F(tracked, pins_far_apart)
 {

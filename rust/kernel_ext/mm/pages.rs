@@ -91,7 +91,8 @@ impl DevicePages {
     }
 
     /// Finds the first folio, of those with one of the `pages` pages, not 0, from `pfn`, that was
-    /// written through a pin. Returns its first page and the number of its pages. Any context.
+    /// written through a pin. Returns its first page and the number of its pages. Any context; the
+    /// caller serializes calls.
     ///
     /// # Safety
     ///
