@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The device's memory is registered for RDMA (ibv_reg_mr()), and another machine writes to it. Pages are
- * pinned for that: a sync writes back what came over the network, and a punch and an unbind wait until
- * nothing more can come. Page frames, and pages whose writes are tracked, are refused.
+ * The device's memory is registered for RDMA (ibv_reg_mr()) and written over a connection. Registration
+ * pins pages: a sync writes back what was received, and a punch and an unbind wait until the memory is
+ * deregistered. Page frames and tracked pages cannot be registered.
  */
 #include <errno.h>
 #include <signal.h>
@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "bytes.h"
 #include "rdax.h"
 #include "remote.h"
 #include "waiter.h"
@@ -25,6 +26,8 @@ FIXTURE(rdma)
 {
 	struct remote remote;
 	struct ibv_mr *mr, *own;
+	struct waiter *unbinder;
+	pid_t child;	/* the unbinder, until it has ended */
 	int fd;
 	char *map, *buffer;
 };
@@ -61,16 +64,21 @@ FIXTURE_VARIANT_ADD(rdma, single)
 	.align = "4K",
 };
 
-static int map_window(FIXTURE_DATA(rdma) *self)
+/*
+ * The process that unbinds. It exists before the RDMA device is opened: a copy of its file and of its
+ * rings would keep the pins if the test were killed, and the unbind would wait for itself.
+ */
+static int unbind_when_told(const struct waiter *waiter)
 {
-	self->fd = rdax_open();
-	if (self->fd < 0)
-		return -errno;
-	self->map = rdax_map(self->fd, 0, WINDOW);
-	return self->map == MAP_FAILED ? -errno : 0;
+	while (!waiter_enough(waiter)) {
+		if (getppid() == 1)
+			return -ECHILD;
+		usleep(1000);
+	}
+	return rdax_unbind();
 }
 
-/* The other machine's page is registered, and the window filled. */
+/* The page of the other end is registered, and the window filled. */
 FIXTURE_SETUP(rdma)
 {
 	bool frames = !strcmp(variant->memory, "frames");
@@ -84,7 +92,10 @@ FIXTURE_SETUP(rdma)
 	ASSERT_EQ(0, rdax_fresh(variant->align));
 	if (!frames)
 		ASSERT_EQ(0, rdax_write_file(rdax_attr_path("rdax/memory"), variant->memory));
-	ASSERT_EQ(0, map_window(self));
+	self->unbinder = rdax_shared(sizeof(*self->unbinder));
+	self->child = waiter_begin(self->unbinder, NULL, unbind_when_told);
+	ASSERT_LT(0, self->child);
+	ASSERT_EQ(0, rdax_open_mapped(&self->fd, &self->map, WINDOW));
 	rdax_fill(self->map, 0, WINDOW, SZ_4K, SEED);
 	ASSERT_EQ(0, remote_open(&self->remote));
 	self->buffer = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -106,47 +117,45 @@ FIXTURE_TEARDOWN(rdma)
 	deregister(&self->mr);
 	deregister(&self->own);
 	remote_close(&self->remote);
+	if (self->child > 0) {
+		kill(self->child, SIGKILL);
+		waiter_end(self->child);
+	}
 	close(self->fd);
 	munmap(self->map, WINDOW);
 	EXPECT_EQ(0, rdax_bound() ? rdax_unbind() : 0);
 	rdax_write_file(RDAX_PARAMS "/pages", "");
 }
 
-/* The other machine writes a page of these bytes. */
-static int writes(FIXTURE_DATA(rdma) *self, uint64_t at, char byte)
+/* The other end writes a page of these bytes. */
+static int writes(FIXTURE_DATA(rdma) *self, uint64_t at, uint64_t seed)
 {
-	memset(self->buffer, byte, SZ_4K);
+	bytes_make(self->buffer, at, SZ_4K, seed);
 	return remote_writes(&self->remote, self->mr, at, self->own, SZ_4K);
 }
 
-static bool is_page(const char *page, char byte)
+static bool has(const char *page, uint64_t at, uint64_t seed)
 {
-	for (unsigned int i = 0; i < SZ_4K; i++)
-		if (page[i] != byte)
-			return false;
-	return true;
+	return bytes_right(page, at, SZ_4K, seed) == SZ_4K;
 }
 
-/* Of the file. */
-static const char *file_page(int fd, uint64_t offset)
+static bool file_has(int fd, uint64_t at, uint64_t seed)
 {
 	static char page[SZ_4K];
 
-	if (pread(fd, page, sizeof(page), offset) != sizeof(page))
-		memset(page, 0, sizeof(page));
-	return page;
+	return pread(fd, page, sizeof(page), at) == sizeof(page) && has(page, at, seed);
 }
 
 TEST_F(rdma, there_and_back)
 {
 	if (variant->refused)
 		SKIP(return, "%s is not pinned for long, see the set-up", variant->memory);
-	EXPECT_EQ(0, writes(self, FIRST, 'a'));
-	EXPECT_TRUE(is_page(self->map + FIRST, 'a'));
-	EXPECT_TRUE(is_page(file_page(self->fd, FIRST), 'a'));
-	memset(self->map + SECOND, 'b', SZ_4K);
+	EXPECT_EQ(0, writes(self, FIRST, 1));
+	EXPECT_TRUE(has(self->map + FIRST, FIRST, 1));
+	EXPECT_TRUE(file_has(self->fd, FIRST, 1));
+	bytes_make(self->map + SECOND, SECOND, SZ_4K, 2);
 	EXPECT_EQ(0, remote_reads(&self->remote, self->mr, SECOND, self->own, SZ_4K));
-	EXPECT_TRUE(is_page(self->buffer, 'b'));
+	EXPECT_TRUE(has(self->buffer, SECOND, 2));
 	/* No other page. */
 	EXPECT_EQ(0, rdax_wrong(self->map, 0, FIRST, SZ_4K, SEED));
 	EXPECT_EQ(0, rdax_wrong(self->map + FIRST + SZ_4K, FIRST + SZ_4K, SECOND - FIRST - SZ_4K,
@@ -164,7 +173,7 @@ TEST_F(rdma, refused)
 	EXPECT_EQ(0, fsync(self->fd));
 	EXPECT_EQ(NULL, strstr(rdax_entries(), "dirty"));
 	EXPECT_EQ(0, rdax_punch(self->fd, 0, WINDOW));
-	EXPECT_TRUE(is_page(self->map + FIRST, 0));
+	EXPECT_EQ(SZ_4K, bytes_zero(self->map + FIRST, SZ_4K));
 }
 
 /* The kernel does not tell when something comes, so each sync writes back all that is registered. */
@@ -178,13 +187,13 @@ TEST_F(rdma, a_sync)
 	EXPECT_EQ(0, fsync(self->fd));
 	first = rdax_attr("entries/writebacks") - was;
 	EXPECT_LT(0, first);
-	for (char byte = 'a'; byte <= 'b'; byte++) {
-		EXPECT_EQ(0, writes(self, FIRST, byte));
+	for (uint64_t seed = 1; seed <= 2; seed++) {
+		EXPECT_EQ(0, writes(self, FIRST, seed));
 		was = rdax_attr("entries/writebacks");
 		EXPECT_EQ(0, fsync(self->fd));
 		EXPECT_EQ(first, rdax_attr("entries/writebacks") - was);
 		EXPECT_NE(NULL, strstr(rdax_entries(), "dirty"));
-		EXPECT_TRUE(is_page(file_page(self->fd, FIRST), byte));
+		EXPECT_TRUE(file_has(self->fd, FIRST, seed));
 	}
 }
 
@@ -202,67 +211,54 @@ TEST_F(rdma, a_punch_waits)
 		SKIP(return, "%s is not pinned for long, see the set-up", variant->memory);
 	child = waiter_begin(waiter, &self->fd, punch_it);
 	ASSERT_LT(0, child);
-	EXPECT_EQ(0, writes(self, FIRST, 'a'));
+	EXPECT_EQ(0, writes(self, FIRST, 1));
 	EXPECT_TRUE(waiter_waits(waiter));
 	/* No data is lost until then: a signal ends the wait. */
-	EXPECT_EQ(0, kill(child, SIGTERM));
-	EXPECT_EQ(-EINTR, waiter_end(child));
-	EXPECT_TRUE(is_page(self->map + FIRST, 'a'));
+	EXPECT_EQ(-EINTR, waiter_interrupt(child));
+	EXPECT_TRUE(has(self->map + FIRST, FIRST, 1));
 
 	child = waiter_begin(waiter, &self->fd, punch_it);
 	ASSERT_LT(0, child);
-	EXPECT_EQ(0, writes(self, FIRST, 'b'));
+	EXPECT_EQ(0, writes(self, FIRST, 2));
 	EXPECT_TRUE(waiter_waits(waiter));
-	EXPECT_TRUE(is_page(self->map + FIRST, 'b'));
+	EXPECT_TRUE(has(self->map + FIRST, FIRST, 2));
 	EXPECT_EQ(0, deregister(&self->mr));
 	EXPECT_EQ(0, waiter_end(child));
-	EXPECT_TRUE(is_page(self->map + FIRST, 0));
+	EXPECT_EQ(SZ_4K, bytes_zero(self->map + FIRST, SZ_4K));
 	EXPECT_EQ(0, rdax_wrong(self->map + SZ_2M, SZ_2M, SZ_2M, SZ_4K, SEED));
-}
-
-static int unbind_it(const struct waiter *waiter)
-{
-	return rdax_unbind();
 }
 
 /* What comes while it waits is there when the device is bound again. */
 TEST_F(rdma, an_unbind_waits)
 {
-	struct waiter *waiter = rdax_shared(sizeof(*waiter));
-	pid_t child;
-
 	if (variant->refused)
 		SKIP(return, "%s is not pinned for long, see the set-up", variant->memory);
-	child = waiter_begin(waiter, NULL, unbind_it);
-	ASSERT_LT(0, child);
+	waiter_stop(self->unbinder);
 	for (int i = 0; i < RDAX_PATIENCE * 100 && !rdax_load(self->map + FIRST); i++)
 		usleep(10000);
 	EXPECT_EQ(SIGBUS, rdax_load(self->map + FIRST));
-	EXPECT_TRUE(waiter_waits(waiter));
-	EXPECT_EQ(0, writes(self, FIRST, 'c'));
-	EXPECT_TRUE(waiter_waits(waiter));
+	EXPECT_TRUE(waiter_waits(self->unbinder));
+	EXPECT_EQ(0, writes(self, FIRST, 3));
+	EXPECT_TRUE(waiter_waits(self->unbinder));
 	EXPECT_EQ(0, deregister(&self->mr));
-	EXPECT_EQ(0, waiter_end(child));
+	EXPECT_EQ(0, waiter_end(self->child));
+	self->child = 0;
 	munmap(self->map, WINDOW);
 	close(self->fd);
 	ASSERT_EQ(0, rdax_bind());
-	ASSERT_EQ(0, map_window(self));
-	EXPECT_TRUE(is_page(self->map + FIRST, 'c'));
+	ASSERT_EQ(0, rdax_open_mapped(&self->fd, &self->map, WINDOW));
+	EXPECT_TRUE(has(self->map + FIRST, FIRST, 3));
 	EXPECT_EQ(0, rdax_wrong(self->map + SZ_2M, SZ_2M, SZ_2M, SZ_4K, SEED));
 }
 
 int main(int argc, char **argv)
 {
 	const char *why = remote_take();
-	int ret;
 
 	if (why) {
-		remote_release();
 		ksft_print_header();
 		ksft_exit_skip("%s\n", why);
 	}
 	rdax_begin();
-	ret = test_harness_run(argc, argv);
-	remote_release();
-	return ret;
+	return test_harness_run(argc, argv);
 }

@@ -74,15 +74,6 @@ static const char *name(void)
 	return strrchr(RDAX_NODE, '/') + 1;
 }
 
-static int map_window(FIXTURE_DATA(vfio) *self)
-{
-	self->fd = rdax_open();
-	if (self->fd < 0)
-		return -errno;
-	self->map = rdax_map(self->fd, 0, WINDOW);
-	return self->map == MAP_FAILED ? -errno : 0;
-}
-
 /* All zeroes, and nothing of it is mapped. The edu reaches the scratch page only. */
 FIXTURE_SETUP(vfio)
 {
@@ -95,7 +86,7 @@ FIXTURE_SETUP(vfio)
 		SKIP(return, "needs a device of the dax bus: scripts/lab guest --machine vfio");
 	ASSERT_EQ(0, rdax_write_file(RDAX_PARAMS "/pages", variant->pages ? name() : ""));
 	ASSERT_EQ(0, rdax_fresh(variant->align));
-	ASSERT_EQ(0, map_window(self));
+	ASSERT_EQ(0, rdax_open_mapped(&self->fd, &self->map, WINDOW));
 	ASSERT_EQ(0, rdax_zero(self->fd, 0, WINDOW));
 	ASSERT_EQ(0, edu_open(&self->edu));
 	self->scratch = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -360,8 +351,7 @@ TEST_F(vfio, a_punch_waits)
 	EXPECT_EQ(0, edu_writes(self, FIRST, 1));
 	EXPECT_TRUE(waiter_waits(waiter));
 	/* No data is lost until then: a signal ends the wait. */
-	EXPECT_EQ(0, kill(child, SIGTERM));
-	EXPECT_EQ(-EINTR, waiter_end(child));
+	EXPECT_EQ(-EINTR, waiter_interrupt(child));
 	EXPECT_TRUE(is_page((void *)(self->map + FIRST), 1));
 	EXPECT_EQ(0, rdax_wrong(self->map, 0, FIRST, SZ_4K, SEED));
 	EXPECT_EQ(0, rdax_wrong(self->map + FIRST + SZ_4K, FIRST + SZ_4K, WINDOW - FIRST - SZ_4K,
@@ -411,7 +401,7 @@ static void expect_kept(struct __test_metadata *_metadata, FIXTURE_DATA(vfio) *s
 	munmap(self->map, WINDOW);
 	close(self->fd);
 	ASSERT_EQ(0, rdax_bind());
-	ASSERT_EQ(0, map_window(self));
+	ASSERT_EQ(0, rdax_open_mapped(&self->fd, &self->map, WINDOW));
 	EXPECT_TRUE(is_page((void *)(self->map + FIRST), seed));
 	EXPECT_EQ(0, rdax_wrong(self->map, 0, FIRST, SZ_4K, SEED));
 	EXPECT_EQ(0, rdax_wrong(self->map + FIRST + SZ_4K, FIRST + SZ_4K, WINDOW - FIRST - SZ_4K,
@@ -583,7 +573,7 @@ TEST_F(vfio, tracked)
 	munmap(self->map, WINDOW);
 	close(self->fd);
 	ASSERT_EQ(0, rdax_write_file(rdax_attr_path("rdax/memory"), "tracked"));
-	ASSERT_EQ(0, map_window(self));
+	ASSERT_EQ(0, rdax_open_mapped(&self->fd, &self->map, WINDOW));
 	self->map[0] = 1;
 	EXPECT_EQ(-EFAULT, map_dma(self, 0, SZ_2M));
 	EXPECT_EQ(0, rdax_write_file(rdax_attr_path("faults/map_writable"), "1"));
@@ -594,14 +584,11 @@ TEST_F(vfio, tracked)
 int main(int argc, char **argv)
 {
 	const char *why = edu_take();
-	int ret;
 
 	if (why) {
 		ksft_print_header();
 		ksft_exit_skip("%s\n", why);
 	}
 	rdax_begin();
-	ret = test_harness_run(argc, argv);
-	edu_release();
-	return ret;
+	return test_harness_run(argc, argv);
 }

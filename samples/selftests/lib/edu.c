@@ -64,6 +64,16 @@ static bool find(void)
 	return *address;
 }
 
+static pid_t taker;
+
+static void release(void)
+{
+	if (getpid() != taker)
+		return;
+	rdax_write_file(DRIVER "/unbind", address);
+	rdax_write_file(path_of("driver_override"), "\n");
+}
+
 const char *edu_take(void)
 {
 	if (!find())
@@ -72,18 +82,14 @@ const char *edu_take(void)
 		return "the PCI device edu is not behind an IOMMU";
 	if (system("modprobe -qa vfio_iommu_type1 vfio-pci"))
 		return "no modules vfio_iommu_type1 and vfio-pci";
+	taker = getpid();
+	atexit(release);
 	if (rdax_write_file(path_of("driver_override"), "vfio-pci") ||
 	    rdax_write_file(DRIVER "/bind", address)) {
 		ksft_print_header();
 		ksft_exit_fail_msg("vfio-pci does not take the PCI device edu\n");
 	}
 	return NULL;
-}
-
-void edu_release(void)
-{
-	rdax_write_file(DRIVER "/unbind", address);
-	rdax_write_file(path_of("driver_override"), "\n");
 }
 
 static int open_group(void)

@@ -15,10 +15,9 @@ struct edu {
 };
 
 /*
- * Gives the machine's edu to vfio-pci: NULL, or what is missing. The second takes it from vfio-pci.
+ * Gives the machine's edu to vfio-pci until the program ends. Returns NULL, or what is missing.
  */
 const char *edu_take(void);
-void edu_release(void);
 
 /* A process opens it, with an IOMMU of type 1. Nothing is mapped for DMA then. */
 int edu_open(struct edu *edu);

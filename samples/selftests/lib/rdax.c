@@ -409,6 +409,15 @@ void *rdax_map(int fd, uint64_t offset, uint64_t len)
 		    (off_t)offset);
 }
 
+int rdax_open_mapped(int *fd, char **map, uint64_t len)
+{
+	*fd = rdax_open();
+	if (*fd < 0)
+		return -errno;
+	*map = rdax_map(*fd, 0, len);
+	return *map == MAP_FAILED ? -errno : 0;
+}
+
 void rdax_counts(struct rdax_counts *now)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(counters); i++)

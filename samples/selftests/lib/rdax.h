@@ -90,6 +90,8 @@ int rdax_fault_around(const char *bytes);
 
 int rdax_open(void);
 void *rdax_map(int fd, uint64_t offset, uint64_t len);
+/* Both, from the first byte on: 0, or -errno. */
+int rdax_open_mapped(int *fd, char **map, uint64_t len);
 /* The path of an attribute: valid until the next call. */
 const char *rdax_attr_path(const char *name);
 uint64_t rdax_attr(const char *name);

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "kselftest.h"
 #include "rdax.h"
 #include "remote.h"
 
@@ -20,21 +21,37 @@
 
 static const uint8_t gid_of_address[16] = { [10] = 0xff, 0xff, 192, 0, 2, 1 };
 
+static pid_t taker;
+
+/* Also what an earlier program left because it was killed. */
+static void unmake(void)
+{
+	if (system("rdma link delete " DEVICE " 2>/dev/null; ip link delete " NETWORK " 2>/dev/null"))
+		return;
+}
+
+static void release(void)
+{
+	if (getpid() == taker)
+		unmake();
+}
+
 const char *remote_take(void)
 {
 	if (system("modprobe -qa dummy rdma_rxe ib_uverbs"))
 		return "no modules dummy, rdma_rxe and ib_uverbs";
+	if (system("command -v ip rdma >/dev/null"))
+		return "no programs ip and rdma";
+	unmake();
+	taker = getpid();
+	atexit(release);
 	if (system("ip link add " NETWORK " type dummy && ip address add " ADDRESS "/24 dev " NETWORK
 		   " && ip link set " NETWORK " up && rdma link add " DEVICE
-		   " type rxe netdev " NETWORK))
-		return "no programs ip and rdma, or they can't make a device of type rxe";
+		   " type rxe netdev " NETWORK)) {
+		ksft_print_header();
+		ksft_exit_fail_msg("no device of type rxe can be made\n");
+	}
 	return NULL;
-}
-
-void remote_release(void)
-{
-	if (system("rdma link delete " DEVICE "; ip link delete " NETWORK))
-		return;
 }
 
 static struct ibv_context *open_device(void)

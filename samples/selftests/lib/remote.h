@@ -16,9 +16,8 @@ struct remote {
 	struct ibv_qp *near, *far;
 };
 
-/* Makes the device: NULL, or what is missing. The second deletes it. */
+/* Makes the device until the program ends. Returns NULL, or what is missing. */
 const char *remote_take(void);
-void remote_release(void);
 
 int remote_open(struct remote *remote);
 void remote_close(struct remote *remote);
@@ -27,8 +26,8 @@ void remote_close(struct remote *remote);
 int remote_register(struct remote *remote, void *memory, size_t len, struct ibv_mr **mr);
 
 /*
- * The machine at the other end copies LEN bytes from its own memory to ours, or back. (Both are of this
- * process.)
+ * The other end of the connection copies LEN bytes from its memory to ours, or back. Both ends belong to
+ * this process.
  */
 int remote_writes(struct remote *remote, struct ibv_mr *to, size_t at, struct ibv_mr *own, size_t len);
 int remote_reads(struct remote *remote, struct ibv_mr *from, size_t at, struct ibv_mr *own, size_t len);

@@ -41,17 +41,30 @@ bool waiter_waits(const struct waiter *waiter)
 	return !__atomic_load_n(&waiter->ended, __ATOMIC_ACQUIRE);
 }
 
-int waiter_end(pid_t child)
+/* Sends a signal again and again, because one that arrives before the call does not interrupt it. */
+static int reap(pid_t child, int sig)
 {
 	int status = 0;
 
 	for (int i = 0; i < RDAX_PATIENCE * 100; i++) {
+		if (sig)
+			kill(child, sig);
 		if (waitpid(child, &status, WNOHANG) == child)
 			return WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
 		usleep(10000);
 	}
 	kill(child, SIGKILL);
 	return -ETIMEDOUT;
+}
+
+int waiter_end(pid_t child)
+{
+	return reap(child, 0);
+}
+
+int waiter_interrupt(pid_t child)
+{
+	return reap(child, SIGTERM);
 }
 
 void waiter_stop(struct waiter *waiter)
