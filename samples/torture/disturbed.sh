@@ -1,56 +1,53 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# disturbed.sh COMMAND...: run it while a CPU goes and comes back, and the command is frozen and
-# thawed, and gets little memory, by turns. The exit status is the command's. Prints how often.
+# disturbed.sh COMMAND...: run COMMAND. Meanwhile, in turn, freeze and thaw it, take CPU 1 offline and
+# online, and limit its memory. The exit status is the command's, or 1 if a step fails.
 set -euo pipefail
 
-group=$(mktemp -d)
-mount -t cgroup2 none "$group"
-mkdir -p "$group/disturbed"
-echo +memory >"$group/cgroup.subtree_control"
 cpu=/sys/devices/system/cpu/cpu1/online
+root=$(mktemp -d)
+mount -t cgroup2 none "$root"
+group=$root/disturbed
+mkdir -p "$group"
+echo +memory >"$root/cgroup.subtree_control"
 
-# shellcheck disable=SC2317,SC2329 # called by the trap
-cleanup() {
-	echo 0 >"$group/disturbed/cgroup.freeze"
-	echo max >"$group/disturbed/memory.high"
-	[ ! -e "$cpu" ] || echo 1 >"$cpu"
+# set_to VALUE FILE: a few times, because a CPU may take too long on a busy host.
+set_to() {
+	local try
+	for try in 1 2 3 4 5; do
+		if echo "$1" >"$2"; then
+			return
+		fi
+		sleep "$try"
+	done
+	echo "# disturbed.sh: $2 can't be set to $1" >&2
+	return 1
 }
-trap cleanup EXIT
+
+# for_a_while FILE VALUE NORMAL
+for_a_while() {
+	set_to "$2" "$1" || failed=1
+	sleep 0.2
+	set_to "$3" "$1" || failed=1
+}
 
 (
-	echo "$BASHPID" >"$group/disturbed/cgroup.procs"
+	echo "$BASHPID" >"$group/cgroup.procs"
 	exec "$@"
 ) &
 command=$!
 
-rounds=0 offline=0
+rounds=0 failed=0
 while kill -0 "$command" 2>/dev/null; do
-	case $((rounds % 3)) in
-	0)
-		echo 1 >"$group/disturbed/cgroup.freeze"
-		sleep 0.1
-		echo 0 >"$group/disturbed/cgroup.freeze"
-		;;
-	1)
-		# with a kernel that lets no CPU go, this is not done
-		if [ -e "$cpu" ] && echo 0 >"$cpu"; then
-			sleep 0.3
-			echo 1 >"$cpu"
-			offline=$((offline + 1))
-		fi
-		;;
-	2)
-		echo 4M >"$group/disturbed/memory.high"
-		sleep 0.3
-		echo max >"$group/disturbed/memory.high"
-		;;
-	esac
+	for_a_while "$group/cgroup.freeze" 1 0
+	for_a_while "$cpu" 0 1
+	for_a_while "$group/memory.high" 4M max
 	rounds=$((rounds + 1))
-	sleep 0.3
+	sleep 0.5
 done
 status=0
 wait "$command" || status=$?
-echo "# disturbed $rounds times; $offline times without a CPU"
+echo "# disturbed in $rounds rounds"
+[ "$status" != 0 ] || status=$failed
 exit "$status"

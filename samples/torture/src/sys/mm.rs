@@ -2,8 +2,16 @@
 
 //! The kernel's own calls on a mapping.
 
-use super::{check, errno, Errno, Map};
-use std::{ffi::c_int, ffi::c_void, ptr};
+use super::{
+    check, errno,
+    pin::{owned, uffd_call, UFFDIO_API, UFFDIO_REGISTER, UFFD_API, UFFD_MISSING},
+    Errno, Map,
+};
+use std::{
+    ffi::{c_int, c_void},
+    os::fd::AsRawFd,
+    ptr,
+};
 
 /// What can be asked of the kernel for a part of a mapping.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -11,15 +19,15 @@ pub enum Call {
     Lock,
     LockOnFault,
     Unlock,
-    /// Move its pages to a node.
+    /// Moves its pages to node 0.
     Mbind,
     Advise(c_int),
     /// The same through a pidfd.
     ProcessAdvise(c_int),
     Mincore,
-    /// Missing pages, or writes, are to be handled by user space.
+    /// Registers it with userfaultfd, in one of [`UFFD_MODES`].
     Userfault(u64),
-    /// A protection key that allows everything, and none again.
+    /// Sets a protection key that allows everything, and removes it.
     Key {
         read: bool,
         write: bool,
@@ -28,15 +36,12 @@ pub enum Call {
 
 pub const MADV_COLLAPSE: c_int = 25;
 pub const MADV_GUARD_INSTALL: c_int = 102;
-/// UFFDIO_REGISTER_MODE_MISSING, and _WP.
-pub const MISSING: u64 = 1;
-pub const WRITES: u64 = 2;
+/// UFFDIO_REGISTER_MODE_MISSING and _WP.
+pub const UFFD_MODES: [u64; 2] = [UFFD_MISSING, 2];
 
-const UFFD_API: u64 = 0xaa;
-const UFFDIO_API: u64 = 0xc018_aa3f;
-const UFFDIO_REGISTER: u64 = 0xc020_aa00;
 const MPOL_PREFERRED: c_int = 1;
-const MPOL_MF_MOVE: u32 = 2;
+/// MPOL_MF_STRICT and MPOL_MF_MOVE. Without the first, the walk skips special mappings.
+const MPOL_FLAGS: usize = 1 | 2;
 
 fn call(number: i64, args: [usize; 6]) -> Result<i64, Errno> {
     let [a, b, c, d, e, f] = args;
@@ -44,16 +49,6 @@ fn call(number: i64, args: [usize; 6]) -> Result<i64, Errno> {
     match unsafe { libc::syscall(number, a, b, c, d, e, f) } {
         -1 => Err(errno()),
         n => Ok(n),
-    }
-}
-
-/// A file descriptor for one call.
-struct Fd(c_int);
-
-impl Drop for Fd {
-    fn drop(&mut self) {
-        // SAFETY: Nobody else has it.
-        unsafe { libc::close(self.0) };
     }
 }
 
@@ -69,16 +64,10 @@ fn protection(read: bool, write: bool) -> usize {
 }
 
 fn userfault(at: usize, len: usize, mode: u64) -> Result<(), Errno> {
-    let fd = Fd(call(
-        libc::SYS_userfaultfd,
-        [libc::O_CLOEXEC as usize, 0, 0, 0, 0, 0],
-    )? as c_int);
-    let mut api = [UFFD_API, 0, 0];
-    // SAFETY: `api` has the three words of a struct uffdio_api.
-    check(unsafe { libc::ioctl(fd.0, UFFDIO_API as _, api.as_mut_ptr()) })?;
-    let mut register = [at as u64, len as u64, mode, 0];
-    // SAFETY: `register` has the four words of a struct uffdio_register.
-    check(unsafe { libc::ioctl(fd.0, UFFDIO_REGISTER as _, register.as_mut_ptr()) })
+    let flags = libc::O_CLOEXEC as usize;
+    let fd = owned(call(libc::SYS_userfaultfd, [flags, 0, 0, 0, 0, 0])?)?;
+    uffd_call(&fd, UFFDIO_API, [UFFD_API, 0, 0])?;
+    uffd_call(&fd, UFFDIO_REGISTER, [at as u64, len as u64, mode, 0])
 }
 
 impl Map {
@@ -95,21 +84,20 @@ impl Map {
             Call::Mbind => {
                 let node = 1usize;
                 let nodes = ptr::from_ref(&node) as usize;
-                let flags = MPOL_MF_MOVE as usize;
                 call(
                     libc::SYS_mbind,
-                    [at, len, MPOL_PREFERRED as usize, nodes, 64, flags],
+                    [at, len, MPOL_PREFERRED as usize, nodes, 64, MPOL_FLAGS],
                 )
                 .map(drop)
             }
             Call::ProcessAdvise(advice) => {
                 let pid = std::process::id() as usize;
-                let fd = Fd(call(libc::SYS_pidfd_open, [pid, 0, 0, 0, 0, 0])? as c_int);
+                let fd = owned(call(libc::SYS_pidfd_open, [pid, 0, 0, 0, 0, 0])?)?;
                 let part = [at, len];
                 let parts = ptr::from_ref(&part) as usize;
                 call(
                     libc::SYS_process_madvise,
-                    [fd.0 as usize, parts, 1, advice as usize, 0, 0],
+                    [fd.as_raw_fd() as usize, parts, 1, advice as usize, 0, 0],
                 )
                 .map(drop)
             }

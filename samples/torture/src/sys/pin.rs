@@ -38,7 +38,7 @@ impl Map {
     }
 }
 
-fn owned(fd: i64) -> Result<OwnedFd, Errno> {
+pub(super) fn owned(fd: i64) -> Result<OwnedFd, Errno> {
     if fd < 0 {
         return Err(errno());
     }
@@ -277,15 +277,19 @@ impl Ring {
     }
 }
 
-const UFFDIO_API: u64 = 0xc018_aa3f;
-const UFFDIO_REGISTER: u64 = 0xc020_aa00;
+pub(super) const UFFDIO_API: u64 = 0xc018_aa3f;
+pub(super) const UFFDIO_REGISTER: u64 = 0xc020_aa00;
 const UFFDIO_COPY: u64 = 0xc028_aa03;
-const UFFD_API: u64 = 0xaa;
-const UFFD_MISSING: u64 = 1;
+pub(super) const UFFD_API: u64 = 0xaa;
+pub(super) const UFFD_MISSING: u64 = 1;
 /// struct uffd_msg.
 const MSG_BYTES: usize = 32;
 
-fn uffd_call<const N: usize>(fd: &OwnedFd, number: u64, mut arg: [u64; N]) -> Result<(), Errno> {
+pub(super) fn uffd_call<const N: usize>(
+    fd: &OwnedFd,
+    number: u64,
+    mut arg: [u64; N],
+) -> Result<(), Errno> {
     assert!(((number >> 16) & 0x3fff) as usize == size_of_val(&arg));
     // SAFETY: The kernel reads and writes the words of `arg`. What it copies to is an [`Area`].
     check(unsafe { libc::ioctl(fd.as_raw_fd(), number as libc::Ioctl, arg.as_mut_ptr()) })

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel's own calls on mappings, and its files about them. Whatever they answer, the bytes stay.
+//! The kernel's own calls on mappings, and its files about them. None of them may change a byte.
 
 use super::*;
-use crate::sys::mm::{Call, MADV_COLLAPSE, MADV_GUARD_INSTALL, MISSING, WRITES};
+use crate::sys::mm::{Call, MADV_COLLAPSE, MADV_GUARD_INSTALL, UFFD_MODES};
 use std::{fs, io::ErrorKind, sync::OnceLock};
 
 /// Advice that changes no byte.
@@ -24,10 +24,11 @@ const ADVICE: [i32; 13] = [
     libc::MADV_REMOVE,
 ];
 
-/// For how much of a mapping, in its units.
+/// The largest part of a mapping that a call is made for, in units of the device's alignment.
 const MOST: u64 = 1500;
 
-/// Before Linux 7.3, it never ends where a leaf of 2 MiB maps page frames: Documentation/kernel-bugs.rst.
+/// Whether mbind() ends. Before Linux 7.3 it does not, where a leaf of 2 MiB maps page frames
+/// (Documentation/kernel-bugs.rst).
 fn mbind_ends() -> bool {
     static ENDS: OnceLock<bool> = OnceLock::new();
     *ENDS.get_or_init(|| {
@@ -39,7 +40,8 @@ fn mbind_ends() -> bool {
     })
 }
 
-/// Whether it leaves a part of a mapping unlike the rest: then mremap() refuses the whole for ever.
+/// Whether the call splits the VMA if it is made for a part of a mapping. Special VMAs are never merged
+/// again, and mremap() refuses more than one.
 fn splits(what: Call) -> bool {
     match what {
         Call::Advise(advice) => matches!(
@@ -65,7 +67,10 @@ fn may_be(what: Call, error: i32) -> bool {
         // Not where page frames are mapped; nor behind the end.
         (Call::Advise(_), libc::EINVAL | libc::EFAULT | libc::EBUSY) => true,
         (Call::ProcessAdvise(_) | Call::Userfault(_), libc::EINVAL) => true,
-        (Call::Key { .. }, libc::EINVAL | libc::EACCES) => true,
+        // A CPU or a kernel without protection keys.
+        (Call::Key { .. }, libc::EINVAL | libc::EACCES | libc::ENOSYS) => true,
+        // The pages of a device cannot be moved.
+        (Call::Mbind, libc::EIO) => true,
         _ => false,
     }
 }
@@ -84,7 +89,7 @@ impl Worker<'_> {
             2..4 => Call::Unlock,
             4 if mbind_ends() => Call::Mbind,
             5 => Call::Mincore,
-            6 => Call::Userfault(dice.pick(&[MISSING, WRITES])),
+            6 => Call::Userfault(dice.pick(&UFFD_MODES)),
             7..9 => Call::Key {
                 read: slot.read,
                 write: slot.write,
@@ -100,7 +105,7 @@ impl Worker<'_> {
         };
         let unit = self.process.unit;
         let units = slot.map.len() as u64 / unit;
-        // mlock() and others fault pages in: not all of a large mapping.
+        // Some calls fault in all pages, which takes too long for a large mapping.
         let (first, count) = match splits(what) {
             true if units > MOST => return SKIPPED,
             true => (0, units),
