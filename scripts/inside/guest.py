@@ -169,10 +169,10 @@ class Machine:
         if self.count_instructions:
             return ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off"]
         if self.edu:
-            # Each change of the IOMMU's domains changes QEMU's map of the memory. A thread that runs
-            # another CPU may then write to the wrong device: once in some ten runs the count of that
-            # CPU's timer went to the IOMMU ("vtd_mem_write: MMIO over range: addr=0x380"), and the CPU
-            # had no timer any more.
+            # A change of an IOMMU's domains changes QEMU's map of the memory. A thread that runs
+            # another CPU, and waits for QEMU's lock in an access to a device, may then access the
+            # wrong one ("vtd_mem_write: MMIO over range: addr=0x380": that was the APIC's timer).
+            # Linux then hangs without a timer on that CPU.
             return ["-accel", "tcg,thread=single"]
         if kvm_is_real() and not self.intel and not self.plugin:
             return ["-accel", "kvm"]

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
 """The tests of rdax, as one TAP stream: test.py [SUITE | SUITE:JOB]..., of host, guest, torture,
-persist, and of these if it has a name: more, brief.
+persist; and, only if they are named, more and brief.
 
 host      the checks of scripts/inside/check, Rust's and Python's unit tests, and that a
           warning on a guest's console is found
@@ -11,9 +11,9 @@ guest     the kselftests of samples/selftests in a guest, by Linux's own runner;
 torture   the short form of scripts/inside/torture.py
 persist   a pattern written in one boot and verified in the next; a page that is dirty when
           the machine shuts down
-more      kselftests of `guest` that are only repeated, on another kind of dax device; all
-          interleavings of the scenarios for which loom takes minutes
-brief     some of the kselftests of `guest`, for another kernel: what depends on its version
+more      kselftests that `guest` runs on one kind of dax device, on the others; the scenarios
+          that take loom minutes, explored whole
+brief     the kselftests of `guest` that depend on the kernel's version
 
 Each is divided into jobs, of which two run at once.
 """
@@ -51,7 +51,7 @@ SPECIAL = ("poison_mce", "eadr", "flush_unknown.sh")
 ODD = ("read_only_dimm.sh", "unaligned.sh", "legacy.sh", "hotplug.sh", "identity.sh")
 # What needs several NUMA nodes.
 NODES = ("lock_comparison.sh", "walkers_nodes.sh")
-# What pins memory for other devices: what needs a device for VFIO, or RDMA, and a device of the dax bus.
+# What pins memory for other devices: VFIO, RDMA. It needs a device of the dax bus.
 VFIO = ("vfio", "rdma")
 # What boots Linux again, in a virtual machine in the guest.
 LINUX_VM = ("linux_vm.sh",)
@@ -60,10 +60,10 @@ DAX = {guest.CXL: ("dax_udev.sh", "dax_tools.sh", "rdax_dax.sh", "pages", "track
                    "dax_takeover.sh", "daxbus.sh"),
        guest.HMEM: ("dax_tools.sh", "daxbus.sh"),
        guest.DEVDAX: ("dax_tools.sh", "pages", "daxbus.sh")}
-# What these tests of a CXL device say of the others, too.
+# The tests that only `more` repeats on these.
 DAX_AGAIN = {guest.HMEM: ("rdax_dax.sh", "pages", "tracked", "dax_takeover.sh"),
              guest.DEVDAX: ("dax_udev.sh", "rdax_dax.sh", "tracked", "dax_takeover.sh")}
-# Of the plain guest: what calls those functions of the kernel that differ between versions.
+# Programs of the plain guest that call functions which differ between versions of the kernel.
 BRIEF = ("module.sh", "node", "map_sizes", "around", "remap", "race_sizes", "unbind", "rebind", "punch",
          "holes", "upgrade", "collide", "fsync", "sync_trace", "rw", "uring", "access", "prefault",
          "poison", "region", "resize", "read_only", "walkers", "trace_events", "trace_tools.sh", "kvm",
@@ -157,13 +157,13 @@ def warning(tap: Results) -> None:
                "host: a warning on a guest's console fails its run")
 
 
-def rust(feature: str = "", brief: bool = True) -> Callable[[Results], None]:
+def rust(feature: str = "", whole: bool = False) -> Callable[[Results], None]:
     """The tests of rust/host: on real threads, or the protocol under a model checker.
 
-    BRIEF: without the last interleavings of what takes minutes.
+    Scenarios that take minutes are explored in a short form, unless WHOLE.
     """
     manifest = ["--locked", "--manifest-path", str(RUST_HOST / "Cargo.toml")]
-    name = f"host: rust {feature}".rstrip()
+    name = f"{'more' if whole else 'host'}: rust {feature}".rstrip()
 
     def run(tap: Results) -> None:
         if not host_command(tap, f"{name}: the crates are here",
@@ -174,7 +174,7 @@ def rust(feature: str = "", brief: bool = True) -> Callable[[Results], None]:
         only = ["tests::protocol"] if feature else []
         host_verdicts(tap, name, ["cargo", "test", "--offline", "--release", *manifest, *features,
                                   "--lib", "--", *only],
-                      **CARGO, **({"RDAX_BRIEF": "1"} if brief else {}))
+                      **CARGO, **({} if whole else {"RDAX_SHORT": "1"}))
 
     return run
 
@@ -216,13 +216,14 @@ def options(option: str, programs: Sequence[str]) -> list[str]:
 def kselftests(name: str, select: Sequence[str], timeout: float, machine: guest.Machine,
                suite: str = "guest", **env: str) -> Job:
     """Some of the kselftests in a guest; those of PLAIN are called by their names alone."""
+    own = name if suite == "guest" else f"{suite}-{name}"
     command = ["env", *(f"{key}={value}" for key, value in env.items()),
                str(KSELFTEST / "run_kselftest.sh"), "-o", str(PROGRAM_TIMEOUT * guest.slower()),
                *select]
 
     def run(tap: Results) -> None:
-        prefix = "" if name == guest.PLAIN else f"{name}: "
-        in_guest(tap, name, command, Kselftest(tap, prefix), timeout, machine=machine)
+        prefix = "" if own == guest.PLAIN else f"{own}: "
+        in_guest(tap, own, command, Kselftest(tap, prefix), timeout, machine=machine)
 
     return Job(f"{suite}:{name}", run)
 
@@ -235,14 +236,15 @@ def more(tap: Results) -> list[Job]:
     if not selftests(tap):
         return []
     return [*(on(machine, programs, "more") for machine, programs in DAX_AGAIN.items()),
-            Job("more:loom", rust("loom", brief=False))]
+            Job("more:loom", rust("loom", whole=True))]
 
 
 def brief(tap: Results) -> list[Job]:
     if not selftests(tap):
         return []
     return [on(guest.PLAIN, BRIEF, "brief"), on(guest.CXL, DAX[guest.CXL], "brief"),
-            on(guest.ODD, ODD, "brief"), on(guest.VFIO, VFIO, "brief")]
+            on(guest.ODD, ODD, "brief"), on(guest.VFIO, VFIO, "brief"),
+            on(guest.SPECIAL, SPECIAL, "brief")]
 
 
 def in_boot(tap: Results) -> list[Job]:
@@ -290,7 +292,7 @@ def shutdown(tap: Results) -> None:
                "shutdown: a dirty page is written back, then the region flushed")
 
 
-# The longest job is the first, guest:plain.
+# In this order, so that guest:plain, the longest job, begins first.
 SUITES: dict[str, Callable[[Results], list[Job]]] = {
     "guest": in_boot, "host": host, "torture": torture.short, "persist": persist}
 ONLY_NAMED = {"more": more, "brief": brief}

@@ -7,10 +7,10 @@ fuzz       bad input, as root and as nobody
 lifecycle  bind and unbind, load and unload, create and destroy, under load
 cxl        the oracle and the lifecycle on a device of the dax bus, of CXL memory
 outside    programs that nobody here wrote: samples/torture/outside.sh
-disturbed  the oracle while CPUs go, and its processes are frozen or get little memory
+disturbed  the oracle while a CPU goes offline, and its processes are frozen or get little memory
 
-Each in a guest of its own, whose console counts. The short form is a part of `make test`, without
-the last.
+Each in a guest of its own, whose console counts. `make test` runs the short form of each but the
+last.
 """
 
 import argparse
@@ -38,7 +38,8 @@ CARGO = {"CARGO_TARGET_DIR": "/build/cargo-torture", "CARGO_HOME": "/build/cargo
 class Amount:
     """How much of each; seconds, calls, cycles.
 
-    An oracle with --time goes on until all has happened that must; one with --ops fails then.
+    With --time the oracle goes on until it has seen everything that must happen. With --ops it ends
+    after so many operations, and fails if something did not happen.
     """
 
     oracle: Sequence[str]

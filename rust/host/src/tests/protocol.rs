@@ -38,10 +38,10 @@ fn explore(scenario: impl Fn() + Send + Sync + 'static) {
     explore_to(2, scenario);
 }
 
-/// For a scenario of which loom needs minutes to explore all: with one preemption less if $RDAX_BRIEF is
-/// set, as in `make test`.
+/// Explores a scenario that takes loom minutes. With `$RDAX_SHORT`, which `make test` sets, one preemption
+/// less.
 fn explore_long(preemptions: usize, scenario: impl Fn() + Send + Sync + 'static) {
-    let less = std::env::var_os("RDAX_BRIEF").is_some();
+    let less = std::env::var_os("RDAX_SHORT").is_some();
     explore_to(preemptions - usize::from(less), scenario);
 }
 
