@@ -94,7 +94,7 @@ help:
 	@echo
 	@echo 'LINUX=VERSION      use another kernel of scripts/kernel.lock'
 	@echo 'KERNEL=NAME        use the kernel debug or kasan, built from its source'
-	@echo 'SUITES="NAME..."   host guest torture persist (the default), more brief, or guest:odd'
+	@echo 'SUITES="NAME..."   host guest torture persist (default), more brief, guest:odd'
 	@echo 'BENCH="NAME..."    instructions bind bus parallel, operations, coherence'
 	@echo 'MUTANTS="NAME..."  areas or names of scripts/mutants/README.md'
 	@echo 'TORTURE="ARG..."   --short --time SECONDS --seed N ... PHASE...'
