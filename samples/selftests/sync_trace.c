@@ -839,8 +839,13 @@ static bool enough(const struct history *h)
 
 	for (size_t i = 0; i < HISTORY_LOGS; i++)
 		stores += __atomic_load_n(&h->logs[i].count, __ATOMIC_RELAXED);
-	return stores > 4 * ENOUGH &&
-	       __atomic_load_n(&h->calls_count, __ATOMIC_RELAXED) > 2 * ENOUGH;
+	return stores > 4 * ENOUGH && history_syncs(h) > 2 * ENOUGH;
+}
+
+/* On a busy machine it takes longer. */
+static bool goes_on(const struct history *h, int ms)
+{
+	return ms < RUN_MS || (!enough(h) && !history_full(h) && ms < RDAX_PATIENCE * 1000 / 2);
 }
 
 static int run_all(void *arg)
@@ -881,7 +886,7 @@ static int run_all(void *arg)
 		n++;
 	}
 
-	for (int ms = 0; ms < RUN_MS || (!enough(r->history) && ms < 20 * RUN_MS); ms += 10)
+	for (int ms = 0; goes_on(r->history, ms); ms += 10)
 		usleep(10000);
 	if (p->unbind) {
 		call = history_begin(r->history, HISTORY_UNBIND, 0, UINT64_MAX);

@@ -36,6 +36,17 @@ bool history_full(const struct history *h)
 	return __atomic_load_n(&h->calls_count, __ATOMIC_RELAXED) > HISTORY_CALLS - 100;
 }
 
+size_t history_syncs(const struct history *h)
+{
+	size_t calls = __atomic_load_n(&h->calls_count, __ATOMIC_RELAXED);
+	size_t syncs = 0;
+
+	for (size_t i = 0; i < calls && i < HISTORY_CALLS; i++)
+		syncs += h->calls[i].what == HISTORY_SYNC &&
+			 __atomic_load_n(&h->calls[i].ok, __ATOMIC_RELAXED);
+	return syncs;
+}
+
 struct history_call *history_begin(struct history *h, enum history_what what,
 				   uint64_t first, uint64_t behind)
 {

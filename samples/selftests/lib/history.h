@@ -59,6 +59,8 @@ int history_store(struct history_log *log, char *map, uint64_t offset, uint64_t 
 
 /* Before and behind a call. Few more can be kept when it is full. */
 bool history_full(const struct history *h);
+/* How many syncs have returned without an error. */
+size_t history_syncs(const struct history *h);
 struct history_call *history_begin(struct history *h, enum history_what what,
 				   uint64_t first, uint64_t behind);
 void history_end(struct history_call *call, bool ok);
