@@ -144,7 +144,8 @@ class Tree:
             results = Tap(nowhere)
             reader = Kselftest(results)
             result = guest.boot(
-                ["env", module, str(KSELFTEST), "-t", f"rdax:{program}"],
+                ["env", module, f"RDAX_VM_KERNEL={guest.KERNEL}", str(KSELFTEST),
+                 "-t", f"rdax:{program}"],
                 timeout=TIMEOUT, name=self.top.name, machine=guest.MACHINES[machine],
                 # The machine checks there provoke a warning.
                 parameters="" if machine == guest.SPECIAL else AT_ONCE,

@@ -232,10 +232,21 @@ def on(machine: str, programs: Sequence[str], suite: str = "guest") -> Job:
     return kselftests(machine, options("-t", programs), 2700, guest.MACHINES[machine], suite)
 
 
+def of_the_others(name: str, programs: Sequence[str], suite: str = "guest", **env: str) -> Job:
+    """On memory whose like has tests of its own in another guest."""
+    return kselftests(name, options("-t", programs), 2700, guest.MACHINES[guest.HMEM], suite, **env)
+
+
+def linux_vm(name: str, suite: str = "guest", **env: str) -> Job:
+    return of_the_others(name, LINUX_VM, suite, RDAX_VM_KERNEL=str(guest.KERNEL), **env)
+
+
 def more(tap: Results) -> list[Job]:
     if not selftests(tap):
         return []
     return [*(on(machine, programs, "more") for machine, programs in DAX_AGAIN.items()),
+            linux_vm("vm-pages", "more", RDAX_DAX_MEMORY="pages"),
+            linux_vm("vm-tracked", "more", RDAX_DAX_MEMORY="tracked"),
             Job("more:loom", rust("loom", whole=True))]
 
 
@@ -253,9 +264,6 @@ def in_boot(tap: Results) -> list[Job]:
     machines = guest.MACHINES
     elsewhere = SPECIAL + ODD + NODES + VFIO + LINUX_VM + DAX[guest.CXL]
 
-    def of_the_others(name: str, programs: Sequence[str], **env: str) -> Job:
-        return kselftests(name, options("-t", programs), 2700, machines[guest.HMEM], **env)
-
     return [
         kselftests(guest.PLAIN, options("-S", elsewhere), 5400, machines[guest.PLAIN]),
         *(on(machine, programs) for machine, programs in DAX.items()),
@@ -265,7 +273,7 @@ def in_boot(tap: Results) -> list[Job]:
         of_the_others("pages", PAGES_PROGRAMS, RDAX_DAX_MEMORY="pages"),
         of_the_others("tracked", TRACKED_PROGRAMS, RDAX_DAX_MEMORY="tracked"),
         on(guest.VFIO, VFIO),
-        of_the_others("vm", LINUX_VM, RDAX_VM_KERNEL=str(guest.KERNEL)),
+        linux_vm("vm"),
         on(guest.SPECIAL, SPECIAL),
     ]
 
