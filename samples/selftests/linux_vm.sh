@@ -36,6 +36,11 @@ bound() {
 	[ "$MEMORY" = frames ] || [ "$(cat "$DAX_DEVICE/rdax/memory")" = "$MEMORY" ]
 }
 
+# QEMU keeps such a machine for ever, and exits with 0 if it is told to.
+stopped_by_kvm() {
+	grep -q "KVM internal error\|error: kvm run failed" "$work/out"
+}
+
 boots() {
 	mkdir "$work/root"
 	cp "$HERE/linux_vm_init" "$work/root/init"
@@ -45,8 +50,14 @@ boots() {
 		-object "memory-backend-file,id=dax,mem-path=$DAX_NODE,size=256M,share=on,align=2M" \
 		-kernel "$IMAGE" -initrd "$work/initrd" -serial "file:$work/console" \
 		-append "console=ttyS0 quiet panic=-1 no_timer_check mitigations=off" \
-		>"$work/out" 2>&1 </dev/null
-	local status=$?
+		>"$work/out" 2>&1 </dev/null &
+	local vm=$! status=0
+	while kill -0 "$vm" 2>/dev/null; do
+		! stopped_by_kvm || kill "$vm"
+		sleep 1
+	done
+	wait "$vm" || status=$?
+	! stopped_by_kvm || status=1
 	[ "$status" = 0 ] || sed 's/^/# /' "$work/out" "$work/console"
 	return $status
 }
