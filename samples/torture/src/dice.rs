@@ -2,6 +2,8 @@
 
 //! What is random, and yet the same for the same seed.
 
+use std::collections::BTreeMap;
+
 /// splitmix64.
 pub fn mix(mut z: u64) -> u64 {
     z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -10,18 +12,47 @@ pub fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// Numbers at random. At some places, counted from the first number on, it may be told which.
 #[derive(Clone)]
-pub struct Dice(u64);
+pub struct Dice {
+    state: u64,
+    shown: u64,
+    told: BTreeMap<u64, u64>,
+}
 
 impl Dice {
     /// The dice of one operation: they depend on nothing that happened before.
     pub fn new(seed: u64, worker: usize, index: u64) -> Self {
-        Self(mix(mix(seed ^ mix(worker as u64 + 1)).wrapping_add(index)))
+        Self::of(mix(mix(seed ^ mix(worker as u64 + 1)).wrapping_add(index)))
+    }
+
+    pub fn of(state: u64) -> Self {
+        Self {
+            state,
+            shown: 0,
+            told: BTreeMap::new(),
+        }
+    }
+
+    /// The dice of that state, which show what they are told at these places.
+    pub fn told(state: u64, told: BTreeMap<u64, u64>) -> Self {
+        Self {
+            told,
+            ..Self::of(state)
+        }
+    }
+
+    /// How many numbers it has shown.
+    pub fn shown(&self) -> u64 {
+        self.shown
     }
 
     pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        mix(self.0)
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let place = self.shown;
+        self.shown += 1;
+        let told = self.told.get(&place).copied();
+        told.unwrap_or_else(|| mix(self.state))
     }
 
     pub fn below(&mut self, n: u64) -> u64 {
@@ -41,10 +72,11 @@ impl Dice {
         of[self.below(of.len() as u64) as usize]
     }
 
-    /// None of them is 0.
+    /// None of them is 0. However many there are, it shows one number.
     pub fn bytes(&mut self, to: &mut [u8]) {
+        let mut words = Self::of(self.next());
         for part in to.chunks_mut(8) {
-            let word = (self.next() | 0x0101_0101_0101_0101).to_le_bytes();
+            let word = (words.next() | 0x0101_0101_0101_0101).to_le_bytes();
             part.copy_from_slice(&word[..part.len()]);
         }
     }

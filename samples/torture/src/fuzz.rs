@@ -28,6 +28,10 @@ use std::{
     path::PathBuf,
 };
 
+mod access;
+mod device_ends;
+mod guided;
+
 const SIZE: u64 = 6 << 20;
 const NEIGHBOUR: u64 = 4 << 20;
 /// Calls between two looks at all bytes.
@@ -36,6 +40,7 @@ const LOOK: u64 = 1000;
 struct Fuzz {
     seed: u64,
     root: bool,
+    namespace: String,
     region: PathBuf,
     device: Device,
     write: File,
@@ -46,6 +51,8 @@ struct Fuzz {
     buffer: Guarded,
     /// Writable, read-only, inaccessible mappings of the first bytes.
     maps: [Map; 3],
+    /// A mapping of all, writable; `None` only while another takes its place.
+    whole: Option<Map>,
     said: BTreeMap<String, u64>,
     call: String,
 }
@@ -108,13 +115,18 @@ impl Fuzz {
         }
     }
 
-    /// Was that right, given the reasons against it?
-    fn judge(&mut self, result: Result<(), Errno>, reasons: &[Errno]) -> Result<bool, String> {
+    /// Counts how a call ended. Its kind is the first word of `call`.
+    fn count(&mut self, result: Result<(), Errno>) {
         let kind = self.call.split(' ').next().unwrap_or_default();
         *self
             .said
             .entry(format!("{kind}: {}", name(result)))
             .or_default() += 1;
+    }
+
+    /// Was that right, given the reasons against it?
+    fn judge(&mut self, result: Result<(), Errno>, reasons: &[Errno]) -> Result<bool, String> {
+        self.count(result);
         let right = match result {
             Ok(()) => reasons.is_empty(),
             Err(errno) => reasons.contains(&errno),
@@ -291,10 +303,7 @@ impl Fuzz {
             })
         {
             // An edge that was inside after all.
-            *self
-                .said
-                .entry("ioctl-prefault: success".into())
-                .or_default() += 1;
+            self.count(Ok(()));
             return Ok(());
         }
         if self.judge(result, &reasons)? && all_good {
@@ -496,13 +505,7 @@ impl Fuzz {
             Ok(0) if most > 0 => return Err(format!("0 bytes of {most}")),
             Ok(n) => n,
         };
-        *self
-            .said
-            .entry(format!(
-                "{}: success",
-                if write { "pwrite" } else { "pread" }
-            ))
-            .or_default() += 1;
+        self.count(Ok(()));
         let at = offset as usize;
         if n == 0 {
             return Ok(());
@@ -560,7 +563,9 @@ impl Fuzz {
 
     fn sysfs(&mut self, dice: &mut Dice) -> Result<(), String> {
         let class = PathBuf::from(format!("/sys/class/dax/{}", self.device.name));
-        match dice.below(8) {
+        match dice.below(10) {
+            8 => self.files(),
+            9 if dice.one_in(8) => self.unbind(),
             0 | 1 => self.size(&class, dice),
             2 => {
                 let (text, reasons): (_, &[_]) = match dice.below(5) {
@@ -575,10 +580,7 @@ impl Fuzz {
             }
             3 => {
                 if dice.one_in(3) {
-                    self.put(self.region.join("create"), "1", &[])?;
-                    let made = fs::read_to_string(self.region.join("create"))
-                        .map_err(|e| e.to_string())?;
-                    return self.put(self.region.join("delete"), made.trim(), &[]);
+                    return self.spare(dice);
                 }
                 let text = dice.pick(&["0", "2", "-1", "1 1", "yes", "11", ""]);
                 let text = if text.is_empty() {
@@ -746,7 +748,8 @@ impl Fuzz {
     }
 
     fn one(&mut self, dice: &mut Dice) -> Result<(), String> {
-        match dice.below(20) {
+        match dice.below(28) {
+            20.. => self.access(dice),
             0..5 => self.range(dice),
             5..8 => self.prefault(dice),
             8 => self.other_ioctl(dice),
@@ -793,25 +796,8 @@ fn parameters(seed: u64, force: &str) -> Result<u64, String> {
     Ok(loaded)
 }
 
-pub fn fuzz(options: &Options, calls: u64) -> Result<bool, String> {
-    let namespace = &options.device;
-    println!("# fuzz: --seed {} --calls {calls}", options.seed);
-    let force = format!("{namespace},{}", options.second);
-    if device::is_loaded() {
-        for name in [namespace, &options.second] {
-            if device::is_bound(name) {
-                device::unbind(name).map_err(|e| said("unbind", e))?;
-            }
-        }
-        sys::unload("rdax").map_err(|e| said("rmmod", e))?;
-    }
-    match parameters(options.seed, &force) {
-        Ok(loaded) => println!("# parameters: 24, loaded with {loaded} of them"),
-        Err(text) => {
-            println!("# FAILED: {text}");
-            return Ok(false);
-        }
-    }
+/// Binds the namespace and makes two devices with known bytes.
+fn prepare(namespace: &str, seed: u64) -> Result<Fuzz, String> {
     device::bind(namespace).map_err(|e| said("bind", e))?;
     let device = Device::of(namespace).ok_or("bound, but there is no device")?;
     let region = PathBuf::from(format!("/sys/bus/nd/devices/{namespace}/rdax_region"));
@@ -829,7 +815,7 @@ pub fn fuzz(options: &Options, calls: u64) -> Result<bool, String> {
     let write = device.open(true).map_err(|e| said("open", e))?;
     let read = device.open(false).map_err(|e| said("open", e))?;
     let neighbour = beside.open(true).map_err(|e| said("open", e))?;
-    let mut dice = Dice::new(options.seed, 3, 0);
+    let mut dice = Dice::new(seed, 3, 0);
     let mut fill = |file: &File, len: u64| {
         let mut bytes = vec![0; len as usize];
         dice.bytes(&mut bytes);
@@ -851,9 +837,12 @@ pub fn fuzz(options: &Options, calls: u64) -> Result<bool, String> {
     maps[2]
         .protect(false, false)
         .map_err(|e| said("mprotect", e))?;
-    let mut fuzz = Fuzz {
-        seed: options.seed,
+    let whole = access::map_whole(&write, false, 0).map_err(|e| said("mmap", e))?;
+    sys::handle_signals();
+    Ok(Fuzz {
+        seed,
         root: true,
+        namespace: namespace.into(),
         region,
         device,
         write,
@@ -863,10 +852,36 @@ pub fn fuzz(options: &Options, calls: u64) -> Result<bool, String> {
         beside,
         buffer: Guarded::new(5),
         maps,
+        whole: Some(whole),
         said: BTreeMap::new(),
         call: String::new(),
-    };
-    sys::handle_signals();
+    })
+}
+
+pub fn fuzz(options: &Options, calls: u64) -> Result<bool, String> {
+    let namespace = &options.device;
+    let force = format!("{namespace},{}", options.second);
+    if device::is_loaded() {
+        for name in [namespace, &options.second] {
+            if device::is_bound(name) {
+                device::unbind(name).map_err(|e| said("unbind", e))?;
+            }
+        }
+        sys::unload("rdax").map_err(|e| said("rmmod", e))?;
+    }
+    if let Some(directory) = &options.guided {
+        device::load_module(&force)?;
+        return guided::guided(options, directory);
+    }
+    println!("# fuzz: --seed {} --calls {calls}", options.seed);
+    match parameters(options.seed, &force) {
+        Ok(loaded) => println!("# parameters: 24, loaded with {loaded} of them"),
+        Err(text) => {
+            println!("# FAILED: {text}");
+            return Ok(false);
+        }
+    }
+    let mut fuzz = prepare(namespace, options.seed)?;
     let as_root = fuzz.run(calls);
     report("root", &fuzz, &as_root);
     if as_root.is_err() {

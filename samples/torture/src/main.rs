@@ -18,11 +18,14 @@ mod worker;
 use device::Memory;
 use oracle::{Part, Plan};
 use shared::{Control, MAX_WORKERS};
-use std::{process::ExitCode, sync::atomic::Ordering, time::Duration};
+use std::{path::PathBuf, process::ExitCode, sync::atomic::Ordering, time::Duration};
 
 const USAGE: &str = "\
 usage: rdax-torture oracle|lifecycle|fuzz [OPTION...]
   --calls N         of fuzz: how many, as root and then as nobody (default 5000)
+  --guided DIR      of fuzz: for --time, guided by what KCOV shows of the module; DIR/corpus is
+                    read, and written with what reached more; DIR/reached has the addresses,
+                    DIR/inputs all that was tried
   --cycles N        of lifecycle: how often to bind and unbind (default 300)
   --time SECONDS    how long (default 60)
   --more SECONDS    how much longer at most, until all was seen that must be (default 120)
@@ -68,6 +71,7 @@ pub struct Options {
     pub progress: bool,
     pub cycles: u64,
     pub calls: u64,
+    pub guided: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -96,6 +100,7 @@ impl Default for Options {
             progress: true,
             cycles: 300,
             calls: 5000,
+            guided: None,
         }
     }
 }
@@ -140,6 +145,7 @@ fn parse(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
             "--shrink" => options.shrink = Duration::from_secs(number(value()?)?),
             "--cycles" => options.cycles = number(value()?)?,
             "--calls" => options.calls = number(value()?)?,
+            "--guided" => options.guided = Some(value()?.into()),
             "--part" => options.part = true,
             "--whole" => options.whole = true,
             "--verbose" => options.verbose = true,

@@ -92,6 +92,7 @@ pub fn shrink(plan: &Plan, options: &Options, control: &'static Control, failure
         device: options.device.clone(),
         second: options.second.clone(),
         replay: Vec::new(),
+        guided: None,
         // What hangs does so soon.
         patience: options.patience.min(Duration::from_secs(30)),
         ..*options

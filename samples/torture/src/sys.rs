@@ -12,6 +12,7 @@ use std::{
     sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 
+pub mod kcov;
 pub mod mm;
 pub mod pin;
 
