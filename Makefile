@@ -6,7 +6,7 @@
 # LINUX=VERSION: with that kernel of scripts/kernel.lock instead of the first. KERNEL=debug or kasan:
 # with that kernel, built from the source of the other.
 # A misspelt variable would silently mean nothing. (With KDIR=, Kbuild's own are allowed.)
-variables := LINUX KERNEL KDIR SUITES BENCH MUTANTS TORTURE PARTS RDAX_CACHE RDAX_MIRROR
+variables := LINUX KERNEL KDIR SUITES BENCH MUTANTS TORTURE FUZZ PARTS RDAX_CACHE RDAX_MIRROR
 given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 unknown := $(if $(KDIR),,$(filter-out $(variables),$(filter-out -%,$(given))))
 $(if $(unknown),$(error there is no variable $(firstword $(unknown)); there are: $(variables)))
@@ -53,6 +53,10 @@ bench-check:
 torture:
 	@$(LAB) torture $(TORTURE)
 
+# make fuzz FUZZ="--time 28800 --publish"
+fuzz:
+	@$(LAB) fuzz $(FUZZ)
+
 # make test-mutants MUTANTS="fault lost-at-unbind"
 test-mutants:
 	@$(LAB) mutants $(MUTANTS)
@@ -78,6 +82,7 @@ help:
 	@echo 'make test-mutants  put known bugs back; a test must catch each (MUTANTS=)'
 	@echo 'make test-install  install the packages in a fresh Debian, and boot it'
 	@echo 'make torture       random load for hours: an oracle, a fuzzer (TORTURE=)'
+	@echo 'make fuzz          fuzzing that coverage guides, on debug (FUZZ=)'
 	@echo 'make bench         what operations cost, beside others (BENCH=)'
 	@echo 'make bench-check   fail if one costs more than it did (BENCH=)'
 	@echo 'make bench-locks   measure the locks of samples/lock-comparison (PARTS=)'
@@ -98,9 +103,10 @@ help:
 	@echo 'BENCH="NAME..."    instructions bind bus parallel, operations, coherence'
 	@echo 'MUTANTS="NAME..."  areas or names of scripts/mutants/README.md'
 	@echo 'TORTURE="ARG..."   --short --time SECONDS --seed N ... PHASE...'
+	@echo 'FUZZ="ARG..."      --time SECONDS --seed N --publish'
 	@echo 'PARTS="NAME..."    instructions memory throughput mixed fairness exclusion'
 	@echo 'RDAX_CACHE=DIR     where the lab is kept (default ~/.cache/rdax)'
 	@echo 'RDAX_MIRROR=URL    the Debian mirror (default: this machine'"'"'s)'
 
-.PHONY: all modules intree run run-cxl shell setup deb test-install test test-all torture test-mutants bench bench-check bench-locks clippy \
+.PHONY: all modules intree run run-cxl shell setup deb test-install test test-all torture fuzz test-mutants bench bench-check bench-locks clippy \
 	fmtcheck checkpatch shellcheck mypy mutants layers docs check htmldocs pictures clean distclean help

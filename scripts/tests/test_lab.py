@@ -33,7 +33,7 @@ class Refused(unittest.TestCase):
                               timeout=30, check=True)
         lines = done.stdout.splitlines()
         self.assertLessEqual(max(map(len, lines)), 80)
-        for name in ("LINUX", "KERNEL", "SUITES", "BENCH", "MUTANTS", "TORTURE", "PARTS",
+        for name in ("LINUX", "KERNEL", "SUITES", "BENCH", "MUTANTS", "TORTURE", "FUZZ", "PARTS",
                      "KDIR", "RDAX_CACHE", "RDAX_MIRROR"):
             self.assertIn(f"{name}=", done.stdout)
 
