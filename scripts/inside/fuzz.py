@@ -48,8 +48,8 @@ PANIC = "9panicking"
 CORPUS_HEAD = """\
 # SPDX-License-Identifier: GPL-2.0
 #
-# Inputs of "rdax-torture fuzz --guided" that together reach what fuzzing has reached so far:
-# written by "make fuzz FUZZ=--publish".
+# A few inputs of "rdax-torture fuzz --guided" that together reached all that the last published run
+# reached: written by "make fuzz FUZZ=--publish".
 """
 
 
