@@ -20,6 +20,7 @@
 //! before it makes a page writable, and refuses to pin one for long. A folio that is pinned for a moment
 //! is written back by each sync until the pin has ended (`pages_clear_written()`).
 
+use crate::kernel_ext::sync::atomic::read_once;
 use kernel::sync::atomic::{
     Atomic,
     Relaxed, //
@@ -91,8 +92,9 @@ impl DeviceMode {
         Self(Atomic::new(if has_pages { PAGES } else { 0 }))
     }
 
+    #[inline(always)]
     pub(crate) fn get(&self) -> Mode {
-        Mode(self.0.load(Relaxed))
+        Mode(read_once(&self.0))
     }
 
     /// Sets whether reads map writable for this reason. The caller serializes calls. It sets the

@@ -2,10 +2,10 @@
 
 //! A word of bits that is read without a lock.
 
+use crate::kernel_ext::sync::atomic::read_once;
 use kernel::sync::atomic::{
     Atomic,
-    Full,
-    Relaxed, //
+    Full, //
 };
 
 /// 64 bits. Only the holder of a bit's lock changes it; each bit may have a lock of its own.
@@ -20,7 +20,7 @@ impl Bits {
     /// Returns the bits. Any context. Orders nothing.
     #[inline(always)]
     pub(crate) fn get(&self) -> u64 {
-        self.0.load(Relaxed)
+        read_once(&self.0)
     }
 
     /// Same as [`Bits::get`], after a full memory barrier.

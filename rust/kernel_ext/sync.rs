@@ -2,6 +2,7 @@
 
 //! Locks, wait queues, revocation.
 
+pub(crate) mod atomic;
 pub(crate) mod lockdep;
 pub(crate) mod percpu_rwsem;
 pub(crate) mod srcu;

@@ -3,9 +3,12 @@
 //! What the devices of a region have in common.
 
 use crate::dax::layout::span::Span;
-use crate::kernel_ext::units::{
-    Order,
-    Pages, //
+use crate::kernel_ext::{
+    sync::atomic::read_once,
+    units::{
+        Order,
+        Pages, //
+    }, //
 };
 use kernel::sync::atomic::{
     Atomic,
@@ -52,7 +55,7 @@ impl Geometry {
     /// The caller holds a live guard of the device. This pairs with the wait in
     /// `Region::set_read_only()`: a call or fault that begins after that wait sees the new value.
     pub(crate) fn is_read_only(&self) -> bool {
-        self.read_only.load(Relaxed)
+        read_once(&self.read_only)
     }
 
     /// Sets whether later calls and faults refuse writes. `Region::set_read_only()` waits for the

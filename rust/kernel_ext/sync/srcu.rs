@@ -7,7 +7,10 @@
 //!
 //! C header: [`include/linux/srcu.h`](srctree/include/linux/srcu.h)
 
-use crate::kernel_ext::bindings;
+use crate::kernel_ext::{
+    bindings,
+    sync::atomic::read_once, //
+};
 use core::ops::Deref;
 use kernel::{
     error::to_result,
@@ -191,7 +194,7 @@ impl<T: Revoke> SrcuRevocable<T> {
         let guard = self.srcu.read();
         // Pairs with the store in `revoke()`: a reader that misses the store began its section
         // before `synchronize()`, which waits for it.
-        if !self.alive.load(Relaxed) {
+        if !read_once(&self.alive) {
             return None;
         }
         Some(SrcuGuard {

@@ -2,6 +2,8 @@
 
 //! Locks and wait queues.
 
+#[path = "../../../rust/kernel_ext/sync/atomic.rs"]
+pub(crate) mod atomic;
 #[path = "../../../rust/kernel_ext/sync/lockdep.rs"]
 pub(crate) mod lockdep;
 #[allow(dead_code)]
