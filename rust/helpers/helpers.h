@@ -112,8 +112,7 @@ enum rdax_param {
 const char *rust_helper_params_lock(enum rdax_param param, size_t *len);
 void rust_helper_params_unlock(void);
 unsigned int rust_helper_param_align(void);
-unsigned int rust_helper_param_max_leaf(void);
-unsigned int rust_helper_param_fault_around(void);
+extern unsigned int rdax_max_leaf, rdax_fault_around;
 bool rust_helper_param_upgrade(void);
 
 /* percpu.c */

@@ -218,19 +218,25 @@ void rust_helper_params_unlock(void)
 }
 
 /*
- * Sizes of leaves: an index into both arrays
+ * Sizes of leaves: the order
  */
 
-static const char *const leaf_names[] = { "4K", "2M", "1G" };
-static const unsigned int leaf_orders[] = { 0, PMD_ORDER, PUD_ORDER };
+static const struct {
+	const char *name;
+	unsigned int order;
+} leaves[] = {
+	{ "4K", 0 },
+	{ "2M", PMD_ORDER },
+	{ "1G", PUD_ORDER },
+};
 
 static int set_leaf(const char *val, const struct kernel_param *kp)
 {
 	u64 bytes = val ? bytes_of(val) : 0;
 
-	for (unsigned int i = 0; i < ARRAY_SIZE(leaf_orders); i++) {
-		if (bytes == PAGE_SIZE << leaf_orders[i]) {
-			WRITE_ONCE(*(unsigned int *)kp->arg, i);
+	for (unsigned int i = 0; i < ARRAY_SIZE(leaves); i++) {
+		if (bytes == PAGE_SIZE << leaves[i].order) {
+			WRITE_ONCE(*(unsigned int *)kp->arg, leaves[i].order);
 			return 0;
 		}
 	}
@@ -239,7 +245,12 @@ static int set_leaf(const char *val, const struct kernel_param *kp)
 
 static int get_leaf(char *buf, const struct kernel_param *kp)
 {
-	return sysfs_emit(buf, "%s\n", leaf_names[READ_ONCE(*(unsigned int *)kp->arg)]);
+	unsigned int order = READ_ONCE(*(unsigned int *)kp->arg);
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(leaves); i++)
+		if (leaves[i].order == order)
+			return sysfs_emit(buf, "%s\n", leaves[i].name);
+	return -EINVAL;
 }
 
 static const struct kernel_param_ops leaf_ops = {
@@ -253,19 +264,14 @@ module_param_cb(align, &leaf_ops, &rdax_align, 0600);
 __MODULE_PARM_TYPE(align, "string");
 MODULE_PARM_DESC(align, "alignment of the devices bound from now on: 4K, 2M or 1G (default: 4K)");
 
-static unsigned int rdax_max_leaf = ARRAY_SIZE(leaf_names) - 1;
+unsigned int rdax_max_leaf = PUD_ORDER;
 module_param_cb(max_leaf, &leaf_ops, &rdax_max_leaf, 0644);
 __MODULE_PARM_TYPE(max_leaf, "string");
 MODULE_PARM_DESC(max_leaf, "the largest page-table leaf that faults map from now on: 4K, 2M or 1G (default: 1G)");
 
 unsigned int rust_helper_param_align(void)
 {
-	return leaf_orders[READ_ONCE(rdax_align)];
-}
-
-unsigned int rust_helper_param_max_leaf(void)
-{
-	return leaf_orders[READ_ONCE(rdax_max_leaf)];
+	return READ_ONCE(rdax_align);
 }
 
 /*
@@ -309,15 +315,10 @@ static const struct kernel_param_ops fault_around_ops = {
 	.get = param_get_uint,
 };
 
-static unsigned int rdax_fault_around = SZ_64K;
+unsigned int rdax_fault_around = SZ_64K;
 module_param_cb(fault_around, &fault_around_ops, &rdax_fault_around, 0644);
 __MODULE_PARM_TYPE(fault_around, "uint");
 MODULE_PARM_DESC(fault_around, "bytes that a 4 KiB fault maps where memory is touched in order, a multiple of 4096, at most 2 MiB; 0: one page (default: 65536)");
-
-unsigned int rust_helper_param_fault_around(void)
-{
-	return READ_ONCE(rdax_fault_around);
-}
 
 bool rust_helper_param_upgrade(void)
 {

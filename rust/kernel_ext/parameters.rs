@@ -10,7 +10,10 @@ use crate::kernel_ext::{
     units::Order, //
 };
 use core::slice;
-use kernel::types::NotThreadSafe;
+use kernel::{
+    prelude::*,
+    types::NotThreadSafe, //
+};
 
 /// A parameter that is a list of namespaces, or of devices of the dax bus.
 #[derive(Clone, Copy)]
@@ -45,8 +48,21 @@ pub(crate) fn upgrade() -> bool {
 
 /// Returns the order of the largest leaf that a fault maps. Any context.
 pub(crate) fn max_leaf() -> Order {
-    // SAFETY: The C function takes no arguments and may be called in any context.
-    Order::new(unsafe { bindings::param_max_leaf() }).unwrap_or(Order::PTE)
+    Order::new(read_once(&raw const bindings::rdax_max_leaf)).unwrap_or(Order::PTE)
+}
+
+/// Whether a fault may map a leaf of that order. Any context.
+#[inline(always)]
+pub(crate) fn allows_leaf(order: Order) -> bool {
+    order.get() <= read_once(&raw const bindings::rdax_max_leaf)
+}
+
+/// Reads a parameter that is a number. Each fault does that, so it is no call.
+#[inline(always)]
+fn read_once(parameter: *const c_uint) -> c_uint {
+    // SAFETY: The callers pass one of the variables of `params.c`. The C side writes it with
+    // `WRITE_ONCE()`, and a volatile load of a word is `READ_ONCE()`.
+    unsafe { parameter.read_volatile() }
 }
 
 /// Whether this kernel's page-table walks handle leaves of that order without a struct page (not in
@@ -57,8 +73,7 @@ pub(crate) const fn leaf_is_safe(order: Order) -> bool {
 
 /// Returns how many bytes a 4 KiB fault maps if memory is touched in order. Any context.
 pub(crate) fn fault_around() -> u64 {
-    // SAFETY: The C function takes no arguments and may be called in any context.
-    unsafe { bindings::param_fault_around().into() }
+    read_once(&raw const bindings::rdax_fault_around).into()
 }
 
 /// Returns the order of the alignment of devices that are bound from now on. Any context.
