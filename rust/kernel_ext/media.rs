@@ -208,16 +208,14 @@ impl Media {
     /// # Safety
     ///
     /// All mappings of `inode` must be unmapped before the device is unbound.
+    #[inline(always)]
     pub(in crate::kernel_ext) unsafe fn frames<'a>(
         &'a self,
         pfn: Pfn,
         pages: Pages,
         inode: &'a AnonInode,
     ) -> Option<Frames<'a>> {
-        let first = (pfn.get() as u64).checked_mul(bindings::PAGE_SIZE as u64)?;
-        let offset = RegionOffset::new(first.checked_sub(self.windows.base())?);
-        let len = pages.get().checked_mul(bindings::PAGE_SIZE)?;
-        if pages.is_zero() || !self.windows.contain(offset, len) {
+        if !self.windows.contain_frames(pfn, pages) {
             return None;
         }
         // SAFETY: The range was checked just above, and the mappings are unmapped in time by the
@@ -405,6 +403,7 @@ impl Media {
     }
 
     /// Returns the list of known bad blocks.
+    #[inline(always)]
     pub(crate) fn bad(&self) -> Badblocks<'_> {
         // SAFETY: By the type invariants the list is initialised while a reference to `self`
         // exists.
@@ -412,8 +411,9 @@ impl Media {
     }
 
     /// Whether one of `len` bytes at byte `offset` is in a bad block.
+    #[inline(always)]
     pub(crate) fn is_bad(&self, offset: RegionOffset, len: usize) -> bool {
-        self.good(offset, len) != len
+        !self.bad().is_empty() && self.good(offset, len) != len
     }
 
     /// Updates the list of bad blocks from libnvdimm, if that knows some. Sleeps.
@@ -434,6 +434,7 @@ impl Media {
 
     /// Returns how many of `len` bytes at byte `offset` come before the first bad block: 0 if the
     /// first byte is in one.
+    #[inline(never)]
     pub(crate) fn good(&self, offset: RegionOffset, len: usize) -> usize {
         self.bad()
             .first_in(offset..offset.saturating_add(len as u64))

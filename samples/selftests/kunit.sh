@@ -15,7 +15,7 @@ load
 
 tests=0
 lines=()
-for suite in rdax_entry rdax_puds rdax_wait rdax_xarray; do
+for suite in rdax_entry rdax_percpu rdax_puds rdax_wait rdax_windows rdax_xarray; do
 	ran=0
 	while read -r line; do
 		# "ok 1 NAME" or "not ok 1 NAME", in the suite: before the line of the suite itself

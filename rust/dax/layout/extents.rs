@@ -131,19 +131,24 @@ impl Extents {
         self.base + page.pages_before()
     }
 
+    #[inline(always)]
     fn find(&self, pgoff: PageOffset) -> Option<&Extent> {
         match self.list.first() {
             // Most devices have one.
             Some(first) if pgoff < first.behind() => Some(first),
-            _ => {
-                let next = self.list.partition_point(|extent| extent.behind() <= pgoff);
-                self.list.get(next)
-            }
+            _ => self.find_among(pgoff),
         }
+    }
+
+    #[inline(never)]
+    fn find_among(&self, pgoff: PageOffset) -> Option<&Extent> {
+        let next = self.list.partition_point(|extent| extent.behind() <= pgoff);
+        self.list.get(next)
     }
 
     /// Returns the first frame of the run of `order` around `pgoff`, if one extent has the whole
     /// run and a leaf of that order can map it.
+    #[inline(always)]
     pub(crate) fn pfn(&self, pgoff: PageOffset, order: Order) -> Option<Pfn> {
         let start = pgoff.align_down(order);
         let extent = self.find(pgoff)?;

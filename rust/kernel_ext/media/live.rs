@@ -95,6 +95,7 @@ impl<T> LiveMedia<T> {
 
     /// Returns the `pages` page frames of the media from `pfn`, for mappings of the inode. `None`
     /// if they are not all of this media, or there is no inode.
+    #[inline(always)]
     pub(crate) fn frames(&self, pfn: Pfn, pages: Pages) -> Option<Frames<'_>> {
         let inode = self.inode.as_deref()?;
         // SAFETY: `revoked()` unmaps the inode's mappings before the device is unbound, and

@@ -7,7 +7,11 @@
 
 use crate::kernel_ext::{
     bindings,
-    units::RegionOffset, //
+    units::{
+        Pages,
+        Pfn,
+        RegionOffset, //
+    }, //
 };
 use core::ptr;
 use kernel::{
@@ -80,11 +84,14 @@ impl Window {
 /// # Invariants
 ///
 /// The windows map memory at the physical addresses from `base` plus their start. They are in the
-/// order of their starts, and do not overlap.
+/// order of their starts, and do not overlap. The `pages` page frames from `pfn` are in the first.
 pub(in crate::kernel_ext) struct Windows {
     /// The physical address of byte 0.
     base: u64,
     list: KVec<Window>,
+    /// The whole page frames of the first window: each fault looks whether its own are among them.
+    pfn: Pfn,
+    pages: Pages,
 }
 
 impl Windows {
@@ -94,6 +101,8 @@ impl Windows {
         Self {
             base,
             list: KVec::new(),
+            pfn: Pfn::at(base),
+            pages: Pages::ZERO,
         }
     }
 
@@ -126,6 +135,11 @@ impl Windows {
         // INVARIANT: A mapping of this memory, by the requirements of this function. It is past the
         // others.
         self.list.push(Window { start, len, addr }, GFP_KERNEL)?;
+        // Another window's first frame is not at the base.
+        if start == 0 && self.base % bindings::PAGE_SIZE as u64 == 0 {
+            // INVARIANT: These are in it.
+            self.pages = Pages::in_bytes(len as u64);
+        }
         Ok(())
     }
 
@@ -180,8 +194,30 @@ impl Windows {
         }
     }
 
+    /// Whether all of the `pages` page frames from `pfn` exist. Not if `pages` is 0.
+    #[inline(always)]
+    pub(in crate::kernel_ext) fn contain_frames(&self, pfn: Pfn, pages: Pages) -> bool {
+        // Most media has one window. A frame before it is far behind its end, then.
+        let within = pfn.get().wrapping_sub(self.pfn.get());
+        let left = self.pages.get().wrapping_sub(within);
+        (within < self.pages.get() && pages.get().wrapping_sub(1) < left)
+            || self.all_contain_frames(pfn, pages)
+    }
+
+    #[inline(never)]
+    fn all_contain_frames(&self, pfn: Pfn, pages: Pages) -> bool {
+        let len = pages.get().checked_mul(bindings::PAGE_SIZE);
+        let offset = (pfn.get() as u64)
+            .checked_mul(bindings::PAGE_SIZE as u64)
+            .and_then(|address| address.checked_sub(self.base));
+        match (offset, len) {
+            (Some(offset), Some(len)) if len != 0 => self.contain(RegionOffset::new(offset), len),
+            _ => false,
+        }
+    }
+
     /// Whether all of the `len` bytes at `offset` exist.
-    #[inline]
+    #[inline(always)]
     pub(in crate::kernel_ext) fn contain(&self, offset: RegionOffset, len: usize) -> bool {
         let Some(end) = offset.checked_add(len as u64) else {
             return false;
@@ -229,5 +265,65 @@ impl Windows {
             window.addr.wrapping_add(within),
             len.min(window.len.saturating_sub(within)),
         ))
+    }
+}
+
+#[kunit_tests(rdax_windows)]
+mod tests {
+    use super::*;
+
+    const PAGE: usize = bindings::PAGE_SIZE;
+
+    /// Windows of so many pages from page `base`, and from page `base + 100`. Nothing is at their
+    /// addresses.
+    fn windows(base: usize, pages: [usize; 2]) -> Result<Windows> {
+        let mut windows = Windows::new((base * PAGE) as u64);
+        for (start, pages) in [base, base + 100].into_iter().zip(pages) {
+            if pages != 0 {
+                // SAFETY: `at()` is not called, so the address is not used.
+                unsafe { windows.push((start * PAGE) as u64, pages * PAGE, ptr::dangling_mut())? };
+            }
+        }
+        Ok(windows)
+    }
+
+    /// What is in one window is in the media, and nothing else.
+    #[test]
+    fn frames() -> Result {
+        let windows = windows(1000, [10, 3])?;
+        let contain = |pfn, pages| windows.contain_frames(Pfn::new(pfn), Pages::new(pages));
+        assert!(contain(1000, 1) && contain(1000, 10) && contain(1009, 1) && contain(1003, 7));
+        assert!(contain(1100, 3) && contain(1102, 1));
+        for (pfn, pages) in [
+            (1000, 0),
+            (1000, 11),
+            (1009, 2),
+            (1010, 1),
+            (999, 1),
+            (999, 2),
+        ] {
+            assert!(!contain(pfn, pages));
+        }
+        for (pfn, pages) in [(1099, 1), (1100, 4), (1103, 1), (0, 1), (usize::MAX, 1)] {
+            assert!(!contain(pfn, pages));
+        }
+        for pfn in [1000, 1009, 1100, usize::MAX] {
+            assert!(!contain(pfn, usize::MAX));
+        }
+        Ok(())
+    }
+
+    /// Where the first page is not whole, or nothing is mapped.
+    #[test]
+    fn no_whole_frames() -> Result {
+        let none = windows(1000, [0, 0])?;
+        assert!(!none.contain_frames(Pfn::new(1000), Pages::ONE));
+        let mut late = Windows::new((1000 * PAGE + 512) as u64);
+        // SAFETY: As in `windows()`.
+        unsafe { late.push((1000 * PAGE + 512) as u64, 3 * PAGE, ptr::dangling_mut())? };
+        assert!(!late.contain_frames(Pfn::new(1000), Pages::ONE));
+        assert!(late.contain_frames(Pfn::new(1001), Pages::new(2)));
+        assert!(!late.contain_frames(Pfn::new(1001), Pages::new(3)));
+        Ok(())
     }
 }
