@@ -85,6 +85,8 @@ pub(in crate::kernel_ext) struct Walk {
     pub(in crate::kernel_ext) siblings: u8,
     /// The slots of the run, from the one that was reached, were seen empty since then.
     is_empty: bool,
+    /// The node with these slots was seen to be missing since then.
+    is_missing: bool,
 }
 
 impl Walk {
@@ -99,6 +101,7 @@ impl Walk {
             shift: (order - order % bindings::XA_CHUNK_SHIFT) as u8,
             siblings: ((1u32 << (order % bindings::XA_CHUNK_SHIFT)) - 1) as u8,
             is_empty: false,
+            is_missing: false,
         }
     }
 
@@ -108,8 +111,16 @@ impl Walk {
         let mut raw = self.raw();
         let result = call(&mut raw);
         (self.index, self.node, self.offset) = (raw.xa_index, raw.xa_node, raw.xa_offset);
-        self.is_empty = false;
+        (self.is_empty, self.is_missing) = (false, false);
         result
+    }
+
+    /// Goes to where `other` is, a walk of the same array with the same order. What depends on the
+    /// order stays, so that it is still a constant if it was one.
+    #[inline(always)]
+    pub(in crate::kernel_ext) fn follow(&mut self, other: Self) {
+        (self.index, self.node, self.offset) = (other.index, other.node, other.offset);
+        (self.is_empty, self.is_missing) = (other.is_empty, other.is_missing);
     }
 
     /// Returns the walk for a C function that does not move it.
@@ -129,6 +140,12 @@ impl Walk {
     #[inline(always)]
     fn is_at_head(&self) -> bool {
         self.node.is_null()
+    }
+
+    /// Whether nothing is in the run, and its node was seen to be missing. Not again: what is stored next
+    /// may be there.
+    pub(in crate::kernel_ext) fn take_missing(&mut self) -> bool {
+        core::mem::take(&mut self.is_missing)
     }
 
     /// Returns the node that it has reached. `None` if it is at the head or has not begun.
@@ -175,6 +192,7 @@ pub(in crate::kernel_ext) unsafe fn look(walk: &mut Walk) -> Look {
         return Look::Unknown;
     }
     walk.is_empty = false;
+    walk.is_missing = false;
     loop {
         let mut offset = walk.index.wrapping_shr(shift.into()) & MASK;
         // SAFETY: `node` is a node of the array, and stays while the lock is held.
@@ -208,6 +226,8 @@ pub(in crate::kernel_ext) unsafe fn look(walk: &mut Walk) -> Look {
                 if !walk.is_empty {
                     return Look::Unknown;
                 }
+            } else {
+                walk.is_missing = true;
             }
             walk.node = node;
             walk.offset = offset as u8;
@@ -220,6 +240,13 @@ pub(in crate::kernel_ext) unsafe fn look(walk: &mut Walk) -> Look {
 /// [`look`] in an array without nodes, where only index 0 can have an entry.
 #[inline(always)]
 fn look_at_head(walk: &mut Walk, head: *mut c_void) -> Look {
+    walk.is_missing = head.is_null();
+    if head.is_null() && (walk.index != 0 || walk.shift != 0 || walk.siblings != 0) {
+        // A store begins at the root.
+        walk.node = XAS_RESTART;
+        walk.is_empty = false;
+        return Look::Empty;
+    }
     if walk.index != 0 || walk.shift != 0 || walk.siblings != 0 {
         return Look::Unknown;
     }
@@ -281,7 +308,7 @@ pub(in crate::kernel_ext) unsafe fn look_marked(walk: &mut Walk, max: usize, mar
             return Look::Unknown;
         }
         (walk.index, walk.node, walk.offset) = (index, node, offset as u8);
-        walk.is_empty = false;
+        (walk.is_empty, walk.is_missing) = (false, false);
         return Look::Entry(entry);
     }
 }
@@ -313,27 +340,70 @@ pub(in crate::kernel_ext) unsafe fn fill(walk: &mut Walk, entry: *mut c_void) ->
     if !core::mem::take(&mut walk.is_empty) {
         return false;
     }
-    let Some(node) = walk.reached() else {
+    if walk.is_at_head() {
         // SAFETY: By the requirements of this function. `look()` has seen that the head is empty.
         // Others read it without the lock.
         unsafe { ptr::write_volatile(&raw mut (*walk.xa).xa_head, entry) };
         return true;
-    };
-    let (offset, siblings) = (usize::from(walk.offset), walk.siblings);
-    let mut slot = slot(node, offset);
+    }
+    // Where a run was seen to be empty, a node was reached.
+    let node = walk.node;
     // SAFETY: The walk has reached the node, which stays while the lock is held. `look()` has seen
     // that all slots of the run are in it, and empty.
+    unsafe {
+        put(node, walk.offset.into(), walk.siblings, entry);
+        count(node, walk.siblings.wrapping_add(1));
+    }
+    true
+}
+
+/// Adds to the values that `node` counts.
+///
+/// # Safety
+///
+/// `node` is one of an array whose lock is held, with room for so many.
+#[inline(always)]
+unsafe fn count(node: *mut xa_node, values: u8) {
+    // SAFETY: By the requirements of this function. At most the number of slots.
+    unsafe {
+        (*node).count = (*node).count.wrapping_add(values);
+        (*node).nr_values = (*node).nr_values.wrapping_add(values);
+    }
+}
+
+/// Stores `entry` in the slot of `node` at `offset`, and its siblings in the slots after it.
+///
+/// # Safety
+///
+/// `node` is one of an array whose lock is held, and has these slots.
+#[inline(always)]
+unsafe fn put(node: *mut xa_node, offset: usize, siblings: u8, entry: *mut c_void) {
+    let mut slot = slot(node, offset);
+    // SAFETY: By the requirements of this function.
     unsafe {
         *slot = entry;
         for _ in 0..siblings {
             slot = slot.wrapping_add(1);
             *slot = sibling(offset);
         }
-        // At most the number of slots.
-        (*node).count = (*node).count.wrapping_add(siblings).wrapping_add(1);
-        (*node).nr_values = (*node).nr_values.wrapping_add(siblings).wrapping_add(1);
     }
-    true
+}
+
+/// Makes the entry that the walk has reached, `entry` in the last slot of the run from index `start`, one
+/// of the whole run, and moves the walk to its first slot.
+///
+/// # Safety
+///
+/// Those of [`look`]. The walk has reached a node. The other slots of the run are in it, and empty, and
+/// the entry has no marks.
+pub(in crate::kernel_ext) unsafe fn spread(walk: &mut Walk, start: usize, entry: *mut c_void) {
+    walk.index = start;
+    walk.offset = walk.offset.wrapping_sub(walk.siblings);
+    // SAFETY: By the requirements of this function.
+    unsafe {
+        put(walk.node, walk.offset.into(), walk.siblings, entry);
+        count(walk.node, walk.siblings);
+    }
 }
 
 /// Stores `entry`, a value, in place of the value that the walk has reached, and returns that. Marks

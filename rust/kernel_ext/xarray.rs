@@ -247,6 +247,9 @@ impl<'a, T: Value> XaState<'a, T> {
     }
 }
 
+/// A look without calls could not tell what is there.
+pub(crate) struct Unknown;
+
 /// What [`XArray::moves`] does not reach.
 const NEVER: u64 = u64::MAX;
 
@@ -383,21 +386,28 @@ impl<'a, T: Value> Guard<'a, T> {
         }
     }
 
-    /// Returns the first entry that lies in the walk's run of indices or covers it.
+    /// Same as [`Guard::find_conflict`], if that needs no call. The error says that it does.
     #[inline(always)]
-    pub(crate) fn find_conflict(&mut self) -> Option<T> {
+    pub(crate) fn look(&mut self) -> Result<Option<T>, Unknown> {
         // SAFETY: By the type invariants this is a walk of an initialised array of values, which is
         // locked.
         match unsafe { xa_node::look(&mut self.walk) } {
-            Look::Entry(entry) => decode(entry),
-            Look::Empty => None,
-            Look::Unknown => {
-                // SAFETY: As above.
-                let (walk, entry) = unsafe { find_conflict_slowly(self.walk) };
-                self.walk = walk;
-                decode(entry)
-            }
+            Look::Entry(entry) => Ok(decode(entry)),
+            Look::Empty => Ok(None),
+            Look::Unknown => Err(Unknown),
         }
+    }
+
+    /// Returns the first entry that lies in the walk's run of indices or covers it.
+    #[inline(always)]
+    pub(crate) fn find_conflict(&mut self) -> Option<T> {
+        self.look().unwrap_or_else(|Unknown| {
+            // SAFETY: By the type invariants this is a walk of an initialised array of values, which
+            // is locked.
+            let (walk, entry) = unsafe { find_conflict_slowly(self.walk) };
+            self.walk.follow(walk);
+            decode(entry)
+        })
     }
 
     /// Whether the array has no entry.
@@ -430,7 +440,7 @@ impl<'a, T: Value> Guard<'a, T> {
     pub(crate) fn find(&mut self, max: usize) -> Option<(usize, T)> {
         // SAFETY: By the type invariants this is a walk of an initialised array, which is locked.
         let (walk, entry) = unsafe { find(self.walk, max) };
-        self.walk = walk;
+        self.walk.follow(walk);
         decode(entry).map(|value| (walk.index, value))
     }
 
@@ -444,7 +454,7 @@ impl<'a, T: Value> Guard<'a, T> {
             Look::Unknown => {
                 // SAFETY: As in `find()`.
                 let (walk, entry) = unsafe { find_marked(self.walk, max, mark) };
-                self.walk = walk;
+                self.walk.follow(walk);
                 entry
             }
         };
@@ -481,7 +491,7 @@ impl<'a, T: Value> Guard<'a, T> {
         decode(old.unwrap_or_else(|| {
             // SAFETY: As in `find_conflict()`.
             let (walk, old) = unsafe { erase_slowly(self.xa, self.walk, self.start, self.order) };
-            self.walk = walk;
+            self.walk.follow(walk);
             old
         }))
     }
@@ -497,9 +507,18 @@ impl<'a, T: Value> Guard<'a, T> {
         decode(old.unwrap_or_else(|| {
             // SAFETY: As above.
             let (walk, old) = unsafe { replace_slowly(self.xa, self.walk, entry) };
-            self.walk = walk;
+            self.walk.follow(walk);
             old
         }))
+    }
+
+    /// Stores `value` at the walk's run of indices if [`Guard::look`] has seen that nothing is there,
+    /// and it needs no node. Returns whether it did.
+    #[inline(always)]
+    pub(crate) fn fill(&mut self, value: T) -> bool {
+        // SAFETY: As in `find_conflict()`. A value entry made from a `T` keeps the invariants of
+        // `XArray`.
+        unsafe { xa_node::fill(&mut self.walk, encode(value)) }
     }
 
     /// Stores `value` at the walk's run of indices, in place of all entries there. The value gets
@@ -509,16 +528,15 @@ impl<'a, T: Value> Guard<'a, T> {
     /// has none. The caller drops all locks, calls [`Spare::fill`], and starts again.
     #[inline(always)]
     pub(crate) fn store(&mut self, value: T, spare: &mut Spare) -> Result<Option<T>> {
+        if self.fill(value) {
+            return Ok(None);
+        }
         let entry = encode(value);
         // SAFETY: As in `find_conflict()`. A value entry made from a `T` keeps the invariants of
         // `XArray`.
-        if unsafe { xa_node::fill(&mut self.walk, entry) } {
-            return Ok(None);
-        }
-        // SAFETY: As for `fill()`.
         let (walk, stored) =
             unsafe { store_slowly(self.xa, self.walk, self.start, self.order, entry, spare) };
-        self.walk = walk;
+        self.walk.follow(walk);
         stored.map(decode)
     }
 }
@@ -697,7 +715,15 @@ unsafe fn store_slowly<T: Value>(
     spare: &mut Spare,
 ) -> (Walk, Result<*mut c_void>) {
     let mut walk = walk_to_run(xa, walk, start, order);
+    // `xas_store()` does much for each slot of a run. Where it has to make the node, it is given the
+    // last slot only, since for that it needs the same nodes as for the run. An entry at index 0 would
+    // need fewer: it would go into the array itself.
+    let alone = walk.siblings != 0 && walk.take_missing();
     let old = walk.with(|raw| {
+        if alone {
+            raw.xa_index |= usize::from(raw.xa_sibs) << raw.xa_shift;
+            raw.xa_sibs = 0;
+        }
         // The node is lent for this store.
         raw.xa_alloc = core::mem::replace(&mut spare.node, ptr::null_mut());
         // SAFETY: By the requirements of this function.
@@ -711,6 +737,11 @@ unsafe fn store_slowly<T: Value>(
         // An error, not a place.
         walk.node = XAS_RESTART;
         return (walk, Err(ENOMEM));
+    }
+    if alone {
+        // SAFETY: The store has made the node, in which nothing else is, and has reached the last slot
+        // of the run: its index is not 0, so it is not in the array itself.
+        unsafe { xa_node::spread(&mut walk, start, entry) };
     }
     (walk, Ok(old))
 }
@@ -787,6 +818,62 @@ mod tests {
             assert_eq!(XaState::new(&xa, start, order).lock().erase(), Some(42));
             assert_eq!(find(&xa, 0, usize::MAX), None);
         }
+        Ok(())
+    }
+
+    /// An entry that is the first in its node, after a look that has found no node.
+    #[test]
+    fn first_in_a_node() -> Result {
+        let cases = [0, 1, 3, 5, 6, 7, 9, 11, 12]
+            .into_iter()
+            .flat_map(|order| [0, 1, 5, 63].map(|place| (order, place << order)));
+        for (order, start) in cases {
+            check_first(&*array()?, start, order)?;
+            for other in [0, 1 << 30] {
+                if (start..start + (1 << order)).contains(&other) {
+                    continue;
+                }
+                let xa = array()?;
+                store(&xa, other, 0, 7)?;
+                check_first(&xa, start, order)?;
+                assert_eq!(at(&xa, other, 0), Some(7));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_first(xa: &XArray<usize>, start: usize, order: u32) -> Result {
+        let len = 1usize << order;
+        let xas = XaState::new(xa, start, order);
+        let mut spare = Spare::new();
+        loop {
+            let mut guard = xas.lock();
+            assert_eq!(guard.find_conflict(), None);
+            if let Ok(old) = guard.store(42, &mut spare) {
+                assert_eq!(old, None);
+                // The walk has reached the entry.
+                guard.mark(Mark::Mark1, true);
+                assert_eq!(guard.replace(43), Some(42));
+                break;
+            }
+            drop(guard);
+            spare.fill()?;
+        }
+        for inside in [start, start + len / 2, start + len - 1] {
+            assert_eq!(at(xa, inside, 0), Some(43));
+            assert_eq!(find(xa, inside, usize::MAX), Some((inside, 43)));
+        }
+        assert_eq!(find_marked(xa, start, start), Some((start, 43)));
+        assert_eq!(store(xa, start + len, order, 44)?, None);
+        assert_eq!(at(xa, start + len, 0), Some(44));
+        assert_eq!(XaState::new(xa, start, order).lock().erase(), Some(43));
+        assert_eq!(find(xa, start, start + len - 1), None);
+        // If a slot were counted too often, or not at all, its node would stay, or go too early.
+        assert_eq!(
+            XaState::new(xa, start + len, order).lock().erase(),
+            Some(44)
+        );
+        assert_eq!(find(xa, start, start + 2 * len - 1), None);
         Ok(())
     }
 

@@ -32,6 +32,7 @@ use crate::kernel_ext::{
         Guard,
         Mark,
         Slot,
+        Unknown,
         XArray,
         XaState, //
     }, //
@@ -461,6 +462,12 @@ impl<'a> Locked<'a> {
         self.guard.find_conflict()
     }
 
+    /// Same as [`Locked::find_conflict`], if that needs no call. The error says that it does.
+    #[inline(always)]
+    pub(crate) fn look(&mut self) -> Result<Option<Entry>, Unknown> {
+        self.guard.look()
+    }
+
     /// Whether an entry may be made where [`Locked::find_conflict`] has found none. Not if the part
     /// has an entry of 1 GiB, which covers this stripe.
     #[inline(always)]
@@ -522,6 +529,13 @@ impl<'a> Locked<'a> {
             .store(entry, &mut spare.node)
             .map(|_| ())
             .map_err(|_| NoMemory)
+    }
+
+    /// Stores `entry` in the run of the walk if [`Locked::look`] has seen that nothing is there, and it
+    /// needs no node. Returns whether it did.
+    #[inline(always)]
+    pub(crate) fn fill(&mut self, entry: Entry) -> bool {
+        self.guard.fill(entry)
     }
 
     /// Stores `entry` in place of the one that the walk has found, and returns that. Marks stay.

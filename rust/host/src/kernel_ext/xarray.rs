@@ -153,6 +153,8 @@ impl<'a, T: Value> XaState<'a, T> {
     }
 }
 
+pub(crate) struct Unknown;
+
 /// The entry that a walk has reached. Who comes back to it relies on that it is as it was, which the
 /// XArray does not check.
 pub(crate) struct Slot<'a, T> {
@@ -213,6 +215,19 @@ impl<'a, T: Value> Guard<'a, T> {
 
     fn last(&self) -> usize {
         self.index + ((1 << self.order) - 1)
+    }
+
+    /// Without nodes at hand it never knows, so both ways of the caller are taken.
+    pub(crate) fn look(&mut self) -> Result<Option<T>, Unknown> {
+        match self.xa.has_nodes {
+            true => Ok(self.find_conflict()),
+            false => Err(Unknown),
+        }
+    }
+
+    pub(crate) fn fill(&mut self, value: T) -> bool {
+        let spare = &mut Spare::new();
+        matches!(self.store(value, spare), Ok(None))
     }
 
     pub(crate) fn find_conflict(&mut self) -> Option<T> {
