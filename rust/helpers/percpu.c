@@ -13,7 +13,7 @@ void rust_helper_free_percpu_counters(u64 __percpu *counters)
 	free_percpu(counters);
 }
 
-void rust_helper_inc_percpu_counter(u64 __percpu *counters, size_t index)
+void notrace rust_helper_inc_percpu_counter(u64 __percpu *counters, size_t index)
 {
 	this_cpu_inc(counters[index]);
 }

@@ -57,7 +57,7 @@ spinlock_t *rust_helper_vmf_lock_ptes(struct vm_fault *vmf)
 	}
 	if (unlikely(pmd_none(pmd) || pmd_leaf(pmd)))
 		return NULL;
-	ptl = pte_lockptr(vmf->vma->vm_mm, vmf->pmd);
+	ptl = pte_lockptr(vmf->vma->vm_mm, &pmd);
 	spin_lock(ptl);
 	return ptl;
 }

@@ -18,12 +18,12 @@ int rust_helper_init_srcu_struct_fast(struct srcu_struct *ssp, const char *name,
 #endif
 }
 
-struct srcu_ctr __percpu *rust_helper_srcu_read_lock_fast(struct srcu_struct *ssp)
+notrace struct srcu_ctr __percpu *rust_helper_srcu_read_lock_fast(struct srcu_struct *ssp)
 {
 	return srcu_read_lock_fast(ssp);
 }
 
-void rust_helper_srcu_read_unlock_fast(struct srcu_struct *ssp, struct srcu_ctr __percpu *scp)
+void notrace rust_helper_srcu_read_unlock_fast(struct srcu_struct *ssp, struct srcu_ctr __percpu *scp)
 {
 	srcu_read_unlock_fast(ssp, scp);
 }

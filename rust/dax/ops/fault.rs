@@ -54,9 +54,11 @@ use core::mem::MaybeUninit;
 use kernel::prelude::*;
 
 impl VmOperations for Device {
+    #[inline(always)]
     fn fault(&self, vmf: &mut VmFault<'_>) -> FaultResult {
+        let level = vmf.level();
         let result = serve(self, vmf);
-        self.faults.count(vmf.level(), result);
+        self.faults.count(level, result);
         trace::fault(|| self.number(), vmf, result);
         result
     }
@@ -94,19 +96,33 @@ impl VmOperations for Device {
 /// The kernel asks for the largest level first, and for the next smaller one at each fallback. The
 /// smallest is always served, whatever the device's alignment, because with MADV_NOHUGEPAGE or
 /// PR_SET_THP_DISABLE the kernel does not ask for the larger ones.
+#[inline(always)]
 fn serve(device: &Device, vmf: &mut VmFault<'_>) -> FaultResult {
+    match attempt(device, vmf, None) {
+        Ok(result) | Err(Stop::Result(result)) => result,
+        Err(stop) => serve_again(device, vmf, stop),
+    }
+}
+
+/// Serves a fault whose first attempt was stopped.
+#[cold]
+#[inline(never)]
+fn serve_again(device: &Device, vmf: &mut VmFault<'_>, mut stop: Stop) -> FaultResult {
     let mut spare = Spare::new();
+    // Without a spare, the first attempt could not say which memory it lacked.
+    let mut is_known = false;
     loop {
-        match attempt(device, vmf, &mut spare) {
-            Ok(result) | Err(Stop::Result(result)) => return result,
+        match stop {
+            Stop::Result(result) => return result,
+            Stop::NoNode if !is_known => (),
             // No lock is held here, so the task may be throttled for memory as long as necessary.
-            Err(Stop::NoNode) if spare.fill().is_err() => return FaultResult::Oom,
-            Err(Stop::NoNode) => (),
-            Err(Stop::Seen) if device.begin_map_writable(Reason::Seen).is_err() => {
+            Stop::NoNode if spare.fill().is_err() => return FaultResult::Oom,
+            Stop::NoNode => (),
+            Stop::Seen if device.begin_map_writable(Reason::Seen).is_err() => {
                 return FaultResult::Sigbus
             }
-            Err(Stop::Seen) => (),
-            Err(Stop::NoZeroes) => {
+            Stop::Seen => (),
+            Stop::NoZeroes => {
                 // Not charged to the task, so it is not throttled while it holds the guard.
                 let made = device.live().is_some_and(|live| live.make_huge_zero());
                 if !made {
@@ -114,6 +130,11 @@ fn serve(device: &Device, vmf: &mut VmFault<'_>) -> FaultResult {
                 }
             }
         }
+        stop = match attempt(device, vmf, Some(&mut spare)) {
+            Ok(result) => Stop::Result(result),
+            Err(stop) => stop,
+        };
+        is_known = true;
     }
 }
 
@@ -144,21 +165,26 @@ impl From<GrabError> for Stop {
     }
 }
 
-fn attempt(device: &Device, vmf: &mut VmFault<'_>, spare: &mut Spare) -> Result<FaultResult, Stop> {
-    let (level, address, pgoff) = (vmf.level(), vmf.address(), vmf.pgoff());
-    let mut order = level.order();
-    if level == Level::Pte {
-        order = ahead(device, vmf, pgoff);
-    } else if order > parameters::max_leaf()
-        || (!device.mode.get().is_usual() && order > device.largest_leaf())
-        || !leaf_fits(order, address, pgoff, vmf.vma_range())
+/// Serves a fault, or says what it lacks. The caller holds no lock. Without a `spare` there is less to
+/// set up; an entry may lack memory then, which the next attempt allocates.
+///
+/// Inlined where the level is known, as the functions are that it calls on the way of a fault that
+/// has to wait for nothing.
+#[inline(always)]
+fn attempt(
+    device: &Device,
+    vmf: &mut VmFault<'_>,
+    mut spare: Option<&mut Spare>,
+) -> Result<FaultResult, Stop> {
+    let (level, pgoff) = (vmf.level(), vmf.pgoff());
+    let order = level.order();
+    if level != Level::Pte
+        && (!parameters::allows_leaf(order)
+            || !leaf_fits(order, vmf.address(), pgoff, vmf.vma_range()))
     {
         return Err(FaultResult::Fallback.into());
     }
 
-    if device.mode.get().is_usual() && vmf.has_notifiers() {
-        return Err(Stop::Seen);
-    }
     let live = device.live().ok_or(FaultResult::Sigbus)?;
     if vmf.is_write() && device.geometry().is_read_only() {
         return Err(FaultResult::Sigbus.into());
@@ -166,21 +192,109 @@ fn attempt(device: &Device, vmf: &mut VmFault<'_>, spare: &mut Spare) -> Result<
     // Shared: excludes a resize, and a punch, which changes several entries and their media.
     let layout = live.layout.read();
     let mode = device.mode.get();
-    loop {
-        let result = match Target::find(&live, &layout, pgoff, order) {
-            Ok(run) => run.map(mode, device, &live, vmf, spare),
-            Err(error) if level == Level::Pte => Err(error.into()),
-            // The smaller pages around the bad block can still be mapped.
-            Err(_) => Err(FaultResult::Fallback.into()),
-        };
-        match result {
-            // Not all of the run can be mapped.
-            Err(Stop::Result(_)) if level == Level::Pte && order != Order::PTE => {
-                order = Order::PTE;
+    if mode.is_usual() {
+        if vmf.has_notifiers() {
+            return Err(Stop::Seen);
+        }
+    } else if order > device.largest_leaf() {
+        return Err(FaultResult::Fallback.into());
+    }
+
+    if level == Level::Pte {
+        let ahead = ahead(mode, vmf, pgoff);
+        if ahead != order {
+            match map_ahead(
+                mode,
+                device,
+                &live,
+                &layout,
+                vmf,
+                ahead,
+                spare.as_deref_mut(),
+            ) {
+                // Not all of the run can be mapped.
+                Err(Stop::Result(_)) => (),
+                result => return result,
             }
-            result => return result,
         }
     }
+    match map(mode, device, &live, &layout, vmf, order, spare) {
+        // The smaller pages around the bad block can still be mapped.
+        Err(Stop::Result(_)) if level != Level::Pte => Err(FaultResult::Fallback.into()),
+        result => result,
+    }
+}
+
+/// Maps the run of `order` that begins with the faulting page.
+#[inline(never)]
+fn map_ahead(
+    mode: Mode,
+    device: &Device,
+    live: &Live,
+    layout: &Extents,
+    vmf: &mut VmFault<'_>,
+    order: Order,
+    spare: Option<&mut Spare>,
+) -> Result<FaultResult, Stop> {
+    map(mode, device, live, layout, vmf, order, spare)
+}
+
+/// Maps the run of `order` around the faulting page. That page is its first, or the run is a larger
+/// leaf around it.
+///
+/// Stops with `Sigbus` if the run is not in one extent of the media, with `Hwpoison` if it has a bad
+/// block.
+#[inline(always)]
+fn map(
+    mode: Mode,
+    device: &Device,
+    live: &Live,
+    layout: &Extents,
+    vmf: &mut VmFault<'_>,
+    order: Order,
+    mut spare: Option<&mut Spare>,
+) -> Result<FaultResult, Stop> {
+    let pgoff = vmf.pgoff();
+    let Some(pfn) = layout.pfn(pgoff, order) else {
+        return Err(FaultResult::Sigbus.into());
+    };
+    // A task that notes a bad block after this check unmaps it with the layout rwsem held
+    // exclusively.
+    if live.media().is_bad(layout.offset_of(pfn), order.bytes()) {
+        return Err(FaultResult::Hwpoison.into());
+    }
+    let Some(frames) = live.frames(pfn, order.pages()) else {
+        return Err(FaultResult::Sigbus.into());
+    };
+    let access = access_of(mode, device, live, vmf);
+    // Mapping pages sleeps.
+    if !mode.has_pages() {
+        let run = Target::new(vmf, order, pfn, frames);
+        if let Some(result) = run.map_settled(live, access, vmf, spare.as_deref_mut()) {
+            return Ok(result);
+        }
+    }
+    map_locked(device.inode(), live, order, pfn, access, vmf, spare)
+}
+
+/// Maps the run of `order` at `pfn`, with its entry locked.
+#[inline(never)]
+fn map_locked(
+    inode: &AnonInode,
+    live: &Live,
+    order: Order,
+    pfn: Pfn,
+    access: Access,
+    vmf: &mut VmFault<'_>,
+    spare: Option<&mut Spare>,
+) -> Result<FaultResult, Stop> {
+    // Again, instead of an argument: that would be in memory for all faults.
+    let Some(frames) = live.frames(pfn, order.pages()) else {
+        return Err(FaultResult::Sigbus.into());
+    };
+    let mut none = Spare::new();
+    let spare = spare.unwrap_or(&mut none);
+    Target::new(vmf, order, pfn, frames).map_locked(inode, live, access, vmf, spare)
 }
 
 /// Returns the order of the run that a 4 KiB fault at `pgoff` maps. The run begins there.
@@ -188,15 +302,17 @@ fn attempt(device: &Device, vmf: &mut VmFault<'_>, spare: &mut Spare) -> Result<
 /// If the page before is mapped already, the program touches memory in order, so one fault maps
 /// several pages: twice as many each time, up to `fault_around`. They share an entry, and become
 /// dirty together.
-fn ahead(device: &Device, vmf: &VmFault<'_>, pgoff: PageOffset) -> Order {
+#[inline(always)]
+fn ahead(mode: Mode, vmf: &VmFault<'_>, pgoff: PageOffset) -> Order {
     let most = Pages::in_bytes(parameters::fault_around());
-    if pgoff.get() % 2 != 0 || most.get() < 2 || device.has_pages() || !vmf.follows() {
+    if pgoff.get() % 2 != 0 || most.get() < 2 || mode.has_pages() || !vmf.follows() {
         return Order::PTE;
     }
     Order::largest(pgoff, most.min(vmf.room())).unwrap_or(Order::PTE)
 }
 
 /// The pages that a fault is to map.
+#[derive(Clone, Copy)]
 struct Target<'a> {
     /// The first page offset of the run, aligned to `order`.
     start: PageOffset,
@@ -207,55 +323,20 @@ struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    /// Finds the run of `order` around `pgoff`.
-    ///
-    /// Errors: `Sigbus` if the run is not in one extent of the media, `Hwpoison` if it has a bad
-    /// block.
-    #[inline]
-    fn find(
-        live: &'a Live,
-        layout: &Extents,
-        pgoff: PageOffset,
-        order: Order,
-    ) -> Result<Self, FaultResult> {
-        let pfn = layout.pfn(pgoff, order).ok_or(FaultResult::Sigbus)?;
-        // A task that notes a bad block after this check unmaps it with the layout rwsem held
-        // exclusively.
-        if live.media().is_bad(layout.offset_of(pfn), order.bytes()) {
-            return Err(FaultResult::Hwpoison);
-        }
-        Ok(Self {
-            start: pgoff.align_down(order),
+    /// `pfn` is the first of `frames`.
+    #[inline(always)]
+    fn new(vmf: &VmFault<'_>, order: Order, pfn: Pfn, frames: Frames<'a>) -> Self {
+        Self {
+            start: vmf.pgoff().align_down(order),
             order,
             pfn,
-            frames: live.frames(pfn, order.pages()).ok_or(FaultResult::Sigbus)?,
-        })
-    }
-
-    /// Maps the run. The faulting page is its first, or the run is a larger leaf around that page.
-    #[inline]
-    fn map(
-        &self,
-        mode: Mode,
-        device: &Device,
-        live: &Live,
-        vmf: &mut VmFault<'_>,
-        spare: &mut Spare,
-    ) -> Result<FaultResult, Stop> {
-        let access = access_of(mode, device, live, vmf);
-        // Mapping pages sleeps.
-        if !mode.has_pages() {
-            if let Some(result) = self.map_settled(live, access, vmf, spare) {
-                return Ok(result);
-            }
+            frames,
         }
-        self.map_locked(device.inode(), live, access, vmf, spare)
     }
 
-    /// As [`Target::map`], with the entry locked.
-    #[inline(never)]
+    /// Maps the run, with the entry locked.
     fn map_locked(
-        &self,
+        self,
         inode: &AnonInode,
         live: &Live,
         access: Access,
@@ -306,27 +387,28 @@ impl<'a> Target<'a> {
     }
 
     /// Maps the run, or its first pages, if no entry lock has to be taken or waited for.
+    #[inline(always)]
     fn map_settled(
-        &self,
+        self,
         live: &Live,
         access: Access,
         vmf: &mut VmFault<'_>,
-        spare: &mut Spare,
+        spare: Option<&mut Spare>,
     ) -> Option<FaultResult> {
         let kind = Kind::Mapped { pfn: self.pfn };
         let write = access != Access::Read;
         let single = vmf.level() != Level::Pte || self.order == Order::PTE;
         let mut table = vmf.lock().ok()?;
         let entries = &live.entries;
-        let mapped = entries.touch(self.start, self.order, kind, access, spare, || {
-            table.set(self.frames, write)
-        });
-        if mapped.is_some() || single {
-            return mapped;
+        if let Some(_settled) = entries.touch(self.start, self.order, kind, access, spare) {
+            return Some(table.set(self.frames, write));
         }
-        entries.touch_settled(self.start, self.order.pages(), access, |pages| {
-            table.set(self.frames.first(pages), write)
-        })
+        if single {
+            return None;
+        }
+        let pages = self.order.pages();
+        let (_settled, pages) = entries.touch_settled(self.start, pages, access)?;
+        Some(table.set(self.frames.first(pages), write))
     }
 
     /// Replaces the smaller entries of the run by one 2 MiB entry for a writer, if none is locked.
@@ -334,7 +416,7 @@ impl<'a> Target<'a> {
     /// Thread 003 thought this not worth the complexity. It is one atomic step of the index. The
     /// smaller pages that other tasks have mapped are unmapped under the new entry's lock.
     fn upgrade<'l>(
-        &self,
+        self,
         inode: &AnonInode,
         live: &'l Live,
         spare: &mut Spare,
@@ -347,7 +429,7 @@ impl<'a> Target<'a> {
 }
 
 /// Returns the access that the fault is for.
-#[inline]
+#[inline(always)]
 fn access_of(mode: Mode, device: &Device, live: &Live, vmf: &VmFault<'_>) -> Access {
     let write = vmf.is_write() || (!mode.is_usual() && read_counts_as_write(mode, device, vmf));
     match (write, live.media().has_cache()) {

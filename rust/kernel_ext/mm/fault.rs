@@ -160,21 +160,25 @@ impl VmFault<'_> {
     }
 
     /// Returns the size of the leaf that the kernel asks for.
+    #[inline(always)]
     pub(crate) fn level(&self) -> Level {
         self.level
     }
 
+    #[inline(always)]
     fn vma(&self) -> *mut bindings::vm_area_struct {
         // SAFETY: `raw` is valid by the type invariants.
         unsafe { (*self.raw).__bindgen_anon_1.vma }
     }
 
     /// Whether the access was a write.
+    #[inline(always)]
     pub(crate) fn is_write(&self) -> bool {
         // SAFETY: `raw` is valid by the type invariants.
         unsafe { (*self.raw).flags & bindings::fault_flag_FAULT_FLAG_WRITE != 0 }
     }
 
+    #[inline(always)]
     fn vm_flags(&self) -> bindings::vm_flags_t {
         // SAFETY: `raw` is valid by the type invariants. The VMA is locked, so its flags do not
         // change.
@@ -182,6 +186,7 @@ impl VmFault<'_> {
     }
 
     /// Whether the mapping may be written now (`PROT_WRITE`).
+    #[inline(always)]
     pub(crate) fn may_write(&self) -> bool {
         self.vm_flags() & bindings::VM_WRITE != 0
     }
@@ -192,6 +197,7 @@ impl VmFault<'_> {
     }
 
     /// Whether it is a mapping of page frames, and not of pages.
+    #[inline(always)]
     fn is_pfnmap(&self) -> bool {
         self.vm_flags() & bindings::VM_PFNMAP != 0
     }
@@ -199,6 +205,7 @@ impl VmFault<'_> {
     /// Whether something follows the page tables of the process, as KVM does for its virtual
     /// machines (`mmu_notifier_register()`). That may begin at any time, but not end while it uses
     /// the memory.
+    #[inline(always)]
     pub(crate) fn has_notifiers(&self) -> bool {
         // SAFETY: `raw` is valid by the type invariants. The VMA is locked, so its process keeps
         // its `mm`.
@@ -211,6 +218,7 @@ impl VmFault<'_> {
     /// That is what KVM and VFIO do with `fixup_user_fault()` (`hva_to_pfn_remapped()`,
     /// `follow_fault_pfn()`). A task's own access, and a copy to user space, have one more flag.
     /// They need no leaf after the fault: the processor repeats the access.
+    #[inline(always)]
     pub(in crate::kernel_ext) fn may_retry(&self) -> bool {
         use bindings::{
             fault_flag_FAULT_FLAG_ALLOW_RETRY as ALLOW_RETRY,
@@ -249,18 +257,21 @@ impl VmFault<'_> {
     }
 
     /// Returns the faulting address, rounded down to its page.
+    #[inline(always)]
     pub(crate) fn address(&self) -> usize {
         // SAFETY: `raw` is valid by the type invariants.
         unsafe { (*self.raw).__bindgen_anon_1.address }
     }
 
     /// Returns the page offset of the fault in the device.
+    #[inline(always)]
     pub(crate) fn pgoff(&self) -> PageOffset {
         // SAFETY: `raw` is valid by the type invariants.
         PageOffset::new(unsafe { (*self.raw).__bindgen_anon_1.pgoff })
     }
 
     /// Returns the addresses that the VMA spans: the first, and the one after the last.
+    #[inline(always)]
     pub(crate) fn vma_range(&self) -> (usize, usize) {
         // SAFETY: `raw` is valid by the type invariants. The VMA is locked, so its bounds do not
         // change.
@@ -271,6 +282,7 @@ impl VmFault<'_> {
     }
 
     /// Returns how many pages, from the faulting one, are in the VMA and in the same page table.
+    #[inline(always)]
     pub(crate) fn room(&self) -> Pages {
         let address = self.address();
         let table = (address | (PMD_SIZE - 1)) - address + 1;
@@ -280,6 +292,7 @@ impl VmFault<'_> {
 
     /// Whether the page before the faulting one is mapped for such an access, as far as this page
     /// table shows. That is so when a program touches memory in order. Never for a PUD.
+    #[inline(always)]
     pub(crate) fn follows(&self) -> bool {
         // SAFETY: `raw` is valid by the type invariants, and has a PMD. Page tables of page frames
         // stay while the VMA is locked.
@@ -291,6 +304,7 @@ impl VmFault<'_> {
     ///
     /// Errors: `Raced` if a larger leaf is there, or there is no table after all; `Fallback` for a
     /// mapping of pages, whose tables may be freed meanwhile (`MADV_DONTNEED`).
+    #[inline(always)]
     pub(crate) fn lock(&mut self) -> Result<PageTable<'_>, FaultResult> {
         if !self.is_pfnmap() {
             return Err(FaultResult::Fallback);
@@ -389,7 +403,8 @@ fn fits(vmf: &VmFault<'_>, leaves: &Leaves<'_>) -> bool {
     }
     let order = vmf.level.order();
     match vmf.level {
-        Level::Pte => leaves.pages <= vmf.room(),
+        // The faulting address is in the VMA.
+        Level::Pte => leaves.pages == Pages::ONE || leaves.pages <= vmf.room(),
         Level::Pmd | Level::Pud => {
             let mask = order.bytes() - 1;
             let (start, end) = vmf.vma_range();
@@ -428,7 +443,7 @@ impl PageTable<'_> {
         self.set_leaves(&leaves)
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn set_pud(&mut self, frames: Frames<'_>, leaves: &Leaves<'_>, writable: bool) -> FaultResult {
         if !fits(&self.vmf, leaves) {
             return FaultResult::Fallback;
@@ -482,6 +497,7 @@ impl PageTable<'_> {
 }
 
 impl Drop for PageTable<'_> {
+    #[inline(always)]
     fn drop(&mut self) {
         // SAFETY: This task holds the lock by the type invariants.
         unsafe { bindings::spin_unlock(self.ptl.as_ptr()) };

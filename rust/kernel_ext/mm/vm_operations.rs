@@ -36,7 +36,8 @@ pub(crate) trait VmOperations: Sized {
     /// Serves a fault at its level (`->fault()`, `->huge_fault()`, `->pfn_mkwrite()`,
     /// `->page_mkwrite()`).
     ///
-    /// May sleep. Called with the VMA lock or the mmap lock held for read.
+    /// May sleep. Called with the VMA lock or the mmap lock held for read. Called in three places,
+    /// each with another constant as the level.
     fn fault(&self, vmf: &mut VmFault<'_>) -> FaultResult;
 
     /// Returns an error unless a mapping may begin or end at `address`: when it is split there
@@ -123,8 +124,8 @@ impl<T: VmOperations> VmVTable<T> {
     /// `vmf` is a fault that this task handles, on a VMA that a [`VmaDesc`] set up
     /// for the same `T`.
     unsafe extern "C" fn fault(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
-        // SAFETY: `vmf` is such a fault by the requirements of this function.
-        unsafe { Self::huge_fault(vmf, 0) }
+        // SAFETY: `vmf` is such a fault by the requirements of this function, of one page.
+        unsafe { Self::serve(vmf, Level::Pte) }
     }
 
     /// # Safety
@@ -135,17 +136,37 @@ impl<T: VmOperations> VmVTable<T> {
         vmf: *mut bindings::vm_fault,
         order: c_uint,
     ) -> bindings::vm_fault_t {
-        let Some(level) = Level::from_order(order) else {
-            return FaultResult::Fallback.into_raw();
-        };
-        // SAFETY: `vmf` is such a fault by the requirements of this function, at `level`.
-        unsafe { Self::serve(vmf, level) }
+        // A call for each level, so that each has code in which the level is a constant.
+        //
+        // SAFETY: `vmf` is such a fault by the requirements of this function, at that level.
+        unsafe {
+            match Level::from_order(order) {
+                Some(Level::Pmd) => Self::serve(vmf, Level::Pmd),
+                Some(Level::Pud) => Self::pud_fault(vmf),
+                Some(Level::Pte) => Self::fault(vmf),
+                None => FaultResult::Fallback.into_raw(),
+            }
+        }
+    }
+
+    /// A function of its own, so that the smaller leaves, which are more frequent, need not set up what
+    /// this needs.
+    ///
+    /// # Safety
+    ///
+    /// Those of [`Self::serve`], for a PUD.
+    #[cold]
+    #[inline(never)]
+    unsafe fn pud_fault(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
+        // SAFETY: `vmf` is such a fault by the requirements of this function.
+        unsafe { Self::serve(vmf, Level::Pud) }
     }
 
     /// # Safety
     ///
     /// `vmf` is a fault at `level` that this task handles, on a VMA that a [`VmaDesc`] set
     /// up for the same `T`.
+    #[inline(always)]
     unsafe fn serve(vmf: *mut bindings::vm_fault, level: Level) -> bindings::vm_fault_t {
         // SAFETY: The fault's VMA was set up for a `T`, by the requirements of this function.
         let data = unsafe { Self::data((*vmf).__bindgen_anon_1.vma) };
@@ -190,7 +211,7 @@ impl<T: VmOperations> VmVTable<T> {
     unsafe extern "C" fn mkwrite(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
         // SAFETY: `vmf` is such a fault by the requirements of this function. Only PTEs are served
         // here.
-        unsafe { Self::serve(vmf, Level::Pte) }
+        unsafe { Self::fault(vmf) }
     }
 
     /// # Safety

@@ -153,15 +153,17 @@ impl Model {
         let start = at(pgoff).align_down(order);
         let kind = mapped(start.get());
         let spare = &mut Spare::new();
-        let mapped = self
+        let settled = self
             .mapping
-            .touch(start, order, kind, Access::Write, spare, || {
-                // As the access that may come at once.
-                for page in self.pages(start, order) {
-                    page.fetch_or(WRITABLE | UNSYNCED, SeqCst);
-                }
-            });
-        mapped.is_some() || self.fault(pgoff, order, true)
+            .touch(start, order, kind, Access::Write, Some(spare));
+        let Some(_settled) = settled else {
+            return self.fault(pgoff, order, true);
+        };
+        // As the access that may come at once.
+        for page in self.pages(start, order) {
+            page.fetch_or(WRITABLE | UNSYNCED, SeqCst);
+        }
+        true
     }
 
     fn is_unsynced(&self, page: usize) -> bool {
@@ -708,12 +710,10 @@ fn settled_pages() {
         let model = Model::new();
         join([spawn(&model, |m| m.punch(0, 1))]);
         let from = |pgoff, number, write| {
-            let settled = |pages: Pages| pages.get();
-            let settled =
-                model
-                    .mapping
-                    .touch_settled(at(pgoff), pages(number), access(write), settled);
-            settled.unwrap_or(0)
+            let settled = model
+                .mapping
+                .touch_settled(at(pgoff), pages(number), access(write));
+            settled.map_or(0, |(_, pages)| pages.get())
         };
         let settled = |pages, write| from(0, pages, write);
         assert_eq!(
@@ -763,7 +763,7 @@ fn no_touch() {
             let spare = &mut Spare::new();
             let touched = model
                 .mapping
-                .touch(at(pgoff), order, kind, access(write), spare, || ());
+                .touch(at(pgoff), order, kind, access(write), Some(spare));
             touched.is_some()
         };
         assert!(touch(0, Order::PMD, false) && touch(1, Order::PTE, false));
@@ -807,15 +807,15 @@ fn untracked_writes() {
             let (access, spare) = (Access::UntrackedWrite, &mut Spare::new());
             let touched = model
                 .mapping
-                .touch(at(pgoff), order, kind, access, spare, || ());
+                .touch(at(pgoff), order, kind, access, Some(spare));
             touched.is_some()
         };
         let settled = |pgoff, number| {
             let access = Access::UntrackedWrite;
             let settled = model
                 .mapping
-                .touch_settled(at(pgoff), pages(number), access, Pages::get);
-            settled.unwrap_or(0)
+                .touch_settled(at(pgoff), pages(number), access);
+            settled.map_or(0, |(_, pages)| pages.get())
         };
         assert!(touch(0, Order::PMD) && touch(1, Order::PTE));
         assert_eq!(settled(0, 16), 16);
