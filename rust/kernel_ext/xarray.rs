@@ -307,9 +307,10 @@ impl<T: Value> Slot<'_, T> {
     }
 
     /// Takes the array's lock, and stores `value` in place of the entry of the slot, as
-    /// [`Guard::replace`] after [`Slot::lock`].
+    /// [`Guard::replace`] after [`Slot::lock`]. `run` returns index and order of the entry, if they are
+    /// needed.
     #[inline(always)]
-    pub(crate) fn replace(&self, index: usize, order: u32, value: T) -> Option<T> {
+    pub(crate) fn replace(&self, run: impl FnOnce() -> (usize, u32), value: T) -> Option<T> {
         let array = self.xa.inner.get();
         // SAFETY: The array is initialised by the invariants of `XArray`.
         unsafe { bindings::xa_lock(array) };
@@ -324,7 +325,10 @@ impl<T: Value> Slot<'_, T> {
         unsafe { bindings::xa_unlock(array) };
         match old {
             Some(old) => decode(old),
-            None => self.replace_again(index, order, value),
+            None => {
+                let (index, order) = run();
+                self.replace_again(index, order, value)
+            }
         }
     }
 
@@ -1079,18 +1083,18 @@ mod tests {
         store(&xa, 0, 0, 1)?;
         let in_head = slot(&xa, 0, 0);
         assert!(in_head.is_current());
-        assert_eq!(in_head.replace(0, 0, 2), Some(1));
+        assert_eq!(in_head.replace(|| (0, 0), 2), Some(1));
         for index in [63, 4096] {
             store(&xa, index, 0, index)?;
             assert!(!in_head.is_current());
-            assert_eq!(in_head.replace(0, 0, 3), Some(2));
+            assert_eq!(in_head.replace(|| (0, 0), 3), Some(2));
             assert_eq!(at(&xa, 0, 0), Some(3));
             in_head.lock(0, 0).mark(Mark::Mark1, true);
             assert_eq!(find_marked(&xa, 0, usize::MAX), Some((0, 3)));
             let in_node = slot(&xa, 0, 0);
             assert_eq!(XaState::new(&xa, index, 0).lock().erase(), Some(index));
             assert!(!in_node.is_current());
-            assert_eq!(in_node.replace(0, 0, 2), Some(3));
+            assert_eq!(in_node.replace(|| (0, 0), 2), Some(3));
             assert_eq!(at(&xa, 0, 0), Some(2));
             in_node.lock(0, 0).mark(Mark::Mark1, false);
             assert_eq!(find_marked(&xa, 0, usize::MAX), None);
@@ -1111,7 +1115,10 @@ mod tests {
             }
             let kept = slot(&xa, start, order);
             let other = slot(&xa, start + near, order);
-            assert_eq!(other.replace(start + near, order, 7), Some(start + near));
+            assert_eq!(
+                other.replace(|| (start + near, order), 7),
+                Some(start + near)
+            );
             store(&xa, start + (1 << order), order, 8)?;
             let neighbour = slot(&xa, start + (1 << order), order);
             assert_eq!(neighbour.lock(start + (1 << order), order).erase(), Some(8));
@@ -1140,7 +1147,7 @@ mod tests {
         store(&xa, 1, 0, 1)?;
         let none = XaState::new(&xa, 1, 0).lock().slot();
         assert!(!none.is_current());
-        assert_eq!(none.replace(1, 0, 2), Some(1));
+        assert_eq!(none.replace(|| (1, 0), 2), Some(1));
         assert_eq!(at(&xa, 1, 0), Some(2));
         Ok(())
     }

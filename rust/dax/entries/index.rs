@@ -438,8 +438,7 @@ impl<'a> Found<'a> {
     /// that. Marks stay. Takes the `xa_lock`.
     #[inline(always)]
     pub(crate) fn replace(&self, start: PageOffset, entry: Entry) -> Option<Entry> {
-        let (index, order) = run_of(start, entry.order());
-        self.0.replace(index, order, entry)
+        self.0.replace(|| run_of(start, entry.order()), entry)
     }
 
     /// Removes the entry of `order` at `start`, which was found here, and returns it. Takes the

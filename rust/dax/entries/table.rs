@@ -178,6 +178,7 @@ impl EntryTable {
     ///
     /// Sleeps uninterruptibly while another task holds the lock. Corresponds to
     /// `grab_mapping_entry()` of `fs/dax.c`.
+    #[inline(always)]
     pub(crate) fn grab(
         &self,
         pgoff: PageOffset,
@@ -186,7 +187,9 @@ impl EntryTable {
         spare: &mut Spare,
     ) -> Result<LockedEntry<'_>, GrabError> {
         self.dep_map.might_lock();
-        let place = self.entries.make_place(pgoff, order, spare)?;
+        let Some(place) = self.entries.place(pgoff, order) else {
+            return self.grab_first(pgoff, order, access, spare);
+        };
         let mut locked = place.lock();
         let found = locked.find_conflict();
         match found {
@@ -196,6 +199,22 @@ impl EntryTable {
             }
             _ => self.grab_slowly(pgoff, order, access, spare, locked, found),
         }
+    }
+
+    /// [`EntryTable::grab`] where there was never an entry near it.
+    #[cold]
+    #[inline(never)]
+    fn grab_first(
+        &self,
+        pgoff: PageOffset,
+        order: Order,
+        access: Access,
+        spare: &mut Spare,
+    ) -> Result<LockedEntry<'_>, GrabError> {
+        let place = self.entries.make_place(pgoff, order, spare)?;
+        let mut locked = place.lock();
+        let found = locked.find_conflict();
+        self.grab_slowly(pgoff, order, access, spare, locked, found)
     }
 
     /// [`EntryTable::grab`] where its first look has found no entry to lock.
@@ -656,6 +675,16 @@ impl<'a> LockedEntry<'a> {
         Some(change(&mut locked))
     }
 
+    /// Stores `entry`, with other marks than before, and returns the old one.
+    #[inline(never)]
+    fn unlock_marked(&self, marks: Marks, entry: Entry) -> Option<Entry> {
+        let old = self.with_place(|locked| {
+            locked.set_marks(marks.dirty, marks.hole);
+            locked.replace(entry)
+        });
+        old.flatten()
+    }
+
     fn remove(self) {
         // The lock is removed together with the entry.
         let this = ManuallyDrop::new(self);
@@ -667,6 +696,7 @@ impl<'a> LockedEntry<'a> {
 }
 
 impl Drop for LockedEntry<'_> {
+    #[inline(always)]
     fn drop(&mut self) {
         self.mapping.dep_map.release();
         let marks = Marks {
@@ -677,11 +707,7 @@ impl Drop for LockedEntry<'_> {
         let old = if marks == self.marks {
             self.found.replace(self.start, entry)
         } else {
-            let old = self.with_place(|locked| {
-                locked.set_marks(marks.dirty, marks.hole);
-                locked.replace(entry)
-            });
-            old.flatten()
+            self.unlock_marked(marks, entry)
         };
         warn_on(!old.is_some_and(Entry::is_locked));
         let wake = match self.is_other {

@@ -177,7 +177,8 @@ impl<'a, T: Value> Slot<'a, T> {
         }
     }
 
-    pub(crate) fn replace(&self, index: usize, order: u32, value: T) -> Option<T> {
+    pub(crate) fn replace(&self, run: impl FnOnce() -> (usize, u32), value: T) -> Option<T> {
+        let (index, order) = run();
         self.lock(index, order).replace(value)
     }
 }
