@@ -8,6 +8,8 @@
                                         cache lines that move between CPUs
     bench.py coherence --only CONTENDER[:OPERATION[:MODE]]... [--cpus NUMBER,...]
                                         some of these, in detail; nothing is kept
+    bench.py coherence --only ... --instructions
+                                        where the instructions of these are
     bench.py --check [OPERATION]...     measure `instructions`, compare with the baseline
     bench.py --check coherence          the same for the lines that rdax moves
     bench.py --check --baseline coherence
@@ -278,6 +280,7 @@ def main() -> int:
     parser.add_argument("--only", action="append", default=[],
                         metavar="CONTENDER[:OPERATION[:MODE]]")
     parser.add_argument("--cpus", type=numbers, default=[])
+    parser.add_argument("--instructions", action="store_true")
     parser.add_argument("what", nargs="*", metavar="PART|OPERATION")
     args = parser.parse_args()
     if args.only_parse:
@@ -307,7 +310,8 @@ def main() -> int:
         print(f"== {COHERENCE}", flush=True)
         begun = time.monotonic()
         if args.only:
-            coherence.show(args.cpus or coherence.CPUS, args.only)
+            coherence.show(args.cpus or coherence.CPUS, args.only,
+                           instructions=args.instructions)
         else:
             coherence.whole(args.cpus or coherence.CPUS)
         print(f"-- {COHERENCE} took {time.monotonic() - begun:.0f} s", flush=True)

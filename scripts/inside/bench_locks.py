@@ -81,7 +81,7 @@ class Collector:
         self.rows: list[dict[str, object]] = []
         self.part: str | None = None
         self.begun = time.monotonic()
-        self.traces = coherence.Listener(COHERENT_CPUS, (), MODULE)
+        self.traces = coherence.Listener(COHERENT_CPUS, (), module=MODULE)
 
     def line(self, text: str) -> None:
         try:

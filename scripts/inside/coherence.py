@@ -7,6 +7,7 @@ so many of them have done.
 """
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -89,6 +90,7 @@ class Found:
     results: dict[tuple[Case, int], Result] = field(default_factory=dict)
     unavailable: dict[Case, str] = field(default_factory=dict)
     traces: dict[Case, Path] = field(default_factory=dict)
+    profiles: dict[Case, list[str]] = field(default_factory=dict)
     trouble: list[str] = field(default_factory=list)  # that the console tells of
     names: coherence_trace.Names | None = None
 
@@ -96,11 +98,12 @@ class Found:
 class Listener:
     """Takes the guest's lines, and replays a trace as soon as it is there."""
 
-    def __init__(self, cpus: Sequence[int], keep: Collection[Case],
+    def __init__(self, cpus: Sequence[int], keep: Collection[Case], *, steps: bool = False,
                  module: Path = guest.MODULE) -> None:
         self.found = Found()
         self.cpus = cpus
         self.keep = keep
+        self.steps = steps
         self.module = module
         self.contender = ""
         self.traces = 0
@@ -134,6 +137,10 @@ class Listener:
             if result.operations * max(self.cpus) != expected * cpus:
                 raise FiguresError(f"{case}: {result.operations} operations of {cpus} CPUs were "
                                    f"recorded, and {expected} of {max(self.cpus)} done")
+        if self.steps:
+            steps = path.with_name(path.name.replace("trace", "steps"))
+            found.profiles[case] = profile(steps.read_bytes(), found.names)
+            steps.unlink()
         if case in self.keep:
             found.traces[case] = path
         else:
@@ -142,11 +149,21 @@ class Listener:
         print(f"  {case}: {lines} lines moved", flush=True)
 
 
-def measure(cpus: Sequence[int], chosen: Sequence[Case], keep: Collection[Case] = ()) -> Found:
+def profile(steps: bytes, names: coherence_trace.Names) -> list[str]:
+    """Where the instructions of an operation are: functions of the kernel, and files of the module with
+    what of the kernel's is inlined there."""
+    counts = Counter(names.room(address) for address in coherence_trace.median_steps(steps))
+    return [f"{sum(counts.values()):6,}  instructions",
+            *(f"{count:6,}  {room}" for room, count in counts.most_common())]
+
+
+def measure(cpus: Sequence[int], chosen: Sequence[Case], keep: Collection[Case] = (), *,
+            steps: bool = False) -> Found:
     """One boot, with a CPU more for the kernel's threads."""
+    arguments = f"out={guest.WORK}" + ",steps=on" * steps
     machine = guest.Machine(cpus=max(cpus) + 1, memory=6 << 10, nvdimms={"nv0": guest.Nvdimm("4G")},
-                            virtio_pmems={}, keep=False, plugin=f"{PLUGIN},out={guest.WORK}")
-    listener = Listener(cpus, keep)
+                            virtio_pmems={}, keep=False, plugin=f"{PLUGIN},{arguments}")
+    listener = Listener(cpus, keep, steps=steps)
     result = guest.boot([GUEST, "coherence", str(max(cpus)), *arguments_of(chosen)],
                         timeout=TIMEOUT, machine=machine, parameters=PARAMETERS,
                         sink=by_lines(listener.line))
@@ -192,11 +209,14 @@ def explain(case: Case, result: Result) -> list[str]:
     return lines
 
 
-def show(cpus: Sequence[int], only: Collection[str]) -> None:
+def show(cpus: Sequence[int], only: Collection[str], *, instructions: bool = False) -> None:
     """What was asked for, in detail; nothing is kept."""
     chosen = cases(only)
-    found = measure(cpus, chosen)
+    found = measure(cpus, chosen, steps=instructions)
     for case in chosen:
+        if case in found.profiles:
+            print("\n".join([f"{case}:", *found.profiles[case]]))
+            continue
         for count in cpus:
             if (case, count) in found.results:
                 print("\n".join(explain(case, found.results[case, count])))

@@ -13,6 +13,7 @@ from struct import Struct
 SECTION = Struct("<IIIIII")
 RECORD = Struct("<QQIIII")
 CHAIN = Struct("<QQQQ")
+STEP = Struct("<Q")
 
 WARM_UP = 3
 OPERATION = 4
@@ -75,6 +76,19 @@ def sections(data: bytes) -> Iterator[Section]:
         at = end
 
 
+def median_steps(data: bytes) -> list[int]:
+    """The addresses of the instructions of an operation that has as many as most."""
+    operations: list[list[int]] = [[]]
+    for (address,) in STEP.iter_unpack(data):
+        if address:
+            operations[-1].append(address)
+        else:
+            operations.append([])
+    if operations.pop() or not operations:
+        raise TraceError("the trace ends within an operation")
+    return sorted(operations, key=len)[len(operations) // 2]
+
+
 def outside(name: str) -> str:
     """What is not within angle brackets."""
     depth, kept = 0, ""
@@ -108,6 +122,7 @@ class Module:
         self.path = path
         self.base = base
         self.size = size
+        self.files: dict[int, str] = {}
 
     @classmethod
     def of(cls, path: Path, directory: Path) -> "Module":
@@ -123,12 +138,25 @@ class Module:
     def __contains__(self, address: object) -> bool:
         return isinstance(address, int) and 0 <= address - self.base < self.size
 
-    def frames(self, address: int) -> tuple[str, ...]:
-        """The function, and those that it is inlined in, each with its line of source."""
-        lines = subprocess.run(
+    def lines(self, address: int) -> list[str]:
+        """The function and its line of source, then those that it is inlined in."""
+        return subprocess.run(
             ["addr2line", "-e", self.path, "-j", ".text", "-i", "-f", "-C",
              f"{address - self.base:#x}"],
             check=True, text=True, stdout=subprocess.PIPE).stdout.splitlines()
+
+    def file(self, address: int) -> str:
+        """The innermost of the project's own files: "rust/dax/ops/fault.rs"."""
+        if address not in self.files:
+            places = self.lines(address)[1::2]
+            found = (re.search(r"(?:^|/)(rust/(?:dax|kernel_ext|helpers)/[^:]+)", place)
+                     for place in places)
+            self.files[address] = next((match[1] for match in found if match), "the module")
+        return self.files[address]
+
+    def frames(self, address: int) -> tuple[str, ...]:
+        """The function, and those that it is inlined in, each with its line of source."""
+        lines = self.lines(address)
         return tuple(f"{short(name)} ({place.rpartition('/')[2].partition(' ')[0]})"
                      for name, place in zip(lines[::2], lines[1::2], strict=True))
 
@@ -193,6 +221,12 @@ class Names:
                 found = (self.code.find(address),)
             self.frames[address] = found
         return found
+
+    def room(self, address: int) -> str:
+        """The module's file that an instruction is in, or the kernel's function."""
+        if self.module and address in self.module:
+            return self.module.file(address)
+        return self.code.find(address)
 
     def chain(self, number: int) -> tuple[str, ...]:
         """The function, and its callers."""

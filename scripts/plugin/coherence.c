@@ -3,13 +3,14 @@
  * A plugin of QEMU's TCG: which cache lines the guest's kernel reads and writes in each
  * operation that a program or a module has marked (marks.h), with the functions that do so.
  *
- *	-plugin file=coherence.so,out=DIRECTORY
+ *	-plugin file=coherence.so,out=DIRECTORY[,steps=on]
  *
  * DIRECTORY/kallsyms has to be there by the first MARK_ARM: the guest's /proc/kallsyms.
  * DIRECTORY/trace.N has what was marked between the Nth MARK_ARM and its MARK_DISARM: for
  * each operation, in the order in which they ended, a struct section and its records.
- * DIRECTORY/chains has the calls that records refer to. scripts/inside/coherence_trace.py
- * reads both.
+ * DIRECTORY/chains has the calls that records refer to. With steps=on, DIRECTORY/steps.N has
+ * the address of each instruction of the operations, and 0 after each operation.
+ * scripts/inside/coherence_trace.py reads all of them.
  *
  * It needs a QEMU thread for each CPU (-accel tcg,thread=multi): with one thread for all,
  * QEMU 10.0 takes the CPU that translated an instruction for the one that executes it. Two
@@ -20,6 +21,7 @@
  * seen.
  */
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,7 +77,8 @@ static uint32_t *chain_slots;
 static uint32_t chains_count = 1;	/* 0 is no chain */
 static struct qemu_plugin_u64 instructions;
 static const char *out = ".";
-static FILE *trace, *chains_file;
+static FILE *trace, *chains_file, *steps_file;
+static bool steps;
 static unsigned int traces;
 static struct vcpu *recording;
 
@@ -223,6 +226,19 @@ static void accessed(unsigned int index, uint32_t info, uint64_t address, void *
 		record->written_by = chain_at(vcpu, (uintptr_t)data);
 }
 
+static void put_step(uint64_t address)
+{
+	put(steps_file, &address, sizeof(address));
+}
+
+static void stepped(unsigned int index, void *data)
+{
+	struct vcpu *vcpu = index < VCPUS ? vcpus[index] : NULL;
+
+	if (vcpu && vcpu->mark == MARK_OPERATION && !vcpu->nesting)
+		put_step((uintptr_t)data);
+}
+
 /* DATA is where the call returns to. */
 static void called(unsigned int index, void *data)
 {
@@ -295,6 +311,8 @@ static void end(struct vcpu *vcpu, unsigned int index)
 	recording = NULL;
 	put(trace, &section, sizeof(section));
 	put(trace, vcpu->records, vcpu->count * sizeof(*vcpu->records));
+	if (steps && section.mark == MARK_OPERATION)
+		put_step(0);
 }
 
 static uint64_t plugin_id;
@@ -393,6 +411,9 @@ static void watch_kernel(struct qemu_plugin_insn *insn, const uint8_t *bytes, si
 							       QEMU_PLUGIN_CB_NO_REGS, NULL);
 		break;
 	}
+	if (steps)
+		qemu_plugin_register_vcpu_insn_exec_cb(insn, stepped, QEMU_PLUGIN_CB_NO_REGS,
+						       (void *)pc);
 	qemu_plugin_register_vcpu_mem_cb(insn, accessed, QEMU_PLUGIN_CB_NO_REGS,
 					 QEMU_PLUGIN_MEM_RW, (void *)pc);
 }
@@ -445,12 +466,14 @@ static void armed(uint64_t id)
 	if (!entries_count)
 		find_entries();
 	trace = create("trace", ++traces);
+	if (steps)
+		steps_file = create("steps", traces);
 	qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
 }
 
 static void disarmed(uint64_t id)
 {
-	if (fclose(trace) || fflush(chains_file))
+	if (fclose(trace) || fflush(chains_file) || (steps && fclose(steps_file)))
 		die("a trace can't be written");
 	trace = NULL;
 	qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
@@ -459,9 +482,12 @@ static void disarmed(uint64_t id)
 int qemu_plugin_install(uint64_t id, const struct qemu_info_t *info, int argc, char **argv)
 {
 	(void)info;
-	for (int i = 0; i < argc; i++)
+	for (int i = 0; i < argc; i++) {
 		if (!strncmp(argv[i], "out=", 4))
 			out = strdup(argv[i] + 4);
+		else if (!strcmp(argv[i], "steps=on"))
+			steps = true;
+	}
 	plugin_id = id;
 	chains = allocate(CHAINS, sizeof(*chains));
 	chain_slots = allocate(2 * CHAINS, sizeof(*chain_slots));

@@ -16,12 +16,14 @@ from coherence_trace import (
     OPERATION,
     RECORD,
     SECTION,
+    STEP,
     WARM_UP,
     Module,
     Names,
     Record,
     Section,
     TraceError,
+    median_steps,
     sections,
     short,
 )
@@ -150,6 +152,29 @@ class TraceTest(unittest.TestCase):
         self.assertIn(0xffffffffc0000fff, module)
         self.assertNotIn(0xffffffffc0001000, module)
         self.assertNotIn(0xffffffffbfffffff, module)
+
+
+class StepsTest(unittest.TestCase):
+    """The instructions of an operation, one by one."""
+
+    FAULT, LOCK = 0xffffffff81000010, 0xffffffff81000110
+
+    def steps(self, *addresses: int) -> bytes:
+        return b"".join(STEP.pack(address) for address in addresses)
+
+    def test_of_the_operation_in_the_middle(self) -> None:
+        data = self.steps(self.FAULT, 0, *[self.LOCK] * 9, 0, self.FAULT, self.LOCK, 0)
+        self.assertEqual(median_steps(data), [self.FAULT, self.LOCK])
+
+    def test_cut_off(self) -> None:
+        for data in (b"", self.steps(self.FAULT), self.steps(self.FAULT, 0, self.LOCK)):
+            with self.assertRaises(TraceError):
+                median_steps(data)
+
+    def test_by_function(self) -> None:
+        data = self.steps(self.FAULT, self.LOCK, self.FAULT, 0)
+        self.assertEqual(coherence.profile(data, names()),
+                         ["     3  instructions", "     2  fault", "     1  lock"])
 
 
 class ShortTest(unittest.TestCase):
