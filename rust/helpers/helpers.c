@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Inline functions and macros that Rust cannot call: one file for each C header
- * or concept, as in the kernel's own rust/helpers/. What each fault calls is notrace: the inline
- * function that it stands for can't be traced, either.
+ * or concept, as in the kernel's own rust/helpers/. Those that each fault calls for an inline function
+ * are notrace, because the inline function can't be traced either.
  */
 
 #include "helpers.h"

@@ -49,10 +49,10 @@ VIRTIOFSD = "/usr/libexec/virtiofsd"
 SIZES = {"M": 1 << 20, "G": 1 << 30}
 # How much more time a kernel with its checks is given than Debian's own.
 SLOWER = {"debug": 10, "kasan": 15}
-# What a kernel is told. kasan: while the kernel reads the features of its first CPU anew, it does not
-# know of the page tables' fifth level, and KASAN takes an address that an interrupt uses then for a wild
-# one (KASAN_SHADOW_START, as of 7.3).
-TOLD = {"kasan": "no5lvl"}
+# Parameters of a kernel. kasan: while the kernel reads the features of its first CPU anew, it does not
+# know of the fifth level of page tables. KASAN then reports a good address that an interrupt uses as a
+# wild one (KASAN_SHADOW_START, as of 7.3).
+KERNEL_PARAMETERS = {"kasan": "no5lvl"}
 # As many work with all that a PC has, however busy the host is.
 MANY_CPUS = 8
 LAST_LINES = 40
@@ -308,7 +308,7 @@ def qemu(name: str, work: Path, interactive: bool, parameters: str,
     append = " ".join(["console=ttyS0 panic=-1 no_timer_check init_on_alloc=1",
                        "rootfstype=virtiofs root=root ro",
                        f"init=/rdax/scripts/guest/init GUEST_WORK={work} RDAX_KO={MODULE}",
-                       TOLD.get(kernel().get("name", ""), ""), parameters,
+                       KERNEL_PARAMETERS.get(kernel().get("name", ""), ""), parameters,
                        *machine.parameters()])
     if machine.caches_survive:
         board += ",nvdimm-persistence=cpu"

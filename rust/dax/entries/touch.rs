@@ -83,8 +83,8 @@ impl EntryTable {
                 if !locked.fill(entry) {
                     let mut none = Spare::new();
                     locked.store(entry, spare.unwrap_or(&mut none)).ok()?;
-                    // Not where the other ways meet, so that what this has changed is still in
-                    // registers there.
+                    // A call of its own. If both paths shared one, the walk would be in memory on
+                    // the common path, too.
                     return self.settle_new(locked, pgoff, order, access);
                 }
                 self.settle_new(locked, pgoff, order, access)
@@ -138,7 +138,7 @@ impl EntryTable {
         self.settle_slowly(place.lock(), pgoff, order, kind, access, Some(spare))
     }
 
-    /// [`EntryTable::settle`] where something unusual is in the array.
+    /// [`EntryTable::settle`] where [`Locked::look`] could not tell, or an entry of 1 GiB covers the run.
     #[inline(never)]
     fn settle_slowly<'a>(
         &'a self,

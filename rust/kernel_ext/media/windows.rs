@@ -197,7 +197,8 @@ impl Windows {
     /// Whether all of the `pages` page frames from `pfn` exist. Not if `pages` is 0.
     #[inline(always)]
     pub(in crate::kernel_ext) fn contain_frames(&self, pfn: Pfn, pages: Pages) -> bool {
-        // Most media has one window. A frame before it is far behind its end, then.
+        // Most media has one window. For a frame before it the difference wraps, and is larger than
+        // any window.
         let within = pfn.get().wrapping_sub(self.pfn.get());
         let left = self.pages.get().wrapping_sub(within);
         (within < self.pages.get() && pages.get().wrapping_sub(1) < left)
