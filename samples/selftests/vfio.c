@@ -42,6 +42,7 @@ FIXTURE_VARIANT(vfio)
 {
 	bool on_dax_bus, pages;
 	const char *align;	/* of pages: 2 MiB makes folios of that */
+	bool iommufd;
 };
 
 FIXTURE_VARIANT_ADD(vfio, namespace)
@@ -69,6 +70,22 @@ FIXTURE_VARIANT_ADD(vfio, single)
 	.align = "4K",
 };
 
+FIXTURE_VARIANT_ADD(vfio, folios_iommufd)
+{
+	.on_dax_bus = true,
+	.pages = true,
+	.align = "2M",
+	.iommufd = true,
+};
+
+FIXTURE_VARIANT_ADD(vfio, single_iommufd)
+{
+	.on_dax_bus = true,
+	.pages = true,
+	.align = "4K",
+	.iommufd = true,
+};
+
 static const char *name(void)
 {
 	return strrchr(RDAX_NODE, '/') + 1;
@@ -77,18 +94,20 @@ static const char *name(void)
 /* All zeroes, and nothing of it is mapped. The edu reaches the scratch page only. */
 FIXTURE_SETUP(vfio)
 {
-	self->edu = (struct edu){ -1, -1, -1, NULL };
+	self->edu = EDU_CLOSED;
 	self->fd = -1;
 	self->map = MAP_FAILED;
 	if (!variant->on_dax_bus)
 		unsetenv("RDAX_DAX_DEVICE");
 	else if (!rdax_on_dax_bus())
 		SKIP(return, "needs a device of the dax bus: scripts/lab guest --machine vfio");
+	if (variant->iommufd && !edu_has_iommufd())
+		SKIP(return, "the kernel has no iommufd for VFIO");
 	ASSERT_EQ(0, rdax_write_file(RDAX_PARAMS "/pages", variant->pages ? name() : ""));
 	ASSERT_EQ(0, rdax_fresh(variant->align));
 	ASSERT_EQ(0, rdax_open_mapped(&self->fd, &self->map, WINDOW));
 	ASSERT_EQ(0, rdax_zero(self->fd, 0, WINDOW));
-	ASSERT_EQ(0, edu_open(&self->edu));
+	ASSERT_EQ(0, edu_open(&self->edu, variant->iommufd));
 	self->scratch = mmap(NULL, SZ_4K, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, self->scratch);
 	ASSERT_EQ(0, edu_map(&self->edu, SCRATCH, self->scratch, SZ_4K, true));
@@ -184,22 +203,23 @@ TEST_F(vfio, there_and_back)
 	EXPECT_EQ(0, unmap_dma(self, WINDOW));
 }
 
-static uint64_t locked_kib(void)
+static uint64_t status_kib(const char *name)
 {
-	const char *line = strstr(rdax_text("/proc/self/status"), "VmLck:");
+	const char *line = strstr(rdax_text("/proc/self/status"), name);
 
-	return line ? strtoull(line + strlen("VmLck:"), NULL, 10) : UINT64_MAX;
+	return line ? strtoull(line + strlen(name), NULL, 10) : UINT64_MAX;
 }
 
-/* Pages count against RLIMIT_MEMLOCK as long as they are pinned. */
+/* Pages count against RLIMIT_MEMLOCK as long as they are pinned: the process's, or the user's. */
 TEST_F(vfio, counted_as_locked)
 {
-	uint64_t was = locked_kib();
+	const char *count = variant->iommufd ? "VmPin:" : "VmLck:";
+	uint64_t was = status_kib(count);
 
 	ASSERT_EQ(0, map_dma(self, 0, SZ_2M));
-	EXPECT_EQ(was + (variant->pages ? SZ_2M / 1024 : 0), locked_kib());
+	EXPECT_EQ(was + (variant->pages ? SZ_2M / 1024 : 0), status_kib(count));
 	EXPECT_EQ(0, unmap_dma(self, SZ_2M));
-	EXPECT_EQ(was, locked_kib());
+	EXPECT_EQ(was, status_kib(count));
 }
 
 /*
@@ -240,6 +260,31 @@ TEST_F(vfio, what_was_touched)
 			TH_LOG("case %d", before);
 		unmap_dma(self, SZ_2M);
 	}
+}
+
+/* iommufd pins all that it maps, so it takes no page frames, not even writable ones. */
+TEST_F(vfio, frames_and_iommufd)
+{
+	if (variant->pages)
+		SKIP(return, "pages are pinned");
+	if (!edu_has_iommufd())
+		SKIP(return, "the kernel has no iommufd for VFIO");
+	edu_close(&self->edu);
+	ASSERT_EQ(0, edu_open(&self->edu, true));
+	ASSERT_EQ(0, edu_map(&self->edu, SCRATCH, self->scratch, SZ_4K, true));
+	for (int writable = 0; writable <= 1; writable++) {
+		ASSERT_EQ(0, rdax_write_file(rdax_attr_path("faults/map_writable"),
+					     writable ? "1" : "0"));
+		for (enum before before = 0; before < BEFORES; before++) {
+			ASSERT_EQ(0, as_new(self));
+			ASSERT_EQ(0, prepare(self, before));
+			EXPECT_EQ(-EFAULT, map_dma(self, 0, SZ_2M))
+				TH_LOG("case %d", before);
+		}
+	}
+	/* What it has mapped for DMA goes on. */
+	EXPECT_EQ(0, edu_load(&self->edu, SCRATCH));
+	EXPECT_EQ(0, rdax_write_file(rdax_attr_path("faults/map_writable"), "0"));
 }
 
 /* Then there are no such page frames. */

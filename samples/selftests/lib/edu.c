@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <linux/iommufd.h>
 #include <linux/pci_regs.h>
 #include <linux/vfio.h>
 #include <stdio.h>
@@ -135,21 +136,62 @@ static int start(struct edu *edu)
 	return (get(edu, IDENTIFICATION) & 0xff) == 0xed ? 0 : -ENODEV;
 }
 
-int edu_open(struct edu *edu)
+/* The character device of its own that VFIO makes for it, in place of the group. */
+static int open_device(void)
 {
-	int ret;
+	char path[64] = "";
+	glob_t found;
 
-	*edu = (struct edu){ .device = -1 };
+	if (!glob(path_of("vfio-dev/vfio*"), 0, NULL, &found)) {
+		snprintf(path, sizeof(path), "/dev/vfio/devices/%s",
+			 strrchr(found.gl_pathv[0], '/') + 1);
+		globfree(&found);
+	}
+	return open(path, O_RDWR | O_CLOEXEC);
+}
+
+bool edu_has_iommufd(void)
+{
+	return !access("/dev/iommu", F_OK) && !access(path_of("vfio-dev"), F_OK);
+}
+
+static int open_type1(struct edu *edu)
+{
 	edu->container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
 	edu->group = open_group();
 	if (edu->container < 0 || edu->group < 0 ||
 	    ioctl(edu->group, VFIO_GROUP_SET_CONTAINER, &edu->container) ||
-	    ioctl(edu->container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU)) {
-		ret = -errno;
-	} else {
-		edu->device = ioctl(edu->group, VFIO_GROUP_GET_DEVICE_FD, address);
-		ret = edu->device < 0 ? -errno : start(edu);
-	}
+	    ioctl(edu->container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
+		return -errno;
+	edu->device = ioctl(edu->group, VFIO_GROUP_GET_DEVICE_FD, address);
+	return edu->device < 0 ? -errno : 0;
+}
+
+static int open_iommufd(struct edu *edu)
+{
+	struct iommu_ioas_alloc alloc = { .size = sizeof(alloc) };
+	struct vfio_device_bind_iommufd bind = { .argsz = sizeof(bind) };
+	struct vfio_device_attach_iommufd_pt attach = { .argsz = sizeof(attach) };
+
+	edu->container = open("/dev/iommu", O_RDWR | O_CLOEXEC);
+	edu->device = open_device();
+	bind.iommufd = edu->container;
+	if (edu->container < 0 || edu->device < 0 ||
+	    ioctl(edu->device, VFIO_DEVICE_BIND_IOMMUFD, &bind) ||
+	    ioctl(edu->container, IOMMU_IOAS_ALLOC, &alloc))
+		return -errno;
+	edu->ioas = alloc.out_ioas_id;
+	attach.pt_id = edu->ioas;
+	return ioctl(edu->device, VFIO_DEVICE_ATTACH_IOMMUFD_PT, &attach) ? -errno : 0;
+}
+
+int edu_open(struct edu *edu, bool iommufd)
+{
+	int ret;
+
+	*edu = EDU_CLOSED;
+	edu->iommufd = iommufd;
+	ret = (iommufd ? open_iommufd(edu) : open_type1(edu)) ?: start(edu);
 	if (ret)
 		edu_close(edu);
 	return ret;
@@ -162,10 +204,10 @@ void edu_close(struct edu *edu)
 	close(edu->device);
 	close(edu->group);
 	close(edu->container);
-	*edu = (struct edu){ -1, -1, -1, NULL };
+	*edu = EDU_CLOSED;
 }
 
-int edu_map(struct edu *edu, uint64_t iova, void *memory, uint64_t len, bool writable)
+static int map_type1(struct edu *edu, uint64_t iova, void *memory, uint64_t len, bool writable)
 {
 	struct vfio_iommu_type1_dma_map map = {
 		.argsz = sizeof(map),
@@ -178,7 +220,27 @@ int edu_map(struct edu *edu, uint64_t iova, void *memory, uint64_t len, bool wri
 	return ioctl(edu->container, VFIO_IOMMU_MAP_DMA, &map) ? -errno : 0;
 }
 
-int edu_unmap(struct edu *edu, uint64_t iova, uint64_t len)
+static int map_iommufd(struct edu *edu, uint64_t iova, void *memory, uint64_t len, bool writable)
+{
+	struct iommu_ioas_map map = {
+		.size = sizeof(map),
+		.flags = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE |
+			 (writable ? IOMMU_IOAS_MAP_WRITEABLE : 0),
+		.ioas_id = edu->ioas,
+		.user_va = (uintptr_t)memory,
+		.length = len,
+		.iova = iova,
+	};
+
+	return ioctl(edu->container, IOMMU_IOAS_MAP, &map) ? -errno : 0;
+}
+
+int edu_map(struct edu *edu, uint64_t iova, void *memory, uint64_t len, bool writable)
+{
+	return (edu->iommufd ? map_iommufd : map_type1)(edu, iova, memory, len, writable);
+}
+
+static int unmap_type1(struct edu *edu, uint64_t iova, uint64_t len)
 {
 	struct vfio_iommu_type1_dma_unmap unmap = {
 		.argsz = sizeof(unmap),
@@ -189,6 +251,25 @@ int edu_unmap(struct edu *edu, uint64_t iova, uint64_t len)
 	if (ioctl(edu->container, VFIO_IOMMU_UNMAP_DMA, &unmap))
 		return -errno;
 	return unmap.size == len ? 0 : -ENOENT;
+}
+
+static int unmap_iommufd(struct edu *edu, uint64_t iova, uint64_t len)
+{
+	struct iommu_ioas_unmap unmap = {
+		.size = sizeof(unmap),
+		.ioas_id = edu->ioas,
+		.iova = iova,
+		.length = len,
+	};
+
+	if (ioctl(edu->container, IOMMU_IOAS_UNMAP, &unmap))
+		return -errno;
+	return unmap.length == len ? 0 : -ENOENT;
+}
+
+int edu_unmap(struct edu *edu, uint64_t iova, uint64_t len)
+{
+	return (edu->iommufd ? unmap_iommufd : unmap_type1)(edu, iova, len);
 }
 
 /* It takes 100 ms. */
