@@ -4,7 +4,8 @@
 //!
 //! What `xas_find_conflict()`, `xas_store()` and `xas_set_mark()` do where nothing unusual is in the
 //! way, in one walk and without calls. Each function leaves the array as the C function does, or
-//! changes nothing and says so. None makes or frees a node. The array has only value entries, and
+//! changes nothing and says so. None makes or frees a node, or gives an entry another slot, except for
+//! [`spread`], which ends a store that `xas_store()` has begun. The array has only value entries, and
 //! its lock is held, so no retry entries are met.
 //!
 //! C source: `lib/xarray.c`
@@ -142,10 +143,11 @@ impl Walk {
         self.node.is_null()
     }
 
-    /// Whether nothing is in the run, and its node was seen to be missing. Not again: what is stored next
-    /// may be there.
-    pub(in crate::kernel_ext) fn take_missing(&mut self) -> bool {
-        core::mem::take(&mut self.is_missing)
+    /// Whether nothing is in the run, and its node was seen to be missing. The slot that was reached is
+    /// one of a node above then.
+    #[inline(always)]
+    pub(in crate::kernel_ext) fn is_missing(&self) -> bool {
+        self.is_missing
     }
 
     /// Returns the node that it has reached. `None` if it is at the head or has not begun.
