@@ -291,26 +291,32 @@ mod tests {
     /// What is in one window is in the media, and nothing else.
     #[test]
     fn frames() -> Result {
-        let windows = windows(1000, [10, 3])?;
+        // The larger one first, and last.
+        check_frames(10, 3)?;
+        check_frames(3, 10)
+    }
+
+    fn check_frames(first: usize, second: usize) -> Result {
+        let windows = windows(1000, [first, second])?;
         let contain = |pfn, pages| windows.contain_frames(Pfn::new(pfn), Pages::new(pages));
-        assert!(contain(1000, 1) && contain(1000, 10) && contain(1009, 1) && contain(1003, 7));
-        assert!(contain(1100, 3) && contain(1102, 1));
-        for (pfn, pages) in [
-            (1000, 0),
-            (1000, 11),
-            (1009, 2),
-            (1010, 1),
-            (999, 1),
-            (999, 2),
-        ] {
-            assert!(!contain(pfn, pages));
+        for (start, len) in [(1000, first), (1100, second)] {
+            assert!(contain(start, 1) && contain(start, len) && contain(start + len - 1, 1));
+            assert!(contain(start + 1, len - 1));
+            for (pfn, pages) in [
+                (start, 0),
+                (start, len + 1),
+                (start + len - 1, 2),
+                (start + len, 1),
+                (start - 1, 1),
+                (start - 1, 2),
+            ] {
+                assert!(!contain(pfn, pages));
+            }
+            for pfn in [start, start + len - 1] {
+                assert!(!contain(pfn, usize::MAX));
+            }
         }
-        for (pfn, pages) in [(1099, 1), (1100, 4), (1103, 1), (0, 1), (usize::MAX, 1)] {
-            assert!(!contain(pfn, pages));
-        }
-        for pfn in [1000, 1009, 1100, usize::MAX] {
-            assert!(!contain(pfn, usize::MAX));
-        }
+        assert!(!contain(0, 1) && !contain(usize::MAX, 1) && !contain(usize::MAX, usize::MAX));
         Ok(())
     }
 
