@@ -48,20 +48,26 @@ pub(crate) fn upgrade() -> bool {
 
 /// Returns the order of the largest leaf that a fault maps. Any context.
 pub(crate) fn max_leaf() -> Order {
-    Order::new(read_once(&raw const bindings::rdax_max_leaf)).unwrap_or(Order::PTE)
+    // SAFETY: This is one of the variables of `params.c`.
+    Order::new(unsafe { read_once(&raw const bindings::rdax_max_leaf) }).unwrap_or(Order::PTE)
 }
 
 /// Whether a fault may map a leaf of that order. Any context.
 #[inline(always)]
 pub(crate) fn allows_leaf(order: Order) -> bool {
-    order.get() <= read_once(&raw const bindings::rdax_max_leaf)
+    // SAFETY: This is one of the variables of `params.c`.
+    order.get() <= unsafe { read_once(&raw const bindings::rdax_max_leaf) }
 }
 
 /// Reads a parameter that is a number. Each fault does that, so it is no call.
+///
+/// # Safety
+///
+/// `parameter` is one of the variables of `params.c`.
 #[inline(always)]
-fn read_once(parameter: *const c_uint) -> c_uint {
-    // SAFETY: The callers pass one of the variables of `params.c`. The C side writes it with
-    // `WRITE_ONCE()`, and a volatile load of a word is `READ_ONCE()`.
+unsafe fn read_once(parameter: *const c_uint) -> c_uint {
+    // SAFETY: By the requirements of this function. The C side writes it with `WRITE_ONCE()`, and a
+    // volatile load of a word is `READ_ONCE()`.
     unsafe { parameter.read_volatile() }
 }
 
@@ -73,7 +79,8 @@ pub(crate) const fn leaf_is_safe(order: Order) -> bool {
 
 /// Returns how many bytes a 4 KiB fault maps if memory is touched in order. Any context.
 pub(crate) fn fault_around() -> u64 {
-    read_once(&raw const bindings::rdax_fault_around).into()
+    // SAFETY: This is one of the variables of `params.c`.
+    unsafe { read_once(&raw const bindings::rdax_fault_around) }.into()
 }
 
 /// Returns the order of the alignment of devices that are bound from now on. Any context.

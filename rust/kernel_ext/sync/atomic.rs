@@ -15,7 +15,8 @@ use kernel::sync::atomic::{
 /// kernel is built without link-time optimization.
 #[inline(always)]
 pub(crate) fn read_once<T: AtomicType>(value: &Atomic<T>) -> T {
-    // SAFETY: The pointer comes from a reference, so it is valid and aligned. The size of the value
-    // is that of an integer or a pointer, so a volatile load is one instruction, as `READ_ONCE()` is.
+    const { assert!(size_of::<T>() <= size_of::<usize>()) };
+    // SAFETY: The pointer comes from a reference, so it is valid and aligned. The value is no larger
+    // than a word, so a volatile load is one instruction, as `READ_ONCE()` is.
     unsafe { value.as_ptr().read_volatile() }
 }
