@@ -49,20 +49,30 @@ pub(crate) struct XArray<T> {
     slots: Mutex<Slots>,
     /// The number of entries, for those who look without the lock.
     len: AtomicUsize,
-    /// Nodes are at hand: no store lacks memory.
-    has_nodes: bool,
+    nodes: Nodes,
     _values: PhantomData<fn(T)>,
 }
 
-std::thread_local! {
-    static HAS_NODES: Cell<bool> = const { Cell::new(false) };
+/// What a look and a new entry find of the nodes. The callers of [`Guard::look`] have a way for each.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Nodes {
+    /// A look cannot tell what is there. Each new entry lacks memory without a spare node.
+    Unknown,
+    /// A look can tell. Each new entry lacks memory without a spare node.
+    Missing,
+    /// A look can tell, and no entry lacks memory.
+    AtHand,
 }
 
-/// The arrays that `make` makes never lack memory.
-pub(crate) fn with_nodes<R>(make: impl FnOnce() -> R) -> R {
-    HAS_NODES.set(true);
+std::thread_local! {
+    static NODES: Cell<Nodes> = const { Cell::new(Nodes::Unknown) };
+}
+
+/// Calls `make`, which makes arrays that find nodes so.
+pub(crate) fn with<R>(nodes: Nodes, make: impl FnOnce() -> R) -> R {
+    NODES.set(nodes);
     let made = make();
-    HAS_NODES.set(false);
+    NODES.set(Nodes::Unknown);
     made
 }
 
@@ -71,7 +81,7 @@ impl<T: Value> XArray<T> {
         Ok::<_, core::convert::Infallible>(Self {
             slots: Mutex::new(Slots::new()),
             len: AtomicUsize::new(0),
-            has_nodes: HAS_NODES.get(),
+            nodes: NODES.get(),
             _values: PhantomData,
         })
     }
@@ -111,8 +121,7 @@ pub(crate) struct XaState<'a, T> {
     order: u32,
 }
 
-/// The kernel gives a node or not; here each new entry lacks one, so that the spare one is needed, but see
-/// [`with_nodes`].
+/// The kernel gives a node or not; here [`Nodes`] says whether each new entry lacks one.
 pub(crate) struct Spare {
     nodes: usize,
 }
@@ -218,17 +227,15 @@ impl<'a, T: Value> Guard<'a, T> {
         self.index + ((1 << self.order) - 1)
     }
 
-    /// Without nodes at hand it never knows, so both ways of the caller are taken.
     pub(crate) fn look(&mut self) -> Result<Option<T>, Unknown> {
-        match self.xa.has_nodes {
-            true => Ok(self.find_conflict()),
-            false => Err(Unknown),
+        match self.xa.nodes {
+            Nodes::Unknown => Err(Unknown),
+            Nodes::Missing | Nodes::AtHand => Ok(self.find_conflict()),
         }
     }
 
     pub(crate) fn fill(&mut self, value: T) -> bool {
-        let spare = &mut Spare::new();
-        matches!(self.store(value, spare), Ok(None))
+        self.xa.nodes == Nodes::AtHand && matches!(self.store(value, &mut Spare::new()), Ok(None))
     }
 
     pub(crate) fn find_conflict(&mut self) -> Option<T> {
@@ -292,7 +299,7 @@ impl<'a, T: Value> Guard<'a, T> {
             );
         }
         let same = first.is_some_and(|(start, slot)| (start, slot.order) == (index, order));
-        if !same && !self.xa.has_nodes {
+        if !same && self.xa.nodes != Nodes::AtHand {
             spare.nodes = spare.nodes.checked_sub(1).ok_or(ENOMEM)?;
         }
         let old: Vec<_> = self

@@ -15,8 +15,11 @@ use crate::kernel_ext::sync::{
     Arc, //
 };
 use crate::kernel_ext::thread;
-use crate::kernel_ext::units::{Order, PageOffset, Pages};
-use crate::kernel_ext::xarray;
+use crate::kernel_ext::units::{Order, PageOffset};
+use crate::kernel_ext::xarray::{
+    self,
+    Nodes, //
+};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::{
     ops::Range,
@@ -72,6 +75,8 @@ struct Model {
     holders: [AtomicUsize; PAGES.len()],
     /// What the page tables and the media have of each of [`PAGES`]: [`WRITABLE`], [`UNSYNCED`].
     pages: [sync::atomic::AtomicUsize; PAGES.len()],
+    /// A fault that lacks memory allocates it, and tries again without the lock of the entry.
+    begins_again: bool,
 }
 
 /// A mapping of the page is writable.
@@ -80,9 +85,13 @@ const WRITABLE: usize = 1;
 const UNSYNCED: usize = 2;
 
 impl Model {
-    /// Each new entry lacks memory at first.
+    /// Each new entry lacks memory, so a fault takes the lock of its entry.
     fn new() -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self::make(false))
+    }
+
+    fn make(begins_again: bool) -> Self {
+        Self {
             mapping: {
                 let mapping = table();
                 prepare(&mapping, 0);
@@ -90,12 +99,18 @@ impl Model {
             },
             holders: Default::default(),
             pages: core::array::from_fn(|_| sync::atomic::AtomicUsize::new(0)),
-        })
+            begins_again,
+        }
     }
 
     /// None does.
     fn with_nodes() -> Arc<Self> {
-        xarray::with_nodes(Self::new)
+        xarray::with(Nodes::AtHand, Self::new)
+    }
+
+    /// Each new entry lacks memory, which a fault allocates.
+    fn without_nodes() -> Arc<Self> {
+        xarray::with(Nodes::Missing, || Arc::new(Self::make(true)))
     }
 
     /// The states of the pages in a run.
@@ -147,15 +162,18 @@ impl Model {
         }
     }
 
-    /// A write fault, without the lock of the entry if that is possible, as `Run::map()` of `fault.rs`; whether
-    /// it was served at `order`.
+    /// A write fault, without the lock of the entry if that is possible, as `Target::map_settled()` of
+    /// `fault.rs`; whether it was served at `order`.
     fn touch(&self, pgoff: usize, order: Order) -> bool {
         let start = at(pgoff).align_down(order);
         let kind = mapped(start.get());
-        let spare = &mut Spare::new();
-        let settled = self
-            .mapping
-            .touch(start, order, kind, Access::Write, Some(spare));
+        let (table, access) = (&self.mapping, Access::Write);
+        let mut spare = Spare::new();
+        let mut settled = table.touch(start, order, kind, access, None);
+        if settled.is_none() && self.begins_again {
+            spare.fill().unwrap();
+            settled = table.touch(start, order, kind, access, Some(&mut spare));
+        }
         let Some(_settled) = settled else {
             return self.fault(pgoff, order, true);
         };
@@ -661,12 +679,13 @@ fn syncs_under_a_touch() {
     }
 }
 
-/// The same where there is no entry yet, with a node of the index at hand and without.
+/// The same where there is no entry yet, with a node of the index at hand, missing, and not known.
 #[test]
 fn syncs_under_a_first_touch() {
     for (order, new) in [
         (Order::PTE, Model::with_nodes as fn() -> _),
         (Order::PMD, Model::with_nodes),
+        (Order::PTE, Model::without_nodes),
         (Order::PTE, Model::new),
     ] {
         explore(move || {
