@@ -44,6 +44,8 @@ kinds! {
     StoreGiant "store, 1 GiB area" 300,
     Fork "fork" 100,
     Kill "fork, kill" 60,
+    Seal "fork, mseal" 40,
+    Dump "fork, core dump" 10,
     Interrupt "signal" 4_000,
     End "behind the end" 1_000,
     Resize "resize" 100,

@@ -496,6 +496,27 @@ pub fn exit_now(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
+/// Lets the kernel dump into a file of the guest's what processes have mapped of DAX devices, and no other
+/// memory.
+pub fn prepare_core_dumps() -> std::io::Result<()> {
+    std::fs::write("/proc/sys/kernel/core_pattern", "/tmp/torture.core")?;
+    // DAX, private and shared.
+    std::fs::write("/proc/self/coredump_filter", "0x180")
+}
+
+/// Ends this process with a core dump of at most 64 MiB.
+pub fn dump_core() -> ! {
+    let limit = libc::rlimit {
+        rlim_cur: 64 << 20,
+        rlim_max: 64 << 20,
+    };
+    // SAFETY: The limit is read only; SIGABRT has no handler.
+    unsafe {
+        libc::setrlimit(libc::RLIMIT_CORE, &limit);
+        libc::abort()
+    }
+}
+
 /// How a child ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ended {

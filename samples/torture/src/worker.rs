@@ -226,6 +226,8 @@ mod pin_race;
 mod process;
 mod sync;
 
+use process::Child;
+
 impl<'a> Worker<'a> {
     pub fn new(
         process: &'a Process,
@@ -320,8 +322,10 @@ impl<'a> Worker<'a> {
             Kind::Zero => self.punch_own(dice, device::ZERO),
             Kind::PunchAll => self.punch_all(dice, device::PUNCH),
             Kind::ZeroAll => self.punch_all(dice, device::ZERO),
-            Kind::Fork => self.fork(dice, false),
-            Kind::Kill => self.fork(dice, true),
+            Kind::Fork => self.fork(dice, Child::Ends),
+            Kind::Kill => self.fork(dice, Child::IsKilled),
+            Kind::Seal => self.fork(dice, Child::Seals),
+            Kind::Dump => self.fork(dice, Child::DumpsCore),
             Kind::Interrupt => self.interrupt(dice),
             Kind::End => self.behind_the_end(dice),
             Kind::Resize => self.resize(dice, TAIL),

@@ -39,7 +39,10 @@ pub const MADV_GUARD_INSTALL: c_int = 102;
 /// UFFDIO_REGISTER_MODE_MISSING and _WP.
 pub const UFFD_MODES: [u64; 2] = [UFFD_MISSING, 2];
 
+pub const MADV_SOFT_OFFLINE: c_int = 101;
 const MPOL_PREFERRED: c_int = 1;
+/// Debian's libc crate is older than that.
+const SYS_MSEAL: i64 = 462;
 /// MPOL_MF_STRICT and MPOL_MF_MOVE. Without the first, the walk skips special mappings.
 const MPOL_FLAGS: usize = 1 | 2;
 
@@ -71,6 +74,29 @@ fn userfault(at: usize, len: usize, mode: u64) -> Result<(), Errno> {
 }
 
 impl Map {
+    /// Nothing can unmap or change the mapping from now on but the end of the process.
+    pub fn seal(&self) -> Result<(), Errno> {
+        call(SYS_MSEAL, [self.at(0, self.len()), self.len(), 0, 0, 0, 0]).map(drop)
+    }
+
+    /// What a seal refuses. Not to be called without one.
+    pub fn against_a_seal(&self) -> [(&'static str, Result<(), Errno>); 3] {
+        let (at, len) = (self.at(0, self.len()), self.len());
+        let refused = |number, args| call(number, args).map(drop);
+        [
+            ("munmap", refused(libc::SYS_munmap, [at, len, 0, 0, 0, 0])),
+            (
+                "mprotect",
+                refused(libc::SYS_mprotect, [at, len, 0, 0, 0, 0]),
+            ),
+            // To the double size, in place or elsewhere.
+            (
+                "mremap",
+                refused(libc::SYS_mremap, [at, len, 2 * len, 1, 0, 0]),
+            ),
+        ]
+    }
+
     /// Does it for `len` bytes from byte `offset`. A range that is not of whole pages is refused.
     pub fn ask(&self, what: Call, offset: usize, len: usize) -> Result<(), Errno> {
         let at = self.at(offset, len);

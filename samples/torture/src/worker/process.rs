@@ -4,8 +4,23 @@
 
 use super::*;
 
+/// What a child does beside its loads and stores.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Child {
+    Ends,
+    /// While it stores.
+    IsKilled,
+    /// Its mappings, before: nothing but its end unmaps them then.
+    Seals,
+    /// In the end: the kernel reads what it dumps through the child's mappings.
+    DumpsCore,
+}
+
 impl Worker<'_> {
-    pub(super) fn fork(&mut self, dice: &mut Dice, kill: bool) -> Done {
+    pub(super) fn fork(&mut self, dice: &mut Dice, how: Child) -> Done {
+        if how == Child::DumpsCore {
+            sys::prepare_core_dumps().map_err(|e| e.to_string())?;
+        }
         for store in &self.cell.child_log {
             store.state.store(0, SeqCst);
         }
@@ -16,15 +31,21 @@ impl Worker<'_> {
         let pid = sys::fork().map_err(|e| said("fork", e))?;
         if pid == 0 {
             self.in_child = true;
-            let result = self.child(&commons, dice, kill);
+            let sealed = match how {
+                Child::Seals => self.seal(),
+                _ => Ok(()),
+            };
+            let result = sealed.and_then(|()| self.child(&commons, dice, how));
             if let Err(text) = &result {
                 self.control
                     .fail(self.me, self.index, &format!("in a child: {text}"));
+            } else if how == Child::DumpsCore {
+                sys::dump_core();
             }
             sys::exit_now(i32::from(result.is_err()));
         }
         drop(commons);
-        if kill {
+        if how == Child::IsKilled {
             let target = dice.below(CHILD_LOG as u64);
             let begun = Instant::now();
             while self.cell.child_stores.load(SeqCst) < target
@@ -42,8 +63,9 @@ impl Worker<'_> {
             self.cell.child_stores.load(SeqCst)
         );
         match ended {
-            Some(Ended::Exit(0)) => {}
-            Some(Ended::Killed(libc::SIGKILL)) if kill => {}
+            Some(Ended::Exit(0)) if how != Child::DumpsCore => {}
+            Some(Ended::Killed(libc::SIGKILL)) if how == Child::IsKilled => {}
+            Some(Ended::Killed(libc::SIGABRT)) if how == Child::DumpsCore => {}
             other => return Err(format!("the child ended with {other:?}")),
         }
         for store in &self.cell.child_log {
@@ -107,9 +129,9 @@ impl Worker<'_> {
         &mut self,
         commons: &Map,
         dice: &mut Dice,
-        until_killed: bool,
+        how: Child,
     ) -> Result<(), String> {
-        let stores = if until_killed {
+        let stores = if how == Child::IsKilled {
             CHILD_LOG as u64
         } else {
             dice.range(1, 8)
@@ -122,9 +144,21 @@ impl Worker<'_> {
             let (via, page) = self.choose(commons, dice);
             self.word_at(via, page, dice, true)?;
         }
-        if until_killed {
+        if how == Child::IsKilled {
             loop {
                 thread::sleep(Duration::from_millis(1));
+            }
+        }
+        Ok(())
+    }
+
+    fn seal(&self) -> Result<(), String> {
+        for slot in self.slots.iter().flatten() {
+            slot.map.seal().map_err(|e| said("mseal", e))?;
+            for (call, result) in slot.map.against_a_seal() {
+                if result != Err(libc::EPERM) {
+                    return Err(format!("{call} of a sealed mapping: {result:?}"));
+                }
             }
         }
         Ok(())
