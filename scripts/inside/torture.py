@@ -88,13 +88,15 @@ def on_cxl(amount: Amount, seed: int) -> str:
 
 def command(phase: str, amount: Amount, seed: int) -> list[str]:
     own = [PROGRAM, phase, "--seed", str(seed)]
+    # How much longer, until it has seen what it must.
+    more = ["--more", str(120 * guest.slower())]
     return {
-        "oracle": [*own, *amount.oracle],
+        "oracle": [*own, *more, *amount.oracle],
         "fuzz": [*own, "--calls", str(amount.calls)],
         "lifecycle": [*own, "--cycles", str(amount.cycles)],
         "cxl": ["sh", "-c", on_cxl(amount, seed)],
         "outside": [OUTSIDE, str(amount.outside)],
-        "disturbed": [DISTURBED, PROGRAM, "oracle", "--seed", str(seed), *amount.oracle],
+        "disturbed": [DISTURBED, PROGRAM, "oracle", "--seed", str(seed), *more, *amount.oracle],
     }[phase]
 
 
