@@ -679,15 +679,35 @@ fn syncs_under_a_touch() {
     }
 }
 
-/// The same where there is no entry yet, with a node of the index at hand, missing, and not known.
-#[test]
-fn syncs_under_a_first_touch() {
-    for (order, new) in [
-        (Order::PTE, Model::with_nodes as fn() -> _),
+/// Where there is no entry yet: with a node of the index at hand, missing, and not known.
+fn first_touches() -> [(Order, fn() -> Arc<Model>); 4] {
+    [
+        (Order::PTE, Model::with_nodes),
         (Order::PMD, Model::with_nodes),
         (Order::PTE, Model::without_nodes),
         (Order::PTE, Model::new),
-    ] {
+    ]
+}
+
+/// A sync finds what a first touch has written.
+#[test]
+fn sync_after_a_first_touch() {
+    for (order, new) in first_touches() {
+        explore(move || {
+            let model = new();
+            assert!(model.touch(1, order));
+            assert_eq!(model.mapping.events.get(Event::Create), 1);
+            model.sync(0, 512);
+            assert!(!model.is_unsynced(1));
+            assert!(!model.store(1));
+        });
+    }
+}
+
+/// The same where there is no entry yet.
+#[test]
+fn syncs_under_a_first_touch() {
+    for (order, new) in first_touches() {
         explore(move || {
             let model = new();
             let threads = [
