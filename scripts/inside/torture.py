@@ -72,10 +72,15 @@ def build() -> str | None:
     return None
 
 
+def more() -> list[str]:
+    """How much longer the oracle goes on, until it has seen what it must."""
+    return ["--more", str(120 * guest.slower())]
+
+
 def on_cxl(amount: Amount, seed: int) -> str:
     """The oracle on page frames and on pages, then the lifecycle."""
     # What needs a changing size, or pages of 1 GiB, is not to be seen there.
-    oracle = f"{PROGRAM} oracle --seed {seed} --part --device $RDAX_DAX_DEVICE"
+    oracle = f"{PROGRAM} oracle --seed {seed} --part {' '.join(more())} --device $RDAX_DAX_DEVICE"
     # Folios of 2 MiB, and of 4 KiB: each once a run.
     aligns = (4 << 10, 2 << 20) if seed % 2 else (2 << 20, 4 << 10)
     runs = [f"{oracle} {' '.join(amount.cxl)}"]
@@ -88,15 +93,14 @@ def on_cxl(amount: Amount, seed: int) -> str:
 
 def command(phase: str, amount: Amount, seed: int) -> list[str]:
     own = [PROGRAM, phase, "--seed", str(seed)]
-    # How much longer, until it has seen what it must.
-    more = ["--more", str(120 * guest.slower())]
     return {
-        "oracle": [*own, *more, *amount.oracle],
+        "oracle": [*own, *more(), *amount.oracle],
         "fuzz": [*own, "--calls", str(amount.calls)],
         "lifecycle": [*own, "--cycles", str(amount.cycles)],
         "cxl": ["sh", "-c", on_cxl(amount, seed)],
         "outside": [OUTSIDE, str(amount.outside)],
-        "disturbed": [DISTURBED, PROGRAM, "oracle", "--seed", str(seed), *more, *amount.oracle],
+        "disturbed": [DISTURBED, PROGRAM, "oracle", "--seed", str(seed), *more(),
+                      *amount.oracle],
     }[phase]
 
 

@@ -496,12 +496,15 @@ pub fn exit_now(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
-/// Lets the kernel dump into a file of the guest's what processes have mapped of DAX devices, and no other
-/// memory.
+/// Lets the kernel dump what a process has mapped of DAX devices, and no other memory, into [`core_of`] it.
 pub fn prepare_core_dumps() -> std::io::Result<()> {
-    std::fs::write("/proc/sys/kernel/core_pattern", "/tmp/torture.core")?;
+    std::fs::write("/proc/sys/kernel/core_pattern", "/tmp/torture.core.%p")?;
     // DAX, private and shared.
     std::fs::write("/proc/self/coredump_filter", "0x180")
+}
+
+pub fn core_of(pid: i32) -> String {
+    format!("/tmp/torture.core.{pid}")
 }
 
 /// Ends this process with a core dump of at most 64 MiB.

@@ -39,10 +39,7 @@ pub const MADV_GUARD_INSTALL: c_int = 102;
 /// UFFDIO_REGISTER_MODE_MISSING and _WP.
 pub const UFFD_MODES: [u64; 2] = [UFFD_MISSING, 2];
 
-pub const MADV_SOFT_OFFLINE: c_int = 101;
 const MPOL_PREFERRED: c_int = 1;
-/// Debian's libc crate is older than that.
-const SYS_MSEAL: i64 = 462;
 /// MPOL_MF_STRICT and MPOL_MF_MOVE. Without the first, the walk skips special mappings.
 const MPOL_FLAGS: usize = 1 | 2;
 
@@ -76,7 +73,11 @@ fn userfault(at: usize, len: usize, mode: u64) -> Result<(), Errno> {
 impl Map {
     /// Nothing can unmap or change the mapping from now on but the end of the process.
     pub fn seal(&self) -> Result<(), Errno> {
-        call(SYS_MSEAL, [self.at(0, self.len()), self.len(), 0, 0, 0, 0]).map(drop)
+        call(
+            libc::SYS_mseal,
+            [self.at(0, self.len()), self.len(), 0, 0, 0, 0],
+        )
+        .map(drop)
     }
 
     /// What a seal refuses. Not to be called without one.

@@ -3,7 +3,7 @@
 //! The kernel's own calls on mappings, and its files about them. None of them may change a byte.
 
 use super::*;
-use crate::sys::mm::{Call, MADV_COLLAPSE, MADV_GUARD_INSTALL, MADV_SOFT_OFFLINE, UFFD_MODES};
+use crate::sys::mm::{Call, MADV_COLLAPSE, MADV_GUARD_INSTALL, UFFD_MODES};
 use std::{fs, io::ErrorKind, sync::OnceLock};
 
 /// Advice that changes no byte.
@@ -22,7 +22,7 @@ const ADVICE: [i32; 14] = [
     libc::MADV_DOFORK,
     // Of a regular file it would punch a hole.
     libc::MADV_REMOVE,
-    MADV_SOFT_OFFLINE,
+    libc::MADV_SOFT_OFFLINE,
 ];
 
 /// The largest part of a mapping that a call is made for, in units of the device's alignment.
@@ -66,7 +66,7 @@ fn may_be(what: Call, error: i32) -> bool {
         (_, libc::EAGAIN | libc::ENOMEM | libc::ENOSPC) => true,
         (Call::Advise(libc::MADV_REMOVE), libc::ENODEV | libc::EACCES) => true,
         // No memory that the kernel could replace.
-        (Call::Advise(MADV_SOFT_OFFLINE), libc::EIO) => true,
+        (Call::Advise(libc::MADV_SOFT_OFFLINE), libc::EIO) => true,
         // Not where page frames are mapped; nor behind the end.
         (Call::Advise(_), libc::EINVAL | libc::EFAULT | libc::EBUSY) => true,
         (Call::ProcessAdvise(_) | Call::Userfault(_), libc::EINVAL) => true,

@@ -65,7 +65,10 @@ impl Worker<'_> {
         match ended {
             Some(Ended::Exit(0)) if how != Child::DumpsCore => {}
             Some(Ended::Killed(libc::SIGKILL)) if how == Child::IsKilled => {}
-            Some(Ended::Killed(libc::SIGABRT)) if how == Child::DumpsCore => {}
+            Some(Ended::Killed(libc::SIGABRT)) if how == Child::DumpsCore => {
+                std::fs::remove_file(sys::core_of(pid))
+                    .map_err(|e| format!("no core dump: {e}"))?;
+            }
             other => return Err(format!("the child ended with {other:?}")),
         }
         for store in &self.cell.child_log {
