@@ -689,13 +689,13 @@ fn first_touches() -> [(Order, fn() -> Arc<Model>); 4] {
     ]
 }
 
-/// A sync finds what a first touch has written.
+/// A sync finds what a first touch of another thread has written.
 #[test]
 fn sync_after_a_first_touch() {
     for (order, new) in first_touches() {
         explore(move || {
             let model = new();
-            assert!(model.touch(1, order));
+            join([spawn(&model, move |m| assert!(m.touch(1, order)))]);
             assert_eq!(model.mapping.events.get(Event::Create), 1);
             model.sync(0, 512);
             assert!(!model.is_unsynced(1));
