@@ -27,6 +27,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import console
+import tsc
 
 TIMED_OUT = 124
 NO_STATUS = 125
@@ -55,6 +56,11 @@ SLOWER = {"debug": 10, "kasan": 15}
 KERNEL_PARAMETERS = {"kasan": "no5lvl"}
 # As many work with all that a PC has, however busy the host is.
 MANY_CPUS = 8
+# In seconds, until the command begins, with Debian's own kernel on a busy host.
+BOOT_TIMEOUT = 120
+# Linux hangs in some of its boots under TCG (Documentation/lab.rst). Nothing of rdax is loaded then,
+# so another boot is as good.
+BOOTS = 3
 LAST_LINES = 40
 FEW_LINES = 8
 
@@ -308,8 +314,8 @@ def qemu(name: str, work: Path, interactive: bool, parameters: str,
     append = " ".join(["console=ttyS0 panic=-1 no_timer_check init_on_alloc=1",
                        "rootfstype=virtiofs root=root ro",
                        f"init=/rdax/scripts/guest/init GUEST_WORK={work} RDAX_KO={MODULE}",
-                       KERNEL_PARAMETERS.get(kernel().get("name", ""), ""), parameters,
-                       *machine.parameters()])
+                       KERNEL_PARAMETERS.get(kernel().get("name", ""), ""), clock(machine),
+                       parameters, *machine.parameters()])
     if machine.caches_survive:
         board += ",nvdimm-persistence=cpu"
     if machine.cpus > MANY_CPUS:
@@ -342,6 +348,14 @@ def qemu(name: str, work: Path, interactive: bool, parameters: str,
     ]
 
 
+def clock(machine: Machine) -> str:
+    """What the kernel would otherwise measure, and on a busy host measure wrong: see tsc.py."""
+    if machine.count_instructions or "kvm" in machine.accelerator():
+        return ""
+    khz = tsc.khz()
+    return f"tsc_early_khz={khz}" if khz else ""
+
+
 @contextmanager
 def virtiofs(socket: Path, log: Path, root: Path = Path("/")) -> Iterator[None]:
     """Serve a root, otherwise this whole one as it is in this mount namespace, to the guest."""
@@ -362,16 +376,26 @@ def virtiofs(socket: Path, log: Path, root: Path = Path("/")) -> Iterator[None]:
         daemon.wait()
 
 
-def stream(process: subprocess.Popen[bytes], deadline: float, sink: Sink) -> bool:
-    """Pass on what the command prints until QEMU ends; False if it is too late."""
+class Hangs(Exception):
+    """The guest did not come to its command."""
+
+
+def stream(process: subprocess.Popen[bytes], deadline: float, sink: Sink,
+           boots: Callable[[], bool] = lambda: False, booted: float = 0) -> bool:
+    """Pass on what the command prints until QEMU ends; False if it is too late.
+
+    Raises Hangs if BOOTS() is true at BOOTED, or later.
+    """
     assert process.stdout is not None
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while True:
-            left = deadline - time.monotonic()
-            if left <= 0:
+            now = time.monotonic()
+            if now >= deadline:
                 return False
-            if selector.select(left):
+            if now >= booted and boots():
+                raise Hangs
+            if selector.select((booted if now < booted < deadline else deadline) - now):
                 data = os.read(process.stdout.fileno(), 1 << 16)
                 if not data:
                     return True
@@ -383,43 +407,64 @@ def to_stdout(data: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
+def run(program: Sequence[str], name: str, work: Path, timeout: float, boot_timeout: float,
+        sink: Sink | None) -> bool:
+    """QEMU, until it ends; False if it is too late. Without a SINK the terminal is the guest's."""
+    log, socket, began = console_of(name), socket_of(name), work / "begun"
+    for stale in (log, socket, began, work / "status"):
+        stale.unlink(missing_ok=True)
+    log.touch()
+    with virtiofs(socket, WORK / f"{name}.virtiofsd"):
+        process = subprocess.Popen(program, stdin=subprocess.DEVNULL if sink else None,
+                                   stdout=subprocess.PIPE if sink else None)
+        try:
+            if sink:
+                now = time.monotonic()
+                return stream(process, now + timeout, sink, lambda: not began.exists(),
+                              now + boot_timeout)
+            process.wait()
+            return True
+        finally:
+            process.kill()
+            process.wait()
+
+
+def last_line(log: Path) -> str:
+    return next(reversed(log.read_text(errors="replace").split("\n")[:-1]), "").rstrip()
+
+
 def boot(command: Sequence[str], *, timeout: float, name: str = "guest",
          interactive: bool = False, parameters: str = "",
          machine: Machine = Machine(), work: Path | None = None,
-         sink: Sink = to_stdout) -> Result:
+         sink: Sink = to_stdout, boot_timeout: float = BOOT_TIMEOUT) -> Result:
     """Run COMMAND in a guest; its console is kept in /work/NAME.console.
 
-    PARAMETERS are more of the kernel's. TIMEOUT is that of Debian's own. What is on the DIMMs is
-    kept in the directory WORK, or not kept: guests that run at once must not share it.
+    PARAMETERS are more of the kernel's. TIMEOUT is that of Debian's own kernel, and so is
+    BOOT_TIMEOUT, after which a guest that has not begun the command is booted anew. What is on the
+    DIMMs is kept in the directory WORK, or not kept: guests that run at once must not share it.
     """
     if work is None:
         with tempfile.TemporaryDirectory(dir=WORK, prefix=f"{name}.") as own:
             return boot(command, timeout=timeout, name=name, interactive=interactive,
-                        parameters=parameters, machine=machine, work=Path(own), sink=sink)
+                        parameters=parameters, machine=machine, work=Path(own), sink=sink,
+                        boot_timeout=boot_timeout)
     begun = time.monotonic()
-    log, socket = console_of(name), socket_of(name)
     work.mkdir(exist_ok=True)
-    status = work / "status"
-    for stale in (log, socket, status, work / "interactive"):
-        stale.unlink(missing_ok=True)
-    log.touch()
     (work / "command").write_text(shlex.join(command) + "\n")
+    (work / "interactive").unlink(missing_ok=True)
     if interactive:
         (work / "interactive").touch()
-    in_time = True
-    with virtiofs(socket, WORK / f"{name}.virtiofsd"):
-        process = subprocess.Popen(
-            qemu(name, work, interactive, parameters, machine),
-            stdin=None if interactive else subprocess.DEVNULL,
-            stdout=None if interactive else subprocess.PIPE)
+    log, status = console_of(name), work / "status"
+    program = qemu(name, work, interactive, parameters, machine)
+    for left in reversed(range(BOOTS)):
         try:
-            if interactive:
-                process.wait()
-            else:
-                in_time = stream(process, begun + timeout * slower(), sink)
-        finally:
-            process.kill()
-            process.wait()
+            in_time = run(program, name, work, timeout * slower(), boot_timeout * slower(),
+                          None if interactive else sink)
+            break
+        except Hangs:
+            in_time = False
+            print(f"guest: {name}: it hangs as it boots, at: {last_line(log)}; "
+                  f"boots left: {left}", file=sys.stderr, flush=True)
     lines = [line.rstrip("\r") for line in log.read_text(errors="replace").split("\n")]
     if not in_time:
         code = TIMED_OUT

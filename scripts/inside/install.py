@@ -194,10 +194,10 @@ def boot(kernel: Kernel, verb: str, initrd: bool, timeout: float,
     for stale in (log, socket):
         stale.unlink(missing_ok=True)
     log.touch()
-    # For init_on_alloc and no_timer_check see guest.py.
+    # For init_on_alloc, no_timer_check and tsc_early_khz see guest.py.
     append = ("root=root rootfstype=virtiofs rw console=ttyS0 panic=-1 no_timer_check "
               "init_on_alloc=1 systemd.wants=install-test.service systemd.firstboot=off "
-              f"VERB={verb}")
+              f"VERB={verb} {guest.clock(machine)}")
     accelerator = machine.accelerator()
     command = [
         "qemu-system-x86_64", "-nodefaults", "-no-reboot", "-display", "none",

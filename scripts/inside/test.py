@@ -21,6 +21,7 @@ Each is divided into jobs, of which two run at once.
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -133,8 +134,10 @@ def in_guest(tap: Results, name: str, command: Sequence[str], reader: Reader | N
 def host(tap: Results) -> list[Job]:
     del tap
     return [Job("host:checks", checks), Job("host:scripts", scripts),
-            *(Job(f"host:{feature or 'rust'}", rust(feature)) for feature in ("", "loom", "shuttle")),
-            Job("host:litmus", litmus), Job("host:warns", warning)]
+            *(Job(f"host:{feature or 'rust'}", rust(feature))
+              for feature in ("", "loom", "shuttle")),
+            Job("host:litmus", litmus), Job("host:warns", warning),
+            Job("host:hangs", hang)]
 
 
 def checks(tap: Results) -> None:
@@ -155,6 +158,28 @@ def warning(tap: Results) -> None:
     tap.result(result.status == 0 and len(result.trouble) == 1
                and result.exit_status == guest.TROUBLE,
                "host: a warning on a guest's console fails its run")
+
+
+def hang(tap: Results) -> None:
+    with tempfile.TemporaryDirectory(dir=guest.WORK, prefix="hangs.") as work:
+        init = Path(work) / "init"
+        init.write_text(f"""#!/bin/sh
+PATH=/usr/bin
+mount -t proc proc /proc
+mount -o remount,rw /work
+umount /proc
+[ -e {work}/hung ] || {{ : >{work}/hung; sleep infinity; }}
+exec {INSIDE.parent}/guest/init
+""")
+        init.chmod(0o755)
+        # The later of two parameters counts.
+        result = guest.boot(["sh", "-c", f"echo >>{work}/runs"], timeout=120, name="hangs",
+                            parameters=f"init={init}", work=Path(work), sink=lambda data: None,
+                            boot_timeout=40)
+        runs = Path(work) / "runs"
+        tap.result(result.exit_status == 0 and (Path(work) / "hung").exists()
+                   and runs.read_text() == "\n",
+                   "host: a guest that hangs as it boots is booted anew")
 
 
 def rust(feature: str = "", whole: bool = False) -> Callable[[Results], None]:
