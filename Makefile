@@ -10,6 +10,16 @@ variables := LINUX KERNEL KDIR SUITES BENCH MUTANTS TORTURE FUZZ PARTS RDAX_CACH
 given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 unknown := $(if $(KDIR),,$(filter-out $(variables),$(filter-out -%,$(given))))
 $(if $(unknown),$(error there is no variable $(firstword $(unknown)); there are: $(variables)))
+# So would one of a goal that is not made.
+goals_of_SUITES := test
+goals_of_BENCH := bench bench-check
+goals_of_MUTANTS := test-mutants
+goals_of_TORTURE := torture
+goals_of_FUZZ := fuzz
+goals_of_PARTS := bench-locks
+ignored := $(foreach name,$(given),$(if $(goals_of_$(name)),$(if \
+	$(filter $(goals_of_$(name)),$(MAKECMDGOALS)),,$(name))))
+$(foreach name,$(firstword $(ignored)),$(error $(name)= has an effect only on: $(goals_of_$(name))))
 
 LAB := scripts/lab$(if $(LINUX), --linux $(LINUX))$(if $(KERNEL), --kernel $(KERNEL))
 

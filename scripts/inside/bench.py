@@ -283,6 +283,10 @@ def main() -> int:
     parser.add_argument("--instructions", action="store_true")
     parser.add_argument("what", nargs="*", metavar="PART|OPERATION")
     args = parser.parse_args()
+    if (args.only or args.cpus or args.instructions) and COHERENCE not in args.what:
+        parser.error(f"--only, --cpus and --instructions are of {COHERENCE}")
+    if args.instructions and not args.only:
+        parser.error("--instructions needs --only")
     if args.only_parse:
         chosen_runs([name for name in args.what if name not in (*PARTS, COHERENCE)])
         coherence.cases(args.only)

@@ -16,6 +16,10 @@ REFUSED = (
     (["scripts/lab", "bench-locks", "speed"], "There is no part 'speed'"),
     (["make", "test", "SUITE=guest"], "there is no variable SUITE;"),
     (["make", "test", "SUITES=guests"], "There is no suite 'guests'"),
+    (["make", "bench-locks", "BENCH=bind"], "BENCH= has an effect only on: bench bench-check"),
+    (["make", "SUITES=host"], "SUITES= has an effect only on: test"),
+    (["scripts/inside/bench.py", "coherence", "--instructions"], "--instructions needs --only"),
+    (["scripts/inside/bench.py", "bind", "--cpus", "2"], "--cpus and --instructions are of"),
 )
 
 
