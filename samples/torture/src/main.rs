@@ -43,7 +43,7 @@ usage: rdax-torture oracle|lifecycle|fuzz [OPTION...]
                     (default frames)
   --align BYTES     of the device, if it is one of the dax bus (default 4096); of pages,
                     2097152 makes folios of 2 MiB
-  --patience S      no operation ends for so long: it hangs (default 120)
+  --patience S      nothing is done for so long: it hangs (default 120)
   --shrink S        after a failure, how long to look for a shorter way to it (default 120)
   --part            coverage need not be complete
   --whole           all that no operation is to touch is compared as well

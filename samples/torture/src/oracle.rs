@@ -408,8 +408,9 @@ fn watch(
         thread::sleep(Duration::from_millis(20));
         let ops: u64 = control.cells.iter().map(|cell| cell.ops.load(SeqCst)).sum();
         let checkpoints = control.checkpoints.load(SeqCst);
-        if ops + checkpoints != last {
-            last = ops + checkpoints;
+        let done = ops + checkpoints + control.compared.load(SeqCst);
+        if done != last {
+            last = done;
             moved = Instant::now();
         }
         let over = |time: Duration| begun.elapsed() > time;
@@ -453,7 +454,7 @@ fn watch(
             control.fail(
                 slow,
                 cell.index.load(SeqCst),
-                &format!("no operation ended for {} s", options.patience.as_secs()),
+                &format!("nothing was done for {} s", options.patience.as_secs()),
             );
         }
         if control.has_failed() {

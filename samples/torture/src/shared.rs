@@ -80,6 +80,8 @@ shareable! {
         pub generation: AtomicU64,
         pub leader: AtomicU64,
         pub checkpoints: AtomicU64,
+        /// Pages compared there, which takes long on CXL memory.
+        pub compared: AtomicU64,
 
         pub resize_lock: AtomicU64,
         pub resize_seq: AtomicU64,
@@ -123,6 +125,7 @@ impl Control {
             &self.generation,
             &self.leader,
             &self.checkpoints,
+            &self.compared,
             &self.resize_lock,
             &self.resize_seq,
             &self.second_lock,

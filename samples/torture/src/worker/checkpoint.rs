@@ -24,6 +24,7 @@ impl Worker<'_> {
             }
             self.check(page, 0, &found, after)
                 .map_err(|e| format!("at a checkpoint: {e}"))?;
+            self.control.compared.fetch_add(1, SeqCst);
         }
         Ok(())
     }
