@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/futex.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
@@ -234,27 +235,37 @@ static int punch_it(const struct waiter *waiter)
 	return rdax_punch(*(const int *)waiter->arg, 0, SZ_2M);
 }
 
+static uint64_t mapped(void)
+{
+	return rdax_attr("faults/pte_mapped") + rdax_attr("faults/pmd_mapped");
+}
+
+/* Each unmaps what it is to punch: PIN_WAIT_MS and PIN_HOLD_MAX_MS in rust/dax/ops/punch.rs. */
+#define PUNCH_TRIES	5
+
 /* The mapping, and faults on the same pages, go on while a punch waits. */
 TEST_F(pages, a_punch_waits_for_a_pin)
 {
 	struct waiter *waiter = rdax_shared(sizeof(*waiter));
 	struct ring ring;
 	uint64_t faults;
+	int unmapped = 0;
 	pid_t child;
 
 	rdax_fill(self->map, 0, 2 * SZ_2M, SZ_4K, SEED);
 	ASSERT_EQ(0, pin(&ring, self->map + SZ_4K, SZ_4K));
 	child = waiter_begin(waiter, &self->fd, punch_it);
 	ASSERT_LT(0, child);
-	for (int i = 0; i < 100; i++) {
-		EXPECT_EQ(0, rdax_wrong(self->map, 0, 2 * SZ_2M, SZ_4K, SEED));
+	/* After a few tries it only looks: what is mapped again stays. */
+	for (int i = 0; i < 4000; i++) {
+		faults = mapped();
+		ASSERT_EQ(0, rdax_wrong(self->map, 0, SZ_4K, SZ_4K, SEED));
+		unmapped += mapped() != faults;
 		usleep(1000);
 	}
-	/* It only looks: what is mapped again stays. */
-	faults = rdax_attr("faults/pte_mapped") + rdax_attr("faults/pmd_mapped");
-	usleep(200000);
+	EXPECT_LE(1, unmapped);
+	EXPECT_GE(PUNCH_TRIES, unmapped);
 	EXPECT_EQ(0, rdax_wrong(self->map, 0, 2 * SZ_2M, SZ_4K, SEED));
-	EXPECT_EQ(faults, rdax_attr("faults/pte_mapped") + rdax_attr("faults/pmd_mapped"));
 	EXPECT_TRUE(waiter_waits(waiter));
 	EXPECT_EQ(0, unpin(&ring));
 	EXPECT_EQ(0, waiter_end(child));
@@ -262,6 +273,70 @@ TEST_F(pages, a_punch_waits_for_a_pin)
 		EXPECT_EQ(0, self->map[i + 8]);
 	EXPECT_EQ(0, rdax_wrong(self->map + SZ_2M, SZ_2M, SZ_2M, SZ_4K, SEED));
 	close(ring.fd);
+}
+
+/* So many that one of them has pinned the page at any time. */
+#define PINNERS	8
+
+struct pinners {
+	char *page;
+	int pins, stop;
+};
+
+static void *pin_again_and_again(void *arg)
+{
+	struct pinners *pinners = arg;
+	struct iovec part = { pinners->page, SZ_4K };
+	char buf[SZ_4K];
+	int pipes[2];
+
+	if (pipe(pipes))
+		return (void *)-1;
+	while (!__atomic_load_n(&pinners->stop, __ATOMIC_RELAXED)) {
+		if (vmsplice(pipes[1], &part, 1, 0) != SZ_4K)
+			return (void *)-1;
+		__atomic_fetch_add(&pinners->pins, 1, __ATOMIC_RELAXED);
+		usleep(20000);
+		if (read(pipes[0], buf, SZ_4K) != SZ_4K)
+			return (void *)-1;
+	}
+	close(pipes[0]);
+	close(pipes[1]);
+	return NULL;
+}
+
+static void on_alarm(int sig)
+{
+}
+
+/* The punch waits for the pins that there are, not for those that come meanwhile. */
+TEST_F_TIMEOUT(pages, a_punch_of_what_is_pinned_again_and_again, 60)
+{
+	struct sigaction action = { .sa_handler = on_alarm };
+	struct pinners pinners = { self->map };
+	pthread_t threads[PINNERS];
+	void *trouble;
+	int pins;
+
+	rdax_fill(self->map, 0, SZ_4K, SZ_4K, SEED);
+	for (int i = 0; i < PINNERS; i++)
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, pin_again_and_again, &pinners));
+	while (__atomic_load_n(&pinners.pins, __ATOMIC_RELAXED) < 4 * PINNERS)
+		usleep(1000);
+	ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
+	alarm(20 * RDAX_SLOWER);
+	EXPECT_EQ(0, rdax_punch(self->fd, 0, SZ_4K));
+	alarm(0);
+	/* They go on. */
+	pins = __atomic_load_n(&pinners.pins, __ATOMIC_RELAXED);
+	while (__atomic_load_n(&pinners.pins, __ATOMIC_RELAXED) < pins + 4 * PINNERS)
+		usleep(1000);
+	__atomic_store_n(&pinners.stop, 1, __ATOMIC_RELAXED);
+	for (int i = 0; i < PINNERS; i++) {
+		ASSERT_EQ(0, pthread_join(threads[i], &trouble));
+		EXPECT_EQ(NULL, trouble);
+	}
+	EXPECT_EQ(0, self->map[8]);
 }
 
 /* A signal ends the wait, and nothing is lost. */

@@ -32,7 +32,14 @@ use crate::kernel_ext::{
         RegionOffset, //
     }, //
 };
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    time::{
+        Delta,
+        Instant,
+        Monotonic, //
+    }, //
+};
 
 /// The length of one step in bytes. Between steps the call can be interrupted, and faults are
 /// served.
@@ -47,6 +54,9 @@ const CUT_STEP: usize = 16 * Order::PMD.bytes();
 const PIN_WAIT_MS: u32 = 10;
 const PIN_WAIT_MAX_MS: u32 = 1000;
 
+/// The longest of these pauses after which a punch tries again although a page is still pinned.
+const PIN_HOLD_MAX_MS: u32 = 80;
+
 /// Punches holes into the whole pages of `range`, and zeroes the rest (`RDAX_IOC_PUNCH`).
 ///
 /// Process context; sleeps. Errors: those in `rust/uapi/rdax.h`.
@@ -59,12 +69,12 @@ pub(crate) fn punch(device: &Device, range: &RdaxRange) -> Result {
         prepare(device, first)?;
         sync::sync_larger(device, first.byte(), Order::PMD)
     };
-    let result = steps(device, range, before, |live, layout, offset, len| {
+    let result = steps(device, range, before, |live, layout, offset, len, pins| {
         let (first, last) = whole_pages(offset, len);
         let mut zeroed = Ok(());
         if first < last {
             if device.has_pages() {
-                unmap_unpinned(device, live, layout, first, last)?;
+                unmap_unpinned(device, live, layout, first, last, pins)?;
             }
             zeroed = delete(live, layout, device.inode(), first, last);
         }
@@ -115,25 +125,41 @@ fn whole_pages(offset: DeviceOffset, len: u64) -> (PageOffset, PageOffset) {
 
 /// Unmaps the pages `first..behind`, and those that share a folio with one of them, because a folio
 /// counts its mappings and pins together. Their entries stay, because the pages may still be
-/// written. Sleeps. Errors: `EAGAIN` if one is pinned.
+/// written. Sleeps. Errors: `EAGAIN` if one is pinned, and remains so for [`Pins::hold`].
+///
+/// The layout rwsem is held exclusively, so a page that is not pinned now is not pinned again: that
+/// takes a fault.
 fn unmap_unpinned(
     device: &Device,
     live: &Live,
     layout: &Extents,
     first: PageOffset,
     behind: PageOffset,
+    pins: &Pins,
 ) -> Result {
     let folio = device.largest_leaf();
     let end = behind.align_up(folio).ok_or(EFBIG)?;
     unmap(live, device.inode(), first.align_down(folio), end);
-    unpinned(live, layout, first.byte(), (behind - first).bytes(), false)
+    let begun = Instant::<Monotonic>::now();
+    loop {
+        let result = unpinned(live, layout, first.byte(), (behind - first).bytes(), false);
+        if result.is_ok() || begun.elapsed() >= pins.hold() || task::signal_pending() {
+            return result;
+        }
+        task::sleep_interruptible(1);
+    }
 }
 
 /// Zeroes `range` (`RDAX_IOC_ZERO`).
 ///
 /// Process context; sleeps. Errors: those in `rust/uapi/rdax.h`.
 pub(crate) fn zero(device: &Device, range: &RdaxRange) -> Result {
-    let result = steps(device, range, |_, _| Ok(()), zero_media);
+    let result = steps(
+        device,
+        range,
+        |_, _| Ok(()),
+        |live, layout, offset, len, _| zero_media(live, layout, offset, len),
+    );
     trace::zero(
         || device.number(),
         range.offset().get(),
@@ -235,7 +261,7 @@ fn steps(
     device: &Device,
     range: &RdaxRange,
     before: impl Fn(DeviceOffset, u64) -> Result,
-    step: impl Fn(&Live, &Extents, DeviceOffset, u64) -> Result,
+    step: impl Fn(&Live, &Extents, DeviceOffset, u64, &Pins) -> Result,
 ) -> Result {
     let size = device.size()?;
     let mut offset = range.offset();
@@ -251,12 +277,15 @@ fn steps(
         let next = (offset.get() / STEP + 1) * STEP;
         let len = next.min(end.get()) - offset.get();
         done = before(offset, len);
+        let mut pins = Pins::new();
         while done.is_ok() {
-            done = one_step(device, |live, layout| step(live, layout, offset, len));
+            done = one_step(device, |live, layout| {
+                step(live, layout, offset, len, &pins)
+            });
             match done {
-                // Faults are served meanwhile, so that no task waits for a pin unless it punches.
-                // They may also make new pins.
-                Err(EAGAIN) => done = wait_for_pins(device, offset, len),
+                // Faults are served meanwhile, so that no task waits long for a pin unless it
+                // punches. They may also make new pins.
+                Err(EAGAIN) => done = pins.wait(device, offset, len),
                 _ => break,
             }
         }
@@ -267,22 +296,55 @@ fn steps(
     done.and(sync::flush(device, &live))
 }
 
-/// Waits until no page of `len` bytes at byte `offset` seems to be pinned. It looks from time to time,
-/// and unmaps nothing, so other tasks are not disturbed. Sleeps. Errors: `EINTR`; `ENXIO` if the device
-/// is gone.
-fn wait_for_pins(device: &Device, offset: DeviceOffset, len: u64) -> Result {
-    let mut pause = PIN_WAIT_MS;
-    loop {
-        task::sleep_interruptible(pause);
-        if task::signal_pending() {
-            return Err(EINTR);
+/// How a step of a punch waits for pins.
+///
+/// Programs may pin a page again and again, each time for a moment, so that it is always pinned. So
+/// the first tries keep new pins out for a while, and each for longer than the one before. But one pin
+/// may last for hours, and faults wait with a try: after [`PIN_HOLD_MAX_MS`] there is no other until
+/// the pin seems to be gone.
+struct Pins {
+    /// For how long it sleeps before it looks again, in milliseconds.
+    pause: u32,
+}
+
+impl Pins {
+    fn new() -> Self {
+        Self { pause: PIN_WAIT_MS }
+    }
+
+    fn is_first(&self) -> bool {
+        self.pause <= PIN_HOLD_MAX_MS
+    }
+
+    /// For how long a try keeps new pins out.
+    fn hold(&self) -> Delta {
+        Delta::from_millis(i64::from(if self.is_first() {
+            self.pause
+        } else {
+            PIN_WAIT_MS
+        }))
+    }
+
+    /// Waits until it is time for another try, or no page of `len` bytes at byte `offset` seems to be
+    /// pinned. It looks from time to time, and unmaps nothing, so other tasks are not disturbed.
+    /// Sleeps. Errors: `EINTR`; `ENXIO` if the device is gone.
+    fn wait(&mut self, device: &Device, offset: DeviceOffset, len: u64) -> Result {
+        loop {
+            task::sleep_interruptible(self.pause);
+            if task::signal_pending() {
+                return Err(EINTR);
+            }
+            let again = self.is_first();
+            self.pause = (2 * self.pause).min(PIN_WAIT_MAX_MS);
+            if again {
+                return Ok(());
+            }
+            let live = device.live().ok_or(ENXIO)?;
+            let layout = live.layout.read();
+            if unpinned(&live, &layout, offset, len, true).is_ok() {
+                return Ok(());
+            }
         }
-        let live = device.live().ok_or(ENXIO)?;
-        let layout = live.layout.read();
-        if unpinned(&live, &layout, offset, len, true).is_ok() {
-            return Ok(());
-        }
-        pause = (2 * pause).min(PIN_WAIT_MAX_MS);
     }
 }
 
