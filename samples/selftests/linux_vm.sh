@@ -46,7 +46,7 @@ boots() {
 	cp "$HERE/linux_vm_init" "$work/root/init"
 	(cd "$work/root" && echo init | cpio --quiet -o -H newc >"$work/initrd") || return
 	timeout 900 qemu-system-x86_64 -nodefaults -display none -no-reboot \
-		-machine q35,accel=kvm,memory-backend=dax -cpu host -m 256M \
+		-machine q35,accel=kvm,kernel_irqchip=split,memory-backend=dax -cpu host -m 256M \
 		-object "memory-backend-file,id=dax,mem-path=$DAX_NODE,size=256M,share=on,align=2M" \
 		-kernel "$IMAGE" -initrd "$work/initrd" -serial "file:$work/console" \
 		-append "console=ttyS0 quiet panic=-1 no_timer_check mitigations=off" \
