@@ -46,10 +46,19 @@ void rust_helper_sleep(unsigned int ms)
 	msleep(ms);
 }
 
-/* Sleeps; returns earlier if the task has a signal to handle. */
+/*
+ * Sleeps; returns earlier, within 20 ms, if the task has a signal to handle. No interruptible sleep:
+ * that would end at once as long as there is task work of io_uring, which only the way back to the
+ * program does.
+ */
 void rust_helper_sleep_interruptible(unsigned int ms)
 {
-	schedule_timeout_interruptible(msecs_to_jiffies(ms));
+	while (ms && !task_sigpending(current)) {
+		unsigned int slice = min(ms, 20U);
+
+		schedule_timeout_idle(msecs_to_jiffies(slice));
+		ms -= slice;
+	}
 }
 
 void rust_helper_cond_resched(void)

@@ -52,7 +52,7 @@ pub(crate) fn sleep(ms: c_uint) {
     unsafe { bindings::sleep(ms) };
 }
 
-/// Sleeps for `ms` milliseconds, or until the task has a signal to handle.
+/// Sleeps for `ms` milliseconds, or until 20 ms after the task got a signal to handle.
 pub(crate) fn sleep_interruptible(ms: c_uint) {
     // SAFETY: The caller may sleep.
     unsafe { bindings::sleep_interruptible(ms) };

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/futex.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -18,6 +19,7 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
@@ -241,7 +243,7 @@ static uint64_t mapped(void)
 }
 
 /* Each unmaps what it is to punch: PIN_WAIT_MS and PIN_HOLD_MAX_MS in rust/dax/ops/punch.rs. */
-#define PUNCH_TRIES	5
+#define PUNCH_TRIES	4
 
 /* The mapping, and faults on the same pages, go on while a punch waits. */
 TEST_F(pages, a_punch_waits_for_a_pin)
@@ -296,7 +298,7 @@ static void *pin_again_and_again(void *arg)
 		if (vmsplice(pipes[1], &part, 1, 0) != SZ_4K)
 			return (void *)-1;
 		__atomic_fetch_add(&pinners->pins, 1, __ATOMIC_RELAXED);
-		usleep(20000);
+		usleep(10000);
 		if (read(pipes[0], buf, SZ_4K) != SZ_4K)
 			return (void *)-1;
 	}
@@ -357,6 +359,65 @@ TEST_F(pages, a_signal_ends_the_wait)
 	EXPECT_EQ(0, rdax_wrong(self->map, 0, SZ_2M, SZ_4K, SEED));
 	EXPECT_EQ(0, unpin(&ring));
 	close(ring.fd);
+}
+
+struct polled {
+	int fd, pipes[2];
+};
+
+static int punch_and_poll(const struct waiter *waiter)
+{
+	const struct polled *polled = waiter->arg;
+	struct ring ring;
+	int ret = ring_setup(&ring, 0);
+
+	if (ret)
+		return ret;
+	ring_queue(&ring, IORING_OP_POLL_ADD, polled->pipes[0], NULL, 0, 0, 0)->poll32_events =
+		POLLIN;
+	ret = ring_submit(&ring, 0);
+	return ret ? ret : rdax_punch(polled->fd, 0, SZ_2M);
+}
+
+static double cpu_time(pid_t pid)
+{
+	struct timespec time;
+	clockid_t clock;
+
+	if (clock_getcpuclockid(pid, &clock) || clock_gettime(clock, &time))
+		return -1;
+	return time.tv_sec + time.tv_nsec / 1e9;
+}
+
+/*
+ * What io_uring has for the task to do when it goes back to the program ends no wait, and a sleep that
+ * it ends at once is none.
+ */
+TEST_F(pages, task_work_meets_a_wait)
+{
+	struct waiter *waiter = rdax_shared(sizeof(*waiter));
+	struct polled polled = { self->fd };
+	struct ring ring;
+	double used;
+	pid_t child;
+
+	ASSERT_EQ(0, pipe(polled.pipes));
+	rdax_fill(self->map, 0, SZ_2M, SZ_4K, SEED);
+	ASSERT_EQ(0, pin(&ring, self->map, SZ_4K));
+	child = waiter_begin(waiter, &polled, punch_and_poll);
+	ASSERT_LT(0, child);
+	EXPECT_TRUE(waiter_waits(waiter));
+	used = cpu_time(child);
+	ASSERT_LE(0, used);
+	ASSERT_EQ(1, write(polled.pipes[1], "", 1));
+	sleep(2);
+	EXPECT_GT(0.5, cpu_time(child) - used);
+	EXPECT_TRUE(waiter_waits(waiter));
+	EXPECT_EQ(0, unpin(&ring));
+	EXPECT_EQ(0, waiter_end(child));
+	close(ring.fd);
+	close(polled.pipes[0]);
+	close(polled.pipes[1]);
 }
 
 static int unbind_it(const struct waiter *waiter)

@@ -54,7 +54,7 @@ const CUT_STEP: usize = 16 * Order::PMD.bytes();
 const PIN_WAIT_MS: u32 = 10;
 const PIN_WAIT_MAX_MS: u32 = 1000;
 
-/// The longest of these pauses after which a punch tries again although a page is still pinned.
+/// The longest time for which a try of a punch keeps new pins out, in milliseconds.
 const PIN_HOLD_MAX_MS: u32 = 80;
 
 /// Punches holes into the whole pages of `range`, and zeroes the rest (`RDAX_IOC_PUNCH`).
@@ -146,7 +146,7 @@ fn unmap_unpinned(
         if result.is_ok() || begun.elapsed() >= pins.hold() || task::signal_pending() {
             return result;
         }
-        task::sleep_interruptible(1);
+        task::sleep(1);
     }
 }
 
@@ -299,11 +299,12 @@ fn steps(
 /// How a step of a punch waits for pins.
 ///
 /// Programs may pin a page again and again, each time for a moment, so that it is always pinned. So
-/// the first tries keep new pins out for a while, and each for longer than the one before. But one pin
-/// may last for hours, and faults wait with a try: after [`PIN_HOLD_MAX_MS`] there is no other until
-/// the pin seems to be gone.
+/// the first tries keep new pins out, each for longer than the one before. But one pin may last for
+/// hours, and faults, reads, writes and syncs wait with a try. So after a try of
+/// [`PIN_HOLD_MAX_MS`] there is no other until the pin seems to be gone.
 struct Pins {
-    /// For how long it sleeps before it looks again, in milliseconds.
+    /// For how long it sleeps before it looks again, in milliseconds; and for how long the next of
+    /// the first tries keeps new pins out.
     pause: u32,
 }
 
@@ -325,18 +326,17 @@ impl Pins {
         }))
     }
 
-    /// Waits until it is time for another try, or no page of `len` bytes at byte `offset` seems to be
-    /// pinned. It looks from time to time, and unmaps nothing, so other tasks are not disturbed.
-    /// Sleeps. Errors: `EINTR`; `ENXIO` if the device is gone.
+    /// Waits until it is time for another of the first tries, or until no page of `len` bytes at
+    /// byte `offset` seems to be pinned. It looks from time to time, and unmaps nothing, so other
+    /// tasks are not disturbed. Sleeps. Errors: `EINTR`; `ENXIO` if the device is gone.
     fn wait(&mut self, device: &Device, offset: DeviceOffset, len: u64) -> Result {
         loop {
             task::sleep_interruptible(self.pause);
             if task::signal_pending() {
                 return Err(EINTR);
             }
-            let again = self.is_first();
             self.pause = (2 * self.pause).min(PIN_WAIT_MAX_MS);
-            if again {
+            if self.is_first() {
                 return Ok(());
             }
             let live = device.live().ok_or(ENXIO)?;
