@@ -20,6 +20,7 @@ REFUSED = (
     (["make", "SUITES=host"], "SUITES= has an effect only on: test"),
     (["scripts/inside/bench.py", "coherence", "--instructions"], "--instructions needs --only"),
     (["scripts/inside/bench.py", "bind", "--cpus", "2"], "--cpus and --instructions are of"),
+    (["scripts/inside/bench.py", "--check", "coherence", "--only", "rdax"], "are of a measurement"),
 )
 
 
