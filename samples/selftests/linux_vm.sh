@@ -67,15 +67,19 @@ right() {
 		{ sed 's/^/# /' "$work/console"; return 1; }
 }
 
-# What the machine has stored is here, without it: words whose upper half is this mark.
+# What the machine has stored is here, without it: words whose upper half is this mark, in as many
+# pages as it says.
 stored() {
-	python3 - "$DAX_NODE" <<-'PY'
+	local words
+	words=$(sed -n 's/^linux_vm: \([0-9]*\) words.*/\1/p' "$work/console")
+	python3 - "$DAX_NODE" "${words:?}" <<-'PY'
 		import mmap, os, sys
 		fd = os.open(sys.argv[1], os.O_RDONLY)
 		with mmap.mmap(fd, 256 << 20, mmap.MAP_SHARED, mmap.PROT_READ) as memory:
 		    found = sum(memory[at + 4:at + 8] == b"xadr" for at in range(0, 256 << 20, 4096))
-		print(f"# {found} pages of 4 KiB begin with such a word")
-		sys.exit(found < 10000)
+		stored = int(sys.argv[2]) * 8 // 4096
+		print(f"# {found} pages of 4 KiB begin with such a word, of {stored}")
+		sys.exit(not 0 < stored <= found)
 	PY
 }
 
