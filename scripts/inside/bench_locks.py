@@ -130,7 +130,8 @@ def measure(boot: Boot, parts: list[str]) -> Collector | None:
         + (", instructions counted" if boot.machine.count_instructions else ""))
     collector = Collector()
     result = guest.boot([COMMAND, *parts], timeout=1800, name=boot.name, machine=boot.machine,
-                        parameters=boot.parameters, sink=by_lines(collector.line))
+                        parameters=boot.parameters, sink=by_lines(collector.line),
+                        boot_timeout=1800)
     for line in result.explain():
         say(line)
     if result.exit_status:

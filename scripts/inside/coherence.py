@@ -166,7 +166,7 @@ def measure(cpus: Sequence[int], chosen: Sequence[Case], keep: Collection[Case] 
     listener = Listener(cpus, keep, steps=steps)
     result = guest.boot([GUEST, "coherence", str(max(cpus)), *arguments_of(chosen)],
                         timeout=TIMEOUT, machine=machine, parameters=PARAMETERS,
-                        sink=by_lines(listener.line))
+                        sink=by_lines(listener.line), boot_timeout=TIMEOUT)
     if result.status:
         raise FiguresError("\n".join(result.explain()))
     must_be_expected(chosen, listener.found)

@@ -17,6 +17,7 @@ import hashlib
 import os
 import selectors
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -58,8 +59,8 @@ KERNEL_PARAMETERS = {"kasan": "no5lvl"}
 MANY_CPUS = 8
 # In seconds, until the command begins, with Debian's own kernel on a busy host.
 BOOT_TIMEOUT = 120
-# Linux hangs in some of its boots under TCG (Documentation/lab.rst). Nothing of rdax is loaded then,
-# so another boot is as good.
+# Linux hangs in some of its boots under TCG (Documentation/lab.rst). Nothing of rdax is loaded
+# then, so another boot is as good.
 BOOTS = 3
 LAST_LINES = 40
 FEW_LINES = 8
@@ -440,7 +441,7 @@ def boot(command: Sequence[str], *, timeout: float, name: str = "guest",
     """Run COMMAND in a guest; its console is kept in /work/NAME.console.
 
     PARAMETERS are more of the kernel's. TIMEOUT is that of Debian's own kernel, and so is
-    BOOT_TIMEOUT, after which a guest that has not begun the command is booted anew. What is on the
+    BOOT_TIMEOUT, after which a guest that has not begun the command is booted again. What is on the
     DIMMs is kept in the directory WORK, or not kept: guests that run at once must not share it.
     """
     if work is None:
@@ -456,15 +457,17 @@ def boot(command: Sequence[str], *, timeout: float, name: str = "guest",
         (work / "interactive").touch()
     log, status = console_of(name), work / "status"
     program = qemu(name, work, interactive, parameters, machine)
-    for left in reversed(range(BOOTS)):
+    for boots in range(1, BOOTS + 1):
         try:
             in_time = run(program, name, work, timeout * slower(), boot_timeout * slower(),
                           None if interactive else sink)
             break
         except Hangs:
             in_time = False
-            print(f"guest: {name}: it hangs as it boots, at: {last_line(log)}; "
-                  f"boots left: {left}", file=sys.stderr, flush=True)
+            kept = log.with_name(f"{log.name}.hung-{boots}")
+            shutil.copy(log, kept)
+            print(f"guest: {name}: boot {boots} of at most {BOOTS} hangs; its console, {kept.name}, "
+                  f"ends: {last_line(log)}", file=sys.stderr, flush=True)
     lines = [line.rstrip("\r") for line in log.read_text(errors="replace").split("\n")]
     if not in_time:
         code = TIMED_OUT

@@ -154,7 +154,7 @@ def scripts(tap: Results) -> None:
 
 def warning(tap: Results) -> None:
     result = guest.boot(["sh", "-c", "echo '<4>WARNING: not a real one' >/dev/kmsg"],
-                        timeout=120, name="warns", sink=lambda data: None)
+                        timeout=300, name="warns", sink=lambda data: None)
     tap.result(result.status == 0 and len(result.trouble) == 1
                and result.exit_status == guest.TROUBLE,
                "host: a warning on a guest's console fails its run")
@@ -173,13 +173,13 @@ exec {INSIDE.parent}/guest/init
 """)
         init.chmod(0o755)
         # The later of two parameters counts.
-        result = guest.boot(["sh", "-c", f"echo >>{work}/runs"], timeout=120, name="hangs",
+        result = guest.boot(["sh", "-c", f"echo >>{work}/runs"], timeout=300, name="hangs",
                             parameters=f"init={init}", work=Path(work), sink=lambda data: None,
-                            boot_timeout=40)
+                            boot_timeout=90)
         runs = Path(work) / "runs"
         tap.result(result.exit_status == 0 and (Path(work) / "hung").exists()
                    and runs.read_text() == "\n",
-                   "host: a guest that hangs as it boots is booted anew")
+                   "host: a guest that hangs as it boots is booted again")
 
 
 def rust(feature: str = "", whole: bool = False) -> Callable[[Results], None]:
