@@ -14,6 +14,7 @@ REFUSED = (
     (["scripts/lab", "--kernel", "kmsan", "test"], "There is no kernel 'kmsan'"),
     (["scripts/lab", "mutants", "999"], "There is no mutant '999'"),
     (["scripts/lab", "bench-locks", "speed"], "There is no part 'speed'"),
+    (["scripts/lab", "test-all", "host"], "test-all takes nothing, or --publish"),
     (["make", "test", "SUITE=guest"], "there is no variable SUITE;"),
     (["make", "test", "SUITES=guests"], "There is no suite 'guests'"),
     (["make", "bench-locks", "BENCH=bind"], "BENCH= has an effect only on: bench bench-check"),
