@@ -59,9 +59,9 @@ struct rdax_prefault {
  * Errors: EINVAL (length 0, overflow, flags, size), E2BIG (see above), EFBIG
  * (past the end of the device), EBADF (not open for writing), EROFS (the region
  * is read-only), ENXIO (the device is gone), EIO (a bad block that could not be
- * cleared, or a part of one), EINTR (by a fatal signal; by any while a punch waits
- * for a page that is pinned). After an error, a part of the range may have been
- * changed.
+ * cleared, or a part of one), EINTR (by a fatal signal; while a punch waits for a
+ * page that is pinned, by any whose handler has no SA_RESTART). After an error, a
+ * part of the range may have been changed.
  */
 #define RDAX_IOC_PUNCH	_IOW(RDAX_IOC_MAGIC, 1, struct rdax_range)
 #define RDAX_IOC_ZERO	_IOW(RDAX_IOC_MAGIC, 2, struct rdax_range)

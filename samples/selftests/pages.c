@@ -341,17 +341,37 @@ TEST_F_TIMEOUT(pages, a_punch_of_what_is_pinned_again_and_again, 60)
 	EXPECT_EQ(0, self->map[8]);
 }
 
-/* A signal ends the wait, and nothing is lost. */
+static int *handled;
+
+static void on_usr1(int sig)
+{
+	__atomic_store_n(handled, 1, __ATOMIC_RELAXED);
+}
+
+static int punch_again(const struct waiter *waiter)
+{
+	struct sigaction action = { .sa_handler = on_usr1, .sa_flags = SA_RESTART };
+
+	sigaction(SIGUSR1, &action, NULL);
+	return punch_it(waiter);
+}
+
+/* A signal ends the wait, unless its handler has SA_RESTART, and nothing is lost. */
 TEST_F(pages, a_signal_ends_the_wait)
 {
 	struct waiter *waiter = rdax_shared(sizeof(*waiter));
 	struct ring ring;
 	pid_t child;
 
+	handled = rdax_shared(sizeof(*handled));
 	rdax_fill(self->map, 0, SZ_2M, SZ_4K, SEED);
 	ASSERT_EQ(0, pin(&ring, self->map, SZ_4K));
-	child = waiter_begin(waiter, &self->fd, punch_it);
+	child = waiter_begin(waiter, &self->fd, punch_again);
 	ASSERT_LT(0, child);
+	EXPECT_TRUE(waiter_waits(waiter));
+	ASSERT_EQ(0, kill(child, SIGUSR1));
+	while (!__atomic_load_n(handled, __ATOMIC_RELAXED))
+		usleep(1000);
 	EXPECT_TRUE(waiter_waits(waiter));
 	EXPECT_EQ(-EINTR, waiter_interrupt(child));
 	/* What the pin still writes is for the next sync. */

@@ -328,12 +328,14 @@ impl Pins {
 
     /// Waits until it is time for another of the first tries, or until no page of `len` bytes at
     /// byte `offset` seems to be pinned. It looks from time to time, and unmaps nothing, so other
-    /// tasks are not disturbed. Sleeps. Errors: `EINTR`; `ENXIO` if the device is gone.
+    /// tasks are not disturbed. Sleeps. Errors: `ERESTARTSYS`; `ENXIO` if the device is gone.
     fn wait(&mut self, device: &Device, offset: DeviceOffset, len: u64) -> Result {
         loop {
             task::sleep_interruptible(self.pause);
             if task::signal_pending() {
-                return Err(EINTR);
+                // A punch that begins again does no harm. The freezer interrupts a task, too, and
+                // no program expects that.
+                return Err(ERESTARTSYS);
             }
             self.pause = (2 * self.pause).min(PIN_WAIT_MAX_MS);
             if self.is_first() {
