@@ -17,7 +17,8 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import NamedTuple
 
@@ -169,7 +170,7 @@ def reason(known: Mapping[str, str], path: str, function: str) -> str:
     return ""
 
 
-def report(all_places: Mapping[Place, list[Frame]], reached: Set[Place],
+def report(all_places: Mapping[Place, list[Frame]], reached: AbstractSet[Place],
            known_reasons: Mapping[str, str]) -> list[str]:
     """Tables: by file, and what was not reached of the driver's own functions."""
     functions: dict[str, dict[str, bool]] = defaultdict(dict)
@@ -201,15 +202,15 @@ def report(all_places: Mapping[Place, list[Frame]], reached: Set[Place],
     total = sum(seen for seen, _ in counts.values()), sum(n for _, n in counts.values())
     unknown = sum(not row[-1] for row in missing)
     return [f"{total[0]} of {total[1]} places of the module were reached.",
-            f"Of {len(missing)} functions that were not reached, or not in whole, {unknown} have no "
-            "reason.", "",
+            (f"Of {len(missing)} functions that were not reached, or not in whole, {unknown} have "
+             "no reason."), "",
             "## Reached", "", *table(("file", "functions", "places"), by_file), "",
             "## Not reached, of `rust/dax` and `rust/helpers`", "",
             *table(("file", "function", "lines", "why"), missing)]
 
 
 def where(addresses: Iterable[int], sections: Mapping[str, int],
-          known: Set[Place]) -> Iterator[Place]:
+          known: AbstractSet[Place]) -> Iterator[Place]:
     """Which of these places the addresses are."""
     by_address = {sections[place.section] + place.offset: place for place in known
                   if place.section in sections}

@@ -132,8 +132,8 @@ def table(entries: Sequence[Entry]) -> list[str]:
         rows += [f"- {entry.kernel}: `{entry.command()}`",
                  *(f"  - {name}" for name in entry.failures)]
     whole = together("", "", entries)
-    return [*rows, "", f"In all: {whole.verdict()}, {len(entries)} jobs, "
-                       f"{whole.seconds / 3600:.1f} hours of guests and of the host."]
+    return [*rows, "", (f"In all: {whole.verdict()}, {len(entries)} jobs, "
+                        f"{whole.seconds / 3600:.1f} hours of guests and of the host.")]
 
 
 def main() -> int:

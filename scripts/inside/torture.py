@@ -86,8 +86,8 @@ def on_cxl(amount: Amount, seed: int) -> str:
     runs = [f"{oracle} {' '.join(amount.cxl)}"]
     runs += [f"{oracle} --memory {memory} --align {align} {' '.join(amount.pages)}"
              for memory, align in zip(ON_PAGES, aligns)]
-    runs += [f"{PROGRAM} lifecycle --seed {seed} --cycles {amount.cycles} "
-             "--second $RDAX_DAX_DEVICE"]
+    runs += [(f"{PROGRAM} lifecycle --seed {seed} --cycles {amount.cycles} "
+              "--second $RDAX_DAX_DEVICE")]
     return f"modprobe device_dax; {' && '.join(runs)}"
 
 
@@ -108,8 +108,8 @@ def mutant(phase: str) -> list[str]:
     """A phase that is to find a bug: it need not see all there is, nor look for a shorter way."""
     oracle = ["--time", "60", "--part", "--check", "5000", "--shrink", "0", "--patience", "60"]
     if phase in ON_PAGES:
-        return ["sh", "-c", f"{PROGRAM} oracle --seed 1 {' '.join(oracle)} --memory {phase} "
-                "--device $RDAX_DAX_DEVICE"]
+        return ["sh", "-c", (f"{PROGRAM} oracle --seed 1 {' '.join(oracle)} --memory {phase} "
+                            "--device $RDAX_DAX_DEVICE")]
     return [PROGRAM, phase, "--seed", "1", *(oracle if phase == "oracle" else [])]
 
 
