@@ -410,8 +410,8 @@ static double cpu_time(pid_t pid)
 }
 
 /*
- * What io_uring has for the task to do when it goes back to the program ends no wait, and a sleep that
- * it ends at once is none.
+ * io_uring may have work for the task that it does on its way back to the program. That does not end the
+ * wait, and the task does not spin meanwhile.
  */
 TEST_F(pages, task_work_meets_a_wait)
 {
