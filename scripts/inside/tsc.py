@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The frequency of this machine's TSC, in kHz. Under TCG, that of a guest's TSC is the same.
+"""The frequency of this machine's TSC, in kHz. Under TCG a guest's TSC has the same frequency.
 
 On a busy host Linux, as it boots, may take it for a fraction of what it is: its loops count the TSC
-beside a timer that QEMU serves late. The guest's time then passes so many times too fast.
+beside a timer that QEMU serves late. The guest's clock then runs too fast by the same factor.
 """
 
 import ctypes
