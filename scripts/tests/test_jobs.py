@@ -15,10 +15,10 @@ class JobsTest(unittest.TestCase):
     def setUp(self) -> None:
         self.out = io.StringIO()
         self.tap = Tap(self.out)
-        # unittest's own lines are read: nothing may come between
-        quiet = mock.patch("jobs.say")
-        quiet.start()
-        self.addCleanup(quiet.stop)
+        # unittest's own lines are read: nothing may come between; these are no jobs of a whole run
+        for patch in (mock.patch("jobs.say"), mock.patch("ledger.of_environment", lambda: None)):
+            patch.start()
+            self.addCleanup(patch.stop)
 
     def test_as_many_at_once(self) -> None:
         barrier = threading.Barrier(AT_ONCE, timeout=10)
