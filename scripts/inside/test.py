@@ -64,7 +64,9 @@ DAX = {guest.CXL: ("dax_udev.sh", "dax_tools.sh", "rdax_dax.sh", "pages", "track
 # The tests that only `more` repeats on these.
 DAX_AGAIN = {guest.HMEM: ("rdax_dax.sh", "pages", "tracked", "dax_takeover.sh"),
              guest.DEVDAX: ("dax_udev.sh", "rdax_dax.sh", "tracked", "dax_takeover.sh")}
-# Programs of the plain guest that call functions which differ between versions of the kernel.
+# What none of these names, in so many guests: see plain().
+PLAIN_GUESTS = 4
+# Programs of these that call functions which differ between versions of the kernel.
 BRIEF = ("module.sh", "node", "map_sizes", "around", "remap", "race_sizes", "unbind", "rebind", "punch",
          "holes", "upgrade", "collide", "fsync", "sync_trace", "rw", "uring", "access", "prefault",
          "poison", "region", "resize", "read_only", "walkers", "trace_events", "trace_tools.sh", "kvm",
@@ -133,11 +135,9 @@ def in_guest(tap: Results, name: str, command: Sequence[str], reader: Reader | N
 
 def host(tap: Results) -> list[Job]:
     del tap
-    return [Job("host:checks", checks), Job("host:scripts", scripts),
-            *(Job(f"host:{feature or 'rust'}", rust(feature))
-              for feature in ("", "loom", "shuttle")),
-            Job("host:litmus", litmus), Job("host:warns", warning),
-            Job("host:hangs", hang)]
+    runs = {"checks": checks, "scripts": scripts, "rust": rust(), "loom": rust("loom"),
+            "shuttle": rust("shuttle"), "litmus": litmus, "warns": warning, "hangs": hang}
+    return [Job(f"host:{name}", run, whole=True) for name, run in runs.items()]
 
 
 def checks(tap: Results) -> None:
@@ -234,32 +234,28 @@ def selftests(tap: Results) -> bool:
                         [INSIDE / "samples", "tests", f"SLOWER={guest.slower()}"])
 
 
-def options(option: str, programs: Sequence[str]) -> list[str]:
-    return [word for program in programs for word in (option, f"rdax:{program}")]
-
-
-def kselftests(name: str, select: Sequence[str], timeout: float, machine: guest.Machine,
+def kselftests(name: str, programs: Sequence[str], timeout: float, machine: guest.Machine,
                suite: str = "guest", **env: str) -> Job:
-    """Some of the kselftests in a guest; those of PLAIN are called by their names alone."""
+    """Some of the kselftests in a guest; those of plain() are called by their names alone."""
     own = name if suite == "guest" else f"{suite}-{name}"
     command = ["env", *(f"{key}={value}" for key, value in env.items()),
                str(KSELFTEST / "run_kselftest.sh"), "-o", str(PROGRAM_TIMEOUT * guest.slower()),
-               *select]
+               *(word for program in programs for word in ("-t", f"rdax:{program}"))]
 
     def run(tap: Results) -> None:
-        prefix = "" if own == guest.PLAIN else f"{own}: "
+        prefix = "" if own.startswith(guest.PLAIN) else f"{own}: "
         in_guest(tap, own, command, Kselftest(tap, prefix), timeout, machine=machine)
 
     return Job(f"{suite}:{name}", run)
 
 
 def on(machine: str, programs: Sequence[str], suite: str = "guest") -> Job:
-    return kselftests(machine, options("-t", programs), 2700, guest.MACHINES[machine], suite)
+    return kselftests(machine, programs, 2700, guest.MACHINES[machine], suite)
 
 
 def of_the_others(name: str, programs: Sequence[str], suite: str = "guest", **env: str) -> Job:
     """On memory whose like has tests of its own in another guest."""
-    return kselftests(name, options("-t", programs), 2700, guest.MACHINES[guest.HMEM], suite, **env)
+    return kselftests(name, programs, 2700, guest.MACHINES[guest.HMEM], suite, **env)
 
 
 def linux_vm(name: str, suite: str = "guest", **env: str) -> Job:
@@ -272,7 +268,7 @@ def more(tap: Results) -> list[Job]:
     return [*(on(machine, programs, "more") for machine, programs in DAX_AGAIN.items()),
             linux_vm("vm-pages", "more", RDAX_DAX_MEMORY="pages"),
             linux_vm("vm-tracked", "more", RDAX_DAX_MEMORY="tracked"),
-            Job("more:loom", rust("loom", whole=True))]
+            Job("more:loom", rust("loom", whole=True), whole=True)]
 
 
 def brief(tap: Results) -> list[Job]:
@@ -283,18 +279,25 @@ def brief(tap: Results) -> list[Job]:
             on(guest.SPECIAL, SPECIAL, "brief")]
 
 
+def plain() -> list[Job]:
+    """What no other guest runs, in several: where a kernel is slow, one would take hours."""
+    elsewhere = SPECIAL + ODD + NODES + VFIO + LINUX_VM + DAX[guest.CXL]
+    tests = (KSELFTEST / "kselftest-list.txt").read_text().split()
+    programs = [name for name in (test.removeprefix("rdax:") for test in tests)
+                if name not in elsewhere]
+    return [kselftests(f"{guest.PLAIN}-{number + 1}", programs[number::PLAIN_GUESTS], 5400,
+                       guest.MACHINES[guest.PLAIN]) for number in range(PLAIN_GUESTS)]
+
+
 def in_boot(tap: Results) -> list[Job]:
     if not selftests(tap):
         return []
-    machines = guest.MACHINES
-    elsewhere = SPECIAL + ODD + NODES + VFIO + LINUX_VM + DAX[guest.CXL]
-
     return [
-        kselftests(guest.PLAIN, options("-S", elsewhere), 5400, machines[guest.PLAIN]),
+        *plain(),
         *(on(machine, programs) for machine, programs in DAX.items()),
         of_the_others("dax", DAX_PROGRAMS),
         on(guest.ODD, ODD),
-        kselftests("nodes", options("-t", NODES), 1800, guest.Machine(cpus=4, nodes=2)),
+        kselftests("nodes", NODES, 1800, guest.Machine(cpus=4, nodes=2)),
         of_the_others("pages", PAGES_PROGRAMS, RDAX_DAX_MEMORY="pages"),
         of_the_others("tracked", TRACKED_PROGRAMS, RDAX_DAX_MEMORY="tracked"),
         on(guest.VFIO, VFIO),
@@ -325,7 +328,7 @@ def shutdown(tap: Results) -> None:
                "shutdown: a dirty page is written back, then the region flushed")
 
 
-# In this order, so that guest:plain, the longest job, begins first.
+# In this order, so that plain(), the longest jobs, begin first.
 SUITES: dict[str, Callable[[Results], list[Job]]] = {
     "guest": in_boot, "host": host, "torture": torture.short, "persist": persist}
 ONLY_NAMED = {"more": more, "brief": brief}
