@@ -22,6 +22,9 @@ class Job(NamedTuple):
     # SUITE:NAME
     name: str
     run: Callable[[Results], None]
+    # What it depends on: all files, or only those that guests do; and this one.
+    whole: bool = False
+    own: bytes = b""
 
 
 def say(text: str) -> None:
@@ -31,11 +34,13 @@ def say(text: str) -> None:
 def run(tap: Tap, jobs: Sequence[Job]) -> None:
     """Run them, AT_ONCE at a time, in the order given; what one prints together stays together."""
     noted = ledger.of_environment()
-    done = noted.done() if noted else {}
-    todo = [job for job in jobs if job.name not in done]
+    todo = []
     for job in jobs:
-        if job.name in done:
-            tap.comment(f"{job.name}: done before, {done[job.name].verdict()}")
+        done = noted.done(job.name, noted.states.of(job.whole, job.own)) if noted else None
+        if done:
+            tap.comment(f"{job.name}: done before, {done.verdict()}")
+        else:
+            todo.append(job)
     progress = ledger.Progress([job.name for job in todo], noted, AT_ONCE)
 
     def one(job: Job) -> None:
@@ -45,7 +50,7 @@ def run(tap: Tap, jobs: Sequence[Job]) -> None:
         attempt(part, job)
         seconds = time.monotonic() - begun
         if noted:
-            noted.note(job.name, part, seconds)
+            noted.note(job.name, noted.states.of(job.whole, job.own), part, seconds)
         say(f"{job.name}: {seconds:.0f} s{progress.after(job.name, seconds)}")
 
     pool = ThreadPoolExecutor(AT_ONCE)

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""What ran, on which kernel, for how long, with which result: ledger.py LEDGER
+"""What ran, on which kernel, for how long, with which result: ledger.py [--lines] LEDGER
 
 A line of JSON for each job that came to its end, of all the runs that make a whole one
-(`make test-all`). The program prints the table of them; its exit status says if something failed.
+(`make test-all`). What ran with other files counts no more. The program prints the table of the
+others, or their lines; its exit status says if something failed.
 """
 
+import hashlib
 import json
 import os
 import sys
@@ -21,6 +23,26 @@ MUTANTS = "mutants"
 
 
 @dataclass(frozen=True)
+class States:
+    """Hashes of the checkout's files: of those that the jobs in guests depend on, and of all."""
+
+    guests: str = ""
+    whole: str = ""
+
+    @staticmethod
+    def of_environment() -> "States":
+        return States(*os.environ.get("RDAX_LEDGER_STATES", "").split())
+
+    def of(self, whole: bool, own: bytes = b"") -> str:
+        """That of a job, which depends also on OWN."""
+        state = self.whole if whole else self.guests
+        return f"{state}+{hashlib.sha256(own).hexdigest()[:12]}" if own else state
+
+    def includes(self, state: str) -> bool:
+        return state.partition("+")[0] in (self.guests, self.whole)
+
+
+@dataclass(frozen=True)
 class Entry:
     kernel: str
     # SUITE:NAME
@@ -32,6 +54,8 @@ class Entry:
     failures: list[str] = field(default_factory=list)
     # variables of make that choose the kernel
     select: str = ""
+    # what it depended on
+    state: str = ""
 
     @property
     def suite(self) -> str:
@@ -40,6 +64,9 @@ class Entry:
     def verdict(self) -> str:
         skipped = f", {self.skipped} skipped" if self.skipped else ""
         return f"{self.passed} passed, {self.failed} failed{skipped}"
+
+    def line(self) -> str:
+        return json.dumps(asdict(self))
 
     def command(self) -> str:
         """What repeats it."""
@@ -52,28 +79,37 @@ class Entry:
 class Ledger:
     """Those of one kernel are asked for and added; those of the others stay."""
 
-    def __init__(self, path: Path, kernel: str, select: str) -> None:
-        self.path, self.kernel, self.select = path, kernel, select
+    def __init__(self, path: Path, kernel: str, select: str,
+                 states: States = States()) -> None:
+        self.path, self.kernel, self.select, self.states = path, kernel, select, states
         self.lock = threading.Lock()
 
-    def entries(self) -> list[Entry]:
+    def all(self) -> list[Entry]:
         if not self.path.exists():
             return []
         # The last line of an interrupted run may lack its end.
         whole = self.path.read_text().rpartition("\n")[0]
         return [Entry(**json.loads(line)) for line in whole.splitlines()]
 
-    def done(self) -> dict[str, Entry]:
-        return {entry.job: entry for entry in self.entries() if entry.kernel == self.kernel}
+    def entries(self) -> list[Entry]:
+        """Those that count: of these states, and of each job the last."""
+        last = {(entry.kernel, entry.job): entry for entry in self.all()
+                if self.states.includes(entry.state)}
+        return list(last.values())
 
-    def note(self, job: str, part: Part, seconds: float) -> None:
+    def done(self, job: str, state: str) -> Entry | None:
+        """JOB, if it was run with what it depends on as it is."""
+        return next((entry for entry in self.entries()
+                     if (entry.kernel, entry.job, entry.state) == (self.kernel, job, state)), None)
+
+    def note(self, job: str, state: str, part: Part, seconds: float) -> None:
         entry = Entry(self.kernel, job, part.passed, part.failed, part.skipped, round(seconds),
-                      part.failures, self.select)
+                      part.failures, self.select, state)
         with self.lock, self.path.open("a+") as file:
             file.seek(0)
             text = file.read()
             file.truncate(text.rfind("\n") + 1)
-            file.write(json.dumps(asdict(entry)) + "\n")
+            file.write(f"{entry.line()}\n")
 
 
 def of_environment() -> Ledger | None:
@@ -82,7 +118,7 @@ def of_environment() -> Ledger | None:
     if not path:
         return None
     return Ledger(Path(path), os.environ.get("RDAX_LEDGER_KERNEL", ""),
-                  os.environ.get("RDAX_LEDGER_SELECT", ""))
+                  os.environ.get("RDAX_LEDGER_SELECT", ""), States.of_environment())
 
 
 class Progress:
@@ -92,7 +128,7 @@ class Progress:
         self.left = set(jobs)
         self.count = len(jobs)
         self.at_once = at_once
-        self.known = {entry.job: entry.seconds for entry in ledger.entries()} if ledger else {}
+        self.known = {entry.job: entry.seconds for entry in ledger.all()} if ledger else {}
         self.took: list[float] = []
 
     def after(self, job: str, seconds: float) -> str:
@@ -137,8 +173,11 @@ def table(entries: Sequence[Entry]) -> list[str]:
 
 
 def main() -> int:
-    entries = Ledger(Path(sys.argv[1]), "", "").entries()
-    print("\n".join(table(entries)))
+    entries = Ledger(Path(sys.argv[-1]), "", "", States.of_environment()).entries()
+    if sys.argv[1] == "--lines":
+        print("\n".join(entry.line() for entry in entries))
+    else:
+        print("\n".join(table(entries)))
     return 0 if entries and not any(entry.failed for entry in entries) else 1
 
 

@@ -186,7 +186,8 @@ def job(trees: Trees, patch: Path, home: str, name: str) -> Job:
             trees.put(tree)
         tap.result(caught, f"{mutant} is caught by {home} {name}")
 
-    return Job(f"{ledger.MUTANTS}:{mutant}", attempt)
+    return Job(f"{ledger.MUTANTS}:{mutant}", attempt, whole=home in ("host", "unit"),
+               own=patch.read_bytes())
 
 
 def chosen(tap: Tap, wanted: Sequence[str]) -> list[tuple[Path, str, str]]:
