@@ -15,7 +15,7 @@ import random
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -151,7 +151,7 @@ def caught_in_guest(tree: Tree) -> str | None:
     return result.trouble[0] if result.trouble else None
 
 
-def job(trees: Trees, change: Change, in_guest: bool, survived: list[Change]) -> Job:
+def job(trees: Trees, change: Change, in_guest: bool, tried: dict[Change, bool]) -> Job:
     def attempt(tap: Results) -> None:
         tree = trees.get()
         try:
@@ -162,13 +162,17 @@ def job(trees: Trees, change: Change, in_guest: bool, survived: list[Change]) ->
             return
         finally:
             trees.put(tree)
-        if caught is None:
-            survived.append(change)
-        else:
+        tried[change] = caught is not None
+        if caught:
             tap.comment(f"caught by {caught}")
         tap.result(caught is not None, str(change))
 
-    return Job(f"rule:{change.path}:{change.line}", attempt)
+    return Job(f"rule:{change}", attempt, whole=True)
+
+
+def share(caught: Iterable[bool]) -> str:
+    each = list(caught)
+    return f"{sum(each)} of {len(each)} caught ({100 * sum(each) // max(len(each), 1)} %)"
 
 
 def main() -> int:
@@ -197,14 +201,12 @@ def main() -> int:
     for number in range(jobs.AT_ONCE):
         trees.put(Tree(number))
     tap = Tap()
-    survived: list[Change] = []
-    jobs.run(tap, [job(trees, change, args.guest, survived) for change in found])
-    tried = tap.passed + tap.failed
-    tap.comment(f"seed {args.seed}: of {tried} that build, {tap.passed} are caught "
-                f"({100 * tap.passed / max(tried, 1):.0f} %)")
-    for path in sorted({change.path for change in found}):
-        here = [change for change in survived if change.path == path]
-        tap.comment(f"{path}: {len(here)} not caught")
+    tried: dict[Change, bool] = {}
+    jobs.run(tap, [job(trees, change, args.guest, tried) for change in found])
+    tap.comment(f"seed {args.seed}, of those that build: {share(tried.values())}")
+    for path in sorted({change.path for change in tried}):
+        here = share(caught for change, caught in tried.items() if change.path == path)
+        tap.comment(f"{path}: {here}")
     return tap.end()
 
 
