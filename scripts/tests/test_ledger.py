@@ -12,7 +12,6 @@ from jobs import Job
 from ledger import Ledger, Progress, States, table
 from tap import Part, Results, Tap
 
-
 NOW = States("guests", "whole")
 
 
