@@ -262,7 +262,10 @@ def slower() -> int:
 
 
 def console_of(name: str) -> Path:
-    return WORK / f"{name}.console"
+    """In a whole run those of each kernel are kept."""
+    place = WORK / os.environ.get("RDAX_LEDGER_KERNEL", "")
+    place.mkdir(exist_ok=True)
+    return place / f"{name}.console"
 
 
 def socket_of(name: str) -> Path:
