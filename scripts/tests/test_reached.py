@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
-"""scripts/inside/fuzz.py: what the tools print, and the tables that are made of it."""
+"""scripts/inside/reached.py: what the tools print, and the tables that are made of it."""
 
 import unittest
 
-import fuzz
-from fuzz import Frame, Place
+import reached
+from reached import Frame, Place
 
 OBJDUMP = """\
 Disassembly of section .text:
@@ -37,43 +37,47 @@ rdax_main::dax::ops::fault::fault
 """.splitlines()
 
 
-class Fuzz(unittest.TestCase):
+class Reached(unittest.TestCase):
     def test_places(self) -> None:
-        self.assertEqual(list(fuzz.places(OBJDUMP)),
+        self.assertEqual(list(reached.places(OBJDUMP)),
                          [Place(".text", 0x19), Place(".text", 0x35)])
 
     def test_frames(self) -> None:
-        first, second = fuzz.frames(ADDR2LINE, "/build/kcov/")
+        first, second = reached.frames(ADDR2LINE, "/build/kcov/")
         self.assertEqual([(f.path, f.line) for f in first],
                          [("rust/dax/entries/word.rs", 30), ("rust/dax/ops/fault.rs", 77)])
         self.assertEqual(first[1].function, "dax::ops::fault::fault")
         self.assertEqual(second, [])
 
     def test_compact(self) -> None:
-        self.assertEqual(fuzz.compact([9, 1, 2, 3, 7]), "1-3, 7, 9")
+        self.assertEqual(reached.compact([9, 1, 2, 3, 7]), "1-3, 7, 9")
 
     def test_where(self) -> None:
         known = {Place(".text", 4), Place(".init.text", 4)}
-        self.assertEqual(list(fuzz.where([0x1004, 0x1005], {".text": 0x1000}, known)),
+        sections = ".text:0x1000\n"
+        self.assertEqual(list(reached.where("1004\n1005\n", sections, known)), [Place(".text", 4)])
+        self.assertEqual(list(reached.where("204\n1004\n", f"base:e00\n{sections}", known)),
                          [Place(".text", 4)])
 
     def test_reason(self) -> None:
         known = {"rust/dax/": "one", "rust/dax/a.rs": "two", "rust/dax/a.rs f": "three"}
-        self.assertEqual([fuzz.reason(known, path, function) for path, function in (
+        self.assertEqual([reached.reason(known, path, function) for path, function in (
             ("rust/dax/a.rs", "f"), ("rust/dax/a.rs", "g"), ("rust/dax/b/c.rs", "f"),
             ("rust/helpers/a.c", "f"))], ["three", "two", "one", ""])
 
-    def test_report(self) -> None:
+    def test_tables(self) -> None:
         one, two = Frame("a", "rust/dax/a.rs", 1), Frame("b", "rust/dax/a.rs", 9)
         inlined = Frame("c", "rust/kernel_ext/c.rs", 5)
-        places = [Place(".text", at) for at in range(3)]
-        text = fuzz.report(dict(zip(places, ([inlined, one], [two], [one]))), {places[0]},
-                           fuzz.reasons("# a comment\nrust/dax/a.rs b: never\n"))
-        self.assertIn("1 of 3 places of the module were reached.", text)
+        at = [Place(".text", offset) for offset in range(3)]
+        known = dict(zip(at, ([inlined, one], [two], [one])))
+        text = reached.by_file(known, {at[0]})
+        self.assertEqual(text[0], "1 of 3 places of the module were reached.")
         self.assertIn("| `rust/dax/a.rs` | 1 of 2 | 0 of 2 |", text)
         self.assertIn("| `rust/kernel_ext/c.rs` | 1 of 1 | 1 of 1 |", text)
         # A line is reached if one of its places is.
+        text = reached.missing(known, {at[0]}, reached.reasons("# a comment\nrust/dax/a.rs b: never\n"))
         self.assertEqual(text[-1], "| `rust/dax/a.rs` | `b` | all | never |")
+        self.assertIn("1 functions that were not reached, or not in whole, 0 have no reason", text[0])
 
 
 if __name__ == "__main__":
