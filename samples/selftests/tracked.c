@@ -214,6 +214,18 @@ TEST_F(tracked, chosen_before_the_first_open)
 	EXPECT_EQ(0, pin(self->map, SZ_4K));
 }
 
+TEST(page_frames_are_not_tracked)
+{
+	if (!rdax_on_dax_bus())
+		SKIP(return, "needs a device of the dax bus: scripts/lab guest --machine hmem");
+	ASSERT_EQ(0, rdax_fresh("4K"));
+	EXPECT_STREQ("frames\n", rdax_text(memory_attr()));
+	EXPECT_EQ(-EOPNOTSUPP, rdax_write_file(memory_attr(), "tracked"));
+	EXPECT_EQ(-EOPNOTSUPP, rdax_write_file(memory_attr(), "pages"));
+	EXPECT_STREQ("frames\n", rdax_text(memory_attr()));
+	rdax_unbind();
+}
+
 /* They sleep on shared futexes. Those of the first page of two folios are not the same. */
 TEST_F(tracked, mutexes)
 {
