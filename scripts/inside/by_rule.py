@@ -13,6 +13,7 @@ import os
 import queue
 import random
 import re
+import resource
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -47,6 +48,8 @@ LEFT_OUT = re.compile(r"^\s*(//|/\*|\*|#|use |pub use |mod |pub mod |module_para
                       r"|^\s*at\(|=>")
 # At the end of a file.
 TESTS = re.compile(r"#\[(cfg\(test\)|kunit_tests)|#\[cfg\(.*KUNIT")
+# Seconds; those of a CPU end what does not end, those of the clock what waits for ever.
+CPU_TIME = 20
 TIMEOUT = 100
 # What is quick, and meets most of the driver.
 GUEST = ("node", "rw", "map_sizes", "fsync", "punch", "upgrade", "region", "resize", "unbind",
@@ -109,6 +112,10 @@ def put_in(tree: Tree, change: Change) -> None:
     path.write_text("".join(lines))
 
 
+def limit() -> None:
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_TIME, CPU_TIME))
+
+
 def caught_on_host(tree: Tree) -> str | None:
     """Which test fails."""
     env = os.environ | tree.cargo
@@ -117,7 +124,8 @@ def caught_on_host(tree: Tree) -> str | None:
     run([*cargo, "--no-run"], "it doesn't build", env=env)
     try:
         done = subprocess.run(cargo, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True, errors="replace", timeout=TIMEOUT, check=False)
+                              text=True, errors="replace", timeout=TIMEOUT, check=False,
+                              preexec_fn=limit)
     except subprocess.TimeoutExpired:
         return "a time-out"
     failed = re.search(r"^test (\S+) \.\.\. FAILED", done.stdout, re.MULTILINE)
