@@ -50,7 +50,7 @@ LEFT_OUT = re.compile(r"^\s*(//|/\*|\*|#|use |pub use |mod |pub mod |module_para
 TESTS = re.compile(r"#\[(cfg\(test\)|kunit_tests)|#\[cfg\(.*KUNIT")
 # Seconds; those of a CPU end what does not end, those of the clock what waits for ever.
 CPU_TIME = 20
-TIMEOUT = 100
+TIMEOUT = 40
 # What is quick, and meets most of the driver.
 GUEST = ("node", "rw", "map_sizes", "fsync", "punch", "upgrade", "region", "resize", "unbind",
          "poison", "bad_input", "align", "divide", "holes", "prefault")
@@ -151,7 +151,7 @@ def caught_in_guest(tree: Tree) -> str | None:
         try:
             result = guest.boot(
                 ["env", f"RDAX_KO={tree.top}/rdax.ko", str(KSELFTEST), *select],
-                timeout=4 * TIMEOUT, name=tree.top.name, sink=by_lines(reader.line),
+                timeout=10 * TIMEOUT, name=tree.top.name, sink=by_lines(reader.line),
                 parameters="panic_on_warn=1 oops=panic")
             reader.end(result.status)
         except Noticed as noticed:
