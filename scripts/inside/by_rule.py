@@ -13,8 +13,6 @@ import os
 import queue
 import random
 import re
-import resource
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -23,7 +21,7 @@ from typing import NamedTuple
 import guest
 import jobs
 from jobs import Job
-from mutants import CARGO_HOME, KSELFTEST, TOP, MutantError, Tree, Trees, run
+from mutants import CARGO_HOME, KSELFTEST, TOP, MutantError, Tree, Trees, in_time, run
 from tap import Kselftest, Results, Tap, by_lines
 
 HOST = Path("rust/host/src")
@@ -112,24 +110,17 @@ def put_in(tree: Tree, change: Change) -> None:
     path.write_text("".join(lines))
 
 
-def limit() -> None:
-    resource.setrlimit(resource.RLIMIT_CPU, (CPU_TIME, CPU_TIME))
-
-
 def caught_on_host(tree: Tree) -> str | None:
     """Which test fails."""
     env = os.environ | tree.cargo
     cargo = ["cargo", "test", "--offline", "--locked", "--release", "--manifest-path",
              str(tree.top / "rust/host/Cargo.toml"), "--lib"]
     run([*cargo, "--no-run"], "it doesn't build", env=env)
-    try:
-        done = subprocess.run(cargo, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True, errors="replace", timeout=TIMEOUT, check=False,
-                              preexec_fn=limit)
-    except subprocess.TimeoutExpired:
-        return "a time-out"
-    failed = re.search(r"^test (\S+) \.\.\. FAILED", done.stdout, re.MULTILINE)
-    return failed[1] if failed else f"exit status {done.returncode}" if done.returncode else None
+    status, output = in_time(["prlimit", f"--cpu={CPU_TIME}", *cargo], env, TIMEOUT)
+    failed = re.search(r"^test (\S+) \.\.\. FAILED", output, re.MULTILINE)
+    if status == 0:
+        return None
+    return failed[1] if failed else "a time-out" if status is None else f"exit status {status}"
 
 
 class Noticed(Exception):

@@ -18,9 +18,10 @@ a patch that doesn't apply, and a mutant that doesn't build are failures.
 
 import os
 import queue
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import guest
@@ -52,6 +53,20 @@ def run(command: Sequence[str | Path], what: str, **kwargs: str | dict[str, str]
                           check=False, **kwargs)  # type: ignore[call-overload]
     if done.returncode:
         raise MutantError(f"{what}: {done.stdout.decode(errors='replace')[-2000:]}")
+
+
+def in_time(command: Sequence[str | Path], env: Mapping[str, str],
+            seconds: float) -> tuple[int | None, str]:
+    """The exit status, and what it says. None if it is too late: then what it started ends, too."""
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               text=True, errors="replace", start_new_session=True)
+    try:
+        output, _ = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return None, ""
+    return process.returncode, output
 
 
 def read_patch(patch: Path) -> tuple[str, str]:
@@ -102,15 +117,13 @@ class Tree:
         cargo = ["cargo", "test", "--offline", "--locked", "--release", "--features", "loom",
                  "--manifest-path", str(self.top / "rust/host/Cargo.toml")]
         run([*cargo, "--no-run"], "it doesn't build", env=env)
-        try:
-            done = subprocess.run([*cargo, "--", "--exact", f"tests::protocol::{name}"], env=env,
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                  timeout=TIMEOUT, check=False)
-        except subprocess.TimeoutExpired:
+        status, output = in_time([*cargo, "--", "--exact", f"tests::protocol::{name}"], env,
+                                 TIMEOUT)
+        if status is None:
             return True
-        if b"running 1 test" not in done.stdout:
+        if "running 1 test" not in output:
             raise MutantError(f"there is no test {name}")
-        return done.returncode != 0
+        return status != 0
 
     def make(self) -> list[str]:
         cc = guest.kernel()["cc"]
