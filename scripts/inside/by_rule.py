@@ -21,7 +21,18 @@ from typing import NamedTuple
 import guest
 import jobs
 from jobs import Job
-from mutants import CARGO_HOME, KSELFTEST, TOP, MutantError, Tree, Trees, in_time, run
+from mutants import (
+    CARGO_HOME,
+    KSELFTEST,
+    TOP,
+    First,
+    MutantError,
+    Noticed,
+    Tree,
+    Trees,
+    in_time,
+    run,
+)
 from tap import Kselftest, Results, Tap, by_lines
 
 HOST = Path("rust/host/src")
@@ -123,18 +134,8 @@ def caught_on_host(tree: Tree) -> str | None:
     return failed[1] if failed else "a time-out" if status is None else f"exit status {status}"
 
 
-class Noticed(Exception):
-    """A test failed, so the others are not run."""
-
-
 def caught_in_guest(tree: Tree) -> str | None:
     run(tree.make(), "it doesn't build")
-
-    class First(Tap):
-        def result(self, ok: bool, name: str, skip: str | None = None) -> None:
-            super().result(ok, name, skip)
-            if not ok:
-                raise Noticed(name)
 
     with open(os.devnull, "w") as nowhere:
         reader = Kselftest(First(nowhere))
@@ -144,6 +145,8 @@ def caught_in_guest(tree: Tree) -> str | None:
                 ["env", f"RDAX_KO={tree.top}/rdax.ko", str(KSELFTEST), *select],
                 timeout=10 * TIMEOUT, name=tree.top.name, sink=by_lines(reader.line),
                 parameters="panic_on_warn=1 oops=panic")
+            if reader.planned is None and not result.trouble:
+                raise MutantError("the kselftests did not run")
             reader.end(result.status)
         except Noticed as noticed:
             return str(noticed)

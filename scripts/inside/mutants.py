@@ -40,12 +40,27 @@ BUILT = ("*.o", "*.a", "*.ko", "*.cmd", "*.mod", "*.mod.c", "*.d", "*.rmeta", "*
          "*.symvers", "target", "bindings_generated.rs", "__pycache__")
 TIMEOUT = 180
 TORTURE = "torture:"
+# A shell's exit statuses, where a program can't be executed or isn't there.
+CANNOT_RUN = (126, 127)
 # A bug that the kernel reports is caught: what comes after it need not be waited for.
 AT_ONCE = "panic_on_warn=1 oops=panic"
 
 
 class MutantError(Exception):
     """The mutant can't be tried."""
+
+
+class Noticed(Exception):
+    """A test failed: the others need not be waited for."""
+
+
+class First(Tap):
+    """Up to the first that failed."""
+
+    def result(self, ok: bool, name: str, skip: str | None = None) -> None:
+        super().result(ok, name, skip)
+        if not ok:
+            raise Noticed(name)
 
 
 def run(command: Sequence[str | Path], what: str, **kwargs: str | dict[str, str]) -> None:
@@ -154,22 +169,24 @@ class Tree:
                 ["env", module, *torture.mutant(program.removeprefix(TORTURE))],
                 timeout=2 * TIMEOUT, name=self.top.name, machine=guest.MACHINES[machine],
                 parameters=AT_ONCE, sink=lambda data: None)
+            if result.status in CANNOT_RUN:
+                raise MutantError(f"{program} did not run")
             return result.exit_status != 0
         with open(os.devnull, "w") as nowhere:
-            results = Tap(nowhere)
-            reader = Kselftest(results)
-            result = guest.boot(
-                ["env", module, f"RDAX_VM_KERNEL={guest.KERNEL}", str(KSELFTEST),
-                 "-t", f"rdax:{program}"],
-                timeout=TIMEOUT, name=self.top.name, machine=guest.MACHINES[machine],
-                # The machine checks there provoke a warning.
-                parameters="" if machine == guest.SPECIAL else AT_ONCE,
-                sink=by_lines(reader.line))
-            reader.end(result.status)
-        if not results.passed + results.failed:
+            reader = Kselftest(First(nowhere))
+            try:
+                result = guest.boot(
+                    ["env", module, f"RDAX_VM_KERNEL={guest.KERNEL}", str(KSELFTEST),
+                     "-t", f"rdax:{program}"],
+                    timeout=TIMEOUT, name=self.top.name, machine=guest.MACHINES[machine],
+                    # The machine checks there provoke a warning.
+                    parameters="" if machine == guest.SPECIAL else AT_ONCE,
+                    sink=by_lines(reader.line))
+            except Noticed:
+                return True
+        if reader.planned is None and not result.trouble:
             raise MutantError(f"the kselftest {program} did not run")
-        return bool(results.failed or result.trouble
-                    or result.status in (guest.TIMED_OUT, guest.NO_STATUS))
+        return bool(result.trouble or not reader.programs)
 
     def catches(self, home: str, name: str) -> bool:
         """Is the mutant that is in this tree caught by the test NAME?"""
