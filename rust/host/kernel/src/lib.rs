@@ -31,6 +31,7 @@ pub mod alloc {
 
     use crate::error::Error;
     use std::{
+        cell::Cell,
         ops::{
             Deref,
             DerefMut, //
@@ -56,6 +57,15 @@ pub mod alloc {
         }
     }
 
+    thread_local! {
+        static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// How often vectors of this thread needed memory.
+    pub fn allocations() -> usize {
+        ALLOCATIONS.get()
+    }
+
     /// A vector that grows only by [`KVec::reserve`] and [`KVec::push`].
     #[derive(Debug)]
     pub struct KVec<T> {
@@ -78,7 +88,11 @@ pub mod alloc {
         }
 
         pub fn reserve(&mut self, more: usize, _: Flags) -> Result<(), Error> {
-            self.room = self.room.max(self.items.len() + more);
+            let needed = self.items.len() + more;
+            if needed > self.room {
+                self.room = needed;
+                ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+            }
             Ok(())
         }
 

@@ -3,6 +3,7 @@
 use super::{at, byte, page, pages, pfn, LEAVES};
 use crate::dax::layout::extents::{Extents, Run};
 use crate::kernel_ext::units::{DeviceOffset, Order, Pfn};
+use kernel::alloc::allocations;
 use proptest::prelude::*;
 
 /// The page frame of the region's first page: aligned to 1 GiB.
@@ -54,7 +55,9 @@ fn copies_need_no_more_than_their_room() {
     let (three, one) = (three(), extents(&[(9, 9)]));
     let mut copy = Extents::with_room(pfn(BASE), 3).unwrap();
     assert_eq!(copy.end(), at(0));
+    let before = allocations();
     copy.copy_from(&three).unwrap();
+    assert_eq!(allocations(), before);
     assert_eq!(copy.as_slice(), three.as_slice());
     // In place of what it had.
     copy.copy_from(&one).unwrap();
@@ -92,6 +95,10 @@ fn large_leaves_inside_of_one_congruent_extent_only() {
     let extents = self::extents(&[(1024, 512), (4096, 1024)]);
     assert_eq!(extents.pfn(at(1000), Order::PMD), Some(frame(4096)));
     assert_eq!(extents.pfn(at(0), Order::PUD), None);
+    // It begins in the extent, and ends behind it.
+    let extents = self::extents(&[(4096, 700)]);
+    assert_eq!(extents.pfn(at(500), Order::PMD), Some(frame(4096)));
+    assert_eq!(extents.pfn(at(600), Order::PMD), None);
 }
 
 #[test]

@@ -150,6 +150,21 @@ fn chooses_what_2_mib_pages_fit() {
 }
 
 #[test]
+fn chooses_what_one_2_mib_page_fits() {
+    let mut space = space(BASE, 4096);
+    take_all(&mut space, 100, Order::PTE, 0, None).unwrap();
+    assert_eq!(
+        take_all(&mut space, 512, Order::PTE, 0, None),
+        Ok(vec![(512, 512)])
+    );
+    // What has no room for one may begin anywhere.
+    assert_eq!(
+        take_all(&mut space, 411, Order::PTE, 0, None),
+        Ok(vec![(100, 411)])
+    );
+}
+
+#[test]
 fn exactly_what_is_asked_for() {
     let mut space = space(BASE, 100);
     let take =
