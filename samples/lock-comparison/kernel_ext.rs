@@ -22,6 +22,9 @@ pub(crate) mod percpu;
 pub(crate) mod task;
 #[path = "../../rust/host/src/kernel_ext/trace.rs"]
 pub(crate) mod trace;
+mod traced {
+    pub(crate) fn count(_: &'static str) {}
+}
 #[allow(dead_code)]
 #[path = "../../rust/kernel_ext/units.rs"]
 pub(crate) mod units;

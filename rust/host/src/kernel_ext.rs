@@ -11,6 +11,7 @@ pub(crate) mod hash;
 pub(crate) mod percpu;
 pub(crate) mod sync;
 pub(crate) mod trace;
+pub(crate) mod traced;
 #[path = "../../kernel_ext/units.rs"]
 pub(crate) mod units;
 pub(crate) mod xarray;

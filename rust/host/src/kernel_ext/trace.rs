@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Stand-in for `rust/kernel_ext/trace.rs`: the events of entries, all of them disabled.
+//! Stand-in for `rust/kernel_ext/trace.rs`: the events of entries are counted, if at all.
+
+use super::traced::count;
 
 macro_rules! entry_events {
     ($($name:ident)*) => {$(
-        pub(crate) fn $name(_minor: impl FnOnce() -> usize, _pgoff: usize, _order: u32) {}
+        pub(crate) fn $name(_minor: impl FnOnce() -> usize, _pgoff: usize, _order: u32) {
+            count(stringify!($name));
+        }
     )*};
 }
 
@@ -19,6 +23,7 @@ pub(crate) fn entry_split(
     _to_pgoff: usize,
     _to_order: u32,
 ) {
+    count("entry_split");
 }
 
 pub(crate) struct Wait;

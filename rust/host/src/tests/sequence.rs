@@ -4,7 +4,8 @@
 
 use super::{access, at, endless, fill_zero, grab, pfn, prepare, table, upgrade};
 use crate::dax::entries::entry::{Entry, Kind};
-use crate::dax::entries::table::{EntryTable, Event, GrabError, LockedEntry};
+use crate::dax::entries::table::{Access, EntryTable, Event, GrabError, LockedEntry};
+use crate::kernel_ext::traced::take_counts;
 use crate::kernel_ext::units::{Order, PageOffset};
 use crate::kernel_ext::xarray::walks;
 use proptest::prelude::*;
@@ -23,6 +24,19 @@ enum Op {
     Punch(usize, usize),
     /// Makes the dirty entries clean that reach into a range.
     Sync(usize, usize),
+    /// A fault that takes no entry lock, if that is possible.
+    Touch(usize, Order, Access),
+    /// The same for several pages that have entries.
+    Around(usize, usize, Access),
+}
+
+/// In how many ways pages are accessed.
+fn any_access() -> impl Strategy<Value = Access> {
+    prop_oneof![
+        Just(Access::Read),
+        Just(Access::UntrackedWrite),
+        Just(Access::Write)
+    ]
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -32,7 +46,94 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0..PAGES).prop_map(Op::Upgrade),
         1 => (0..PAGES, 1..600usize).prop_map(|(page, n)| Op::Punch(page, n.min(PAGES - page))),
         1 => (0..PAGES, 0..600usize).prop_map(|(page, n)| Op::Sync(page, n.min(PAGES - page))),
+        3 => (0..PAGES, prop_oneof![Just(Order::PTE), Just(Order::PMD)], any_access())
+            .prop_map(|(page, order, access)| Op::Touch(page, order, access)),
+        2 => (0..PAGES, 1..40usize, any_access())
+            .prop_map(|(page, n, access)| Op::Around(page, n.min(PAGES - page), access)),
     ]
+}
+
+/// What an entry is, without its lock: its first page, its order, its kind, and if it is dirty.
+type Known = (usize, Order, Kind, bool);
+
+fn entries(mapping: &EntryTable) -> Vec<Known> {
+    let mut found = Vec::new();
+    let mut from = 0;
+    while let Some((start, entry, dirty)) = peek(mapping, from) {
+        assert!(!entry.is_locked());
+        from = start + entry.order().pages().get();
+        found.push((start, entry.order(), entry.kind(), dirty));
+    }
+    found
+}
+
+fn pages_of_one(&(start, order, ..): &Known) -> Range<usize> {
+    start..start + order.pages().get()
+}
+
+fn is_media(&(_, _, kind, _): &Known) -> bool {
+    matches!(kind, Kind::Mapped { .. })
+}
+
+/// [`EntryTable::touch`], and the entries that there have to be afterwards: `None` if it may not map.
+fn touched(
+    before: &[Known],
+    run: Range<usize>,
+    order: Order,
+    access: Access,
+) -> Option<Vec<Known>> {
+    let met =
+        |known: &&Known| pages_of_one(known).start < run.end && pages_of_one(known).end > run.start;
+    let mut after = before.to_vec();
+    let over: Vec<_> = before.iter().filter(met).copied().collect();
+    if access != Access::Write {
+        let may_map = match over[..] {
+            [one] if one.1 >= order => is_media(&one),
+            // The media of a hole is zero, too.
+            _ => access == Access::Read || over.iter().all(is_media),
+        };
+        return may_map.then_some(after);
+    }
+    match over[..] {
+        [] => {
+            after.push((run.start, order, mapped(run.start), true));
+            after.sort_by_key(|&(start, ..)| start);
+            Some(after)
+        }
+        [one] if is_media(&one) && (one.1 == order || one.1 > order && one.3) => {
+            after
+                .iter_mut()
+                .filter(|known| **known == one)
+                .for_each(|known| known.3 = true);
+            Some(after)
+        }
+        _ => None,
+    }
+}
+
+/// [`EntryTable::touch_settled`]: how many pages may be mapped, and the entries afterwards.
+fn touched_around(before: &[Known], run: Range<usize>, access: Access) -> (usize, Vec<Known>) {
+    let mut after = before.to_vec();
+    let mut page = run.start;
+    while page < run.end {
+        let entry = after
+            .iter_mut()
+            .find(|known| pages_of_one(known).contains(&page));
+        match entry {
+            None if access != Access::Write => page += 1,
+            Some(known) if is_media(known) => {
+                if access == Access::Write {
+                    if known.1 != Order::PTE && !known.3 {
+                        break;
+                    }
+                    known.3 = true;
+                }
+                page = pages_of_one(known).end;
+            }
+            _ => break,
+        }
+    }
+    (page.min(run.end) - run.start, after)
 }
 
 /// As [`EntryTable::peek`], in numbers of pages.
@@ -124,10 +225,28 @@ fn a_grab_and_an_unlock_walk_once() {
     assert_eq!(mapping.events.get(Event::Wake), 0);
 }
 
+/// Entries of all sizes are gone after a clear.
+#[test]
+fn nothing_is_left() {
+    let mapping = table();
+    let part = Order::PUD.pages().get();
+    for (page, order) in [
+        (0, Order::PUD),
+        (part, Order::PMD),
+        (part + 512, Order::PTE),
+    ] {
+        assert!(map(&mapping, page, order, true));
+    }
+    assert_eq!(entries(&mapping).len(), 3);
+    mapping.clear();
+    assert_eq!(entries(&mapping), []);
+}
+
 proptest! {
     #[test]
     fn of_operations(ops in prop::collection::vec(op(), 1..60)) {
         let mapping = table();
+        take_counts();
         // Pages that were written since they were last punched, and pages known to be holes.
         let mut written = BTreeSet::new();
         let mut holes = BTreeSet::new();
@@ -181,20 +300,68 @@ proptest! {
                 Op::Sync(first, pages) => {
                     let range = first..first + pages;
                     let dirty = runs_in(&mapping, range.clone(), |_, dirty| dirty);
-                    let before = mapping.events.get(Event::Writeback);
+                    // A run that is not written back changes nothing.
+                    let before = entries(&mapping);
+                    drop(mapping.lock_dirty_run(at(first), at(range.end)));
+                    prop_assert_eq!(entries(&mapping), before);
+
+                    let events = || [Event::Grab, Event::Writeback].map(|event| mapping.events.get(event));
+                    let before = events();
                     let mut cleaned = Vec::new();
+                    let mut last = Order::PMD.pages();
                     let mut from = at(first);
                     while let Some(run) = mapping.lock_dirty_run(from, at(range.end)) {
+                        let pages = run.first().get()..run.behind().get();
+                        // Small entries of the same 2 MiB that follow each other are one run.
+                        let small = run.pages().max(last) < Order::PMD.pages();
+                        let block = |page: usize| page / Order::PMD.pages().get();
+                        prop_assert!(
+                            cleaned.last() != pages.start.checked_sub(1).as_ref()
+                                || !small
+                                || block(pages.start) != block(pages.start - 1)
+                        );
+                        last = run.pages();
                         from = run.behind();
-                        let pages = run.first().get()..from.get();
                         cleaned.extend(pages.clone());
                         written.retain(|page| !pages.contains(page));
                         run.clean();
                     }
-                    prop_assert_eq!(mapping.events.get(Event::Writeback) - before, dirty.len() as u64);
+                    let number = dirty.len() as u64;
+                    prop_assert_eq!(events(), before.map(|before| before + number));
                     let dirty = dirty.iter().flat_map(|&(first, order)| first..first + order.pages().get());
                     prop_assert_eq!(cleaned, dirty.collect::<Vec<_>>());
                     prop_assert_eq!(runs_in(&mapping, range, |_, dirty| dirty), []);
+                }
+                Op::Touch(page, order, access) => {
+                    prepare(&mapping, page);
+                    let run = at(page).align_down(order).get()..;
+                    let run = run.start..run.start + order.pages().get();
+                    let before = entries(&mapping);
+                    let (made, expected) = (
+                        mapping.events.get(Event::Create),
+                        touched(&before, run.clone(), order, access),
+                    );
+                    let kind = mapped(run.start);
+                    let got = mapping.touch(at(page), order, kind, access, Some(&mut endless()));
+                    prop_assert_eq!(got.is_some(), expected.is_some());
+                    drop(got);
+                    let after = entries(&mapping);
+                    prop_assert_eq!(
+                        mapping.events.get(Event::Create) - made,
+                        (after.len() - before.len()) as u64
+                    );
+                    prop_assert_eq!(&after, &expected.unwrap_or(before));
+                    if access == Access::Write && after.iter().any(|known| known.3 && pages_of_one(known).contains(&page)) {
+                        written.insert(page);
+                    }
+                }
+                Op::Around(page, pages, access) => {
+                    let before = entries(&mapping);
+                    let run = page..page + pages;
+                    let (expected, after) = touched_around(&before, run, access);
+                    let got = mapping.touch_settled(at(page), super::pages(pages), access);
+                    prop_assert_eq!(got.map_or(0, |(_, pages)| pages.get()), expected);
+                    prop_assert_eq!(entries(&mapping), after);
                 }
             }
             let mut found = Vec::new();
@@ -208,6 +375,18 @@ proptest! {
             // No write is forgotten, and no media is taken for a hole.
             prop_assert!(pages_of(&mapping, |_, dirty| dirty).is_superset(&written));
             prop_assert!(pages_of(&mapping, |kind, _| kind == Kind::Zero).is_subset(&holes));
+        }
+        // What is counted is also traced.
+        let traced = take_counts();
+        for (event, name) in [
+            (Event::Create, "entry_create"),
+            (Event::Conflict, "entry_conflict"),
+            (Event::Split, "entry_split"),
+            (Event::Upgrade, "entry_upgrade"),
+            (Event::Delete, "entry_delete"),
+            (Event::Writeback, "entry_writeback"),
+        ] {
+            prop_assert_eq!(mapping.events.get(event), traced.get(name).copied().unwrap_or(0), "{}", name);
         }
         mapping.clear();
         prop_assert!(peek(&mapping, 0).is_none());

@@ -77,6 +77,12 @@ const KNOWN: &[(&str, i64, &[u8])] = &[
     ("DDF RAID", -512, b"\xde\x11\xde\x11"),
     ("LVM2", 0x600, b"LABELONE\x03"),
     ("Btrfs (copy)", 0x4000040, b"_BHRfS_M"),
+    ("Btrfs (copy)", 0x40_0000_0040, b"_BHRfS_M"),
+    (
+        "bcachefs (copy)",
+        0x200018,
+        b"\xc6\x85\x73\xf6\x66\xce\x90\xa9",
+    ),
 ];
 
 #[test]

@@ -33,6 +33,8 @@ fn refuses_what_can_be_no_device() {
         assert_eq!(Span::new(bytes / 2, bytes, order), Err(Misfit::Unaligned));
         assert_eq!(Span::new(G, u64::MAX, order), Err(Misfit::Unaligned));
         assert!(Span::new(bytes, bytes, order).is_ok());
+        // The last that there can be.
+        assert!(Span::new(u64::MAX - (bytes - 1), bytes, order).is_ok());
     }
 }
 
