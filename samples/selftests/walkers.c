@@ -291,6 +291,10 @@ static void run_all(struct __test_metadata *_metadata, FIXTURE_DATA(walkers) *se
 
 		if (variant->user && (walk->flags & ROOT))
 			continue;
+		if ((walk->flags & DAMON) && access("/sys/kernel/mm/damon/admin", F_OK)) {
+			ksft_print_msg("skipped, not in this kernel: %s\n", walk->name);
+			continue;
+		}
 		*a = (struct attempt){
 			.mapped = { -1, NULL, variant->offset, variant->len, self->leaf,
 				    variant->hole, self->direct },

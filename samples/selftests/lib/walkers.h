@@ -26,6 +26,7 @@ struct walked {
 #define ROOT		1	/* for root only */
 #define NOT_FOR_PMD	2	/* crashes kernels before 7.3 on PMD leaves of page frames */
 #define CUTS		4	/* leaves become smaller ones */
+#define DAMON		8	/* in kernels with CONFIG_DAMON_SYSFS */
 
 struct walk {
 	const char *name;

@@ -250,8 +250,8 @@ static int balanced(const struct walked *w, long arg)
 	return 0;
 }
 
-#define DAMON	"/sys/kernel/mm/damon/admin/kdamonds/"
-#define CONTEXT	DAMON "0/contexts/0/"
+#define KDAMONDS	"/sys/kernel/mm/damon/admin/kdamonds/"
+#define CONTEXT	KDAMONDS "0/contexts/0/"
 #define SCHEME	CONTEXT "schemes/0/"
 
 static const char * const actions[] = {
@@ -263,8 +263,8 @@ static int monitor(const struct walked *w, const char *operations, const char *a
 	const struct {
 		const char *path, *text;
 	} settings[] = {
-		{ DAMON "nr_kdamonds", "1" },
-		{ DAMON "0/contexts/nr_contexts", "1" },
+		{ KDAMONDS "nr_kdamonds", "1" },
+		{ KDAMONDS "0/contexts/nr_contexts", "1" },
 		{ CONTEXT "operations", operations },
 		{ CONTEXT "monitoring_attrs/intervals/sample_us", "1000" },
 		{ CONTEXT "monitoring_attrs/intervals/aggr_us", "10000" },
@@ -288,7 +288,7 @@ static int monitor(const struct walked *w, const char *operations, const char *a
 	ret = ret ?: put(CONTEXT "targets/0/regions/nr_regions", "1");
 	ret = ret ?: put(CONTEXT "targets/0/regions/0/start", "%lu", (unsigned long)start);
 	ret = ret ?: put(CONTEXT "targets/0/regions/0/end", "%lu", (unsigned long)(start + w->len));
-	return ret ?: put(DAMON "0/state", "on");
+	return ret ?: put(KDAMONDS "0/state", "on");
 }
 
 /* Until an action has been tried on its regions. */
@@ -297,7 +297,7 @@ static int tried(const struct walked *w)
 	for (int i = 0; i < RDAX_PATIENCE * 50; i++) {
 		if (walked_touch(w))
 			return -EFAULT;
-		if (put(DAMON "0/state", "update_schemes_stats"))
+		if (put(KDAMONDS "0/state", "update_schemes_stats"))
 			return -EIO;
 		if (number_in(SCHEME "stats/nr_tried") > 2)
 			return 0;
@@ -311,8 +311,8 @@ static int damon(const struct walked *w, long arg)
 	int ret = monitor(w, arg < 0 ? "paddr" : "fvaddr", actions[arg < 0 ? 0 : arg]);
 
 	ret = ret ?: tried(w);
-	put(DAMON "0/state", "off");
-	put(DAMON "nr_kdamonds", "0");
+	put(KDAMONDS "0/state", "off");
+	put(KDAMONDS "nr_kdamonds", "0");
 	return ret;
 }
 
@@ -320,13 +320,13 @@ const struct walk daemon_walks[] = {
 	{ "ksmd", ksmd, 0, 0, 0 },
 	{ "khugepaged", collapsed, 0, 0, 0 },
 	{ "NUMA balancing", balanced, 0, 0, 0 },
-	{ "DAMON stat", damon, 0, 0, 0, ROOT },
-	{ "DAMON willneed", damon, 1, 0, 0, ROOT },
-	{ "DAMON cold", damon, 2, 0, 0, ROOT },
-	{ "DAMON pageout", damon, 3, 0, 0, ROOT },
+	{ "DAMON stat", damon, 0, 0, 0, ROOT | DAMON },
+	{ "DAMON willneed", damon, 1, 0, 0, ROOT | DAMON },
+	{ "DAMON cold", damon, 2, 0, 0, ROOT | DAMON },
+	{ "DAMON pageout", damon, 3, 0, 0, ROOT | DAMON },
 	/* Advice for parts of the mapping, at any page. */
-	{ "DAMON hugepage", damon, 4, 0, 0, ROOT | CUTS },
-	{ "DAMON nohugepage", damon, 5, 0, 0, ROOT | CUTS },
-	{ "DAMON of physical memory", damon, -1, 0, 0, ROOT },
+	{ "DAMON hugepage", damon, 4, 0, 0, ROOT | CUTS | DAMON },
+	{ "DAMON nohugepage", damon, 5, 0, 0, ROOT | CUTS | DAMON },
+	{ "DAMON of physical memory", damon, -1, 0, 0, ROOT | DAMON },
 	{ NULL },
 };
