@@ -49,8 +49,14 @@ check "the same: a driver" test -d $BUS_DRIVER
 expect "the same: unloaded" ok poke rmmod rdax
 
 DIFFERS="devices of the dax bus can't be bound: this kernel's private structures of that bus differ from those that rdax knows"
-finds "another size" "$DIFFERS" instead=task_struct
-finds "a member elsewhere" "$DIFFERS" moved=3
+if [ -e /sys/kernel/btf/vmlinux ]; then
+	finds "another size" "$DIFFERS" instead=task_struct
+	finds "a member elsewhere" "$DIFFERS" moved=3
+else
+	for i in {1..8}; do
+		ktap_test_skip "$i of what differs: this kernel has no BTF"
+	done
+fi
 
 # The lab's module was built from the kernel's source, and compared with that.
 insmod "$HERE/rdax_btf.ko" instead=no_structure_of_that_name

@@ -75,7 +75,8 @@ with_bpf() {
 	fi
 }
 
-has_bpf=$(grep -w __x64_sys_bpf /proc/kallsyms || true)
+# CONFIG_BPF_SYSCALL
+has_bpf=$(cat /proc/sys/kernel/bpf_stats_enabled 2>/dev/null || true)
 [ -z "$has_bpf" ] ||
 	bpftrace -q -e 'tracepoint:rdax:rdax_fault { @faults[args.minor, args.order, args.result] = count(); }
 	tracepoint:rdax:rdax_sync /args.runs/ { @bytes = sum(args.bytes); @runs = sum(args.runs); }' \
