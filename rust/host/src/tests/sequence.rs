@@ -39,16 +39,25 @@ fn any_access() -> impl Strategy<Value = Access> {
     ]
 }
 
+/// Mostly one of a few, so that operations meet.
+fn a_page() -> impl Strategy<Value = usize> {
+    prop_oneof![
+        4 => 0..8usize,
+        1 => 508..516usize,
+        1 => 0..PAGES,
+    ]
+}
+
 fn op() -> impl Strategy<Value = Op> {
     let order = prop_oneof![Just(0u32), Just(9), 0u32..=9].prop_map(|n| Order::new(n).unwrap());
     prop_oneof![
-        4 => (0..PAGES, order, any::<bool>()).prop_map(|(page, order, write)| Op::Map(page, order, write)),
-        1 => (0..PAGES).prop_map(Op::Upgrade),
-        1 => (0..PAGES, 1..600usize).prop_map(|(page, n)| Op::Punch(page, n.min(PAGES - page))),
-        1 => (0..PAGES, 0..600usize).prop_map(|(page, n)| Op::Sync(page, n.min(PAGES - page))),
-        3 => (0..PAGES, prop_oneof![Just(Order::PTE), Just(Order::PMD)], any_access())
+        4 => (a_page(), order, any::<bool>()).prop_map(|(page, order, write)| Op::Map(page, order, write)),
+        1 => a_page().prop_map(Op::Upgrade),
+        1 => (a_page(), 1..600usize).prop_map(|(page, n)| Op::Punch(page, n.min(PAGES - page))),
+        1 => (a_page(), 0..600usize).prop_map(|(page, n)| Op::Sync(page, n.min(PAGES - page))),
+        3 => (a_page(), prop_oneof![Just(Order::PTE), Just(Order::PMD)], any_access())
             .prop_map(|(page, order, access)| Op::Touch(page, order, access)),
-        2 => (0..PAGES, 1..40usize, any_access())
+        2 => (a_page(), 1..40usize, any_access())
             .prop_map(|(page, n, access)| Op::Around(page, n.min(PAGES - page), access)),
     ]
 }
@@ -223,6 +232,23 @@ fn a_grab_and_an_unlock_walk_once() {
         assert_eq!(walks() - before, 1, "{page} {order:?}");
     }
     assert_eq!(mapping.events.get(Event::Wake), 0);
+}
+
+/// A run has the last page that it may have, and a run that stays dirty counts as written back.
+#[test]
+fn runs_to_the_end() {
+    let mapping = table();
+    for page in 0..4 {
+        assert!(map(&mapping, page, Order::PTE, true));
+    }
+    for end in 1..=4 {
+        let run = mapping.lock_dirty_run(at(0), at(end)).unwrap();
+        assert_eq!(run.pages(), super::pages(end));
+        let before = mapping.events.get(Event::Writeback);
+        run.keep();
+        assert_eq!(mapping.events.get(Event::Writeback) - before, end as u64);
+        assert!(entries(&mapping).iter().all(|known| known.3));
+    }
 }
 
 /// Entries of all sizes are gone after a clear.
