@@ -54,7 +54,7 @@ pub(crate) struct XArray<T> {
 }
 
 /// What a look and a new entry find of the nodes. The callers of [`Guard::look`] have a way for each.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Nodes {
     /// A look cannot tell what is there. Each new entry lacks memory without a spare node.
     Unknown,

@@ -7,7 +7,7 @@ use crate::dax::entries::entry::{Entry, Kind};
 use crate::dax::entries::table::{Access, EntryTable, Event, GrabError, LockedEntry};
 use crate::kernel_ext::traced::take_counts;
 use crate::kernel_ext::units::{Order, PageOffset};
-use crate::kernel_ext::xarray::walks;
+use crate::kernel_ext::xarray::{self, walks, Nodes};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -270,8 +270,15 @@ fn nothing_is_left() {
 
 proptest! {
     #[test]
-    fn of_operations(ops in prop::collection::vec(op(), 1..60)) {
-        let mapping = table();
+    fn of_operations(
+        ops in prop::collection::vec(op(), 1..60),
+        nodes in prop_oneof![Just(Nodes::Unknown), Just(Nodes::Missing), Just(Nodes::AtHand)],
+    ) {
+        let mapping = xarray::with(nodes, || {
+            let mapping = table();
+            prepare(&mapping, 0);
+            mapping
+        });
         take_counts();
         // Pages that were written since they were last punched, and pages known to be holes.
         let mut written = BTreeSet::new();
