@@ -25,7 +25,7 @@ notrace void __sanitizer_cov_trace_pc(void)
 {
 	unsigned long at = _RET_IP_ - READ_ONCE(base);
 
-	/* Most have been here before, and need not write. */
+	/* Most places are noted already: no write, so no cache line moves. */
 	if (at < MAX_TEXT && !test_bit(at, reached))
 		set_bit(at, reached);
 }

@@ -465,7 +465,7 @@ FIXTURE_VARIANT(fail_nth)
 	bool everywhere;
 	/* Of the other namespace, which is smaller: each 128 MiB takes some. */
 	bool other;
-	/* A fault: the kernel repeats it. Is it in vain when one of them fails, or a few? */
+	/* A fault, which the kernel repeats. Does it end with OOM if one allocation fails, or a few? */
 	bool fault, oom_by_one, oom_by_few;
 	/* The first of its GiB. */
 	bool first;
@@ -508,7 +508,7 @@ FIXTURE_VARIANT_ADD(fail_nth, write_4k)
 	.fault = true, .oom_by_few = true,
 };
 
-/* The first page of a GiB: where its entries are is made, too, and not while a lock is held. */
+/* The first page of a GiB: the arrays for its entries are allocated, too, with no lock held. */
 FIXTURE_VARIANT_ADD(fail_nth, write_first)
 {
 	.before = mapped, .op = do_write_small, .well = was_written,
@@ -721,7 +721,7 @@ TEST_F_TIMEOUT(fail_nth, one, 120)
 {
 	static const struct means means = { arm, disarm };
 
-	/* Where a node is missing, no fault fails by one: it tries with the entry's lock, and then without. */
+	/* One failed allocation of a node fails no fault: it tries with the xa_lock held, then without. */
 	each_try(_metadata, &self->try, variant, &means, variant->fault ? MOST : 6 * MOST,
 		 variant->oom_by_one);
 	if (variant->fault)
@@ -899,8 +899,9 @@ TEST(registered_in_a_users_context)
 		ASSERT_TRUE(arm(&t, n));
 		EXPECT_EQ(0, write_here(REGION_DRIVER "/bind", strrchr(region, '/') + 1));
 		ASSERT_TRUE(disarm(&t, &failed));
-		/* What was not registered there will be when this is read. Until then it may seem bound, to
-		 * a driver that is about to refuse it.
+		/*
+		 * The read returns when the namespace is registered and probed. Until then it may
+		 * seem bound to a driver that is about to refuse it.
 		 */
 		EXPECT_STREQ("1\n", rdax_text(idle));
 		EXPECT_EQ(0, access(path, F_OK));

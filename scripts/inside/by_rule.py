@@ -57,7 +57,7 @@ LEFT_OUT = re.compile(r"^\s*(//|/\*|\*|#|use |pub use |mod |pub mod |module_para
                       r"|^\s*at\(|=>")
 # At the end of a file.
 TESTS = re.compile(r"#\[(cfg\(test\)|kunit_tests)|#\[cfg\(.*KUNIT")
-# Seconds; those of a CPU end what does not end, those of the clock what waits for ever.
+# Seconds: CPU_TIME ends a test that spins, TIMEOUT one that waits for ever.
 CPU_TIME = 20
 TIMEOUT = 40
 # What is quick, and meets most of the driver.

@@ -22,7 +22,7 @@ class Job(NamedTuple):
     # SUITE:NAME
     name: str
     run: Callable[[Results], None]
-    # What it depends on: all files, or only those that guests do; and this one.
+    # Does it depend on all files, or only on those that guests use? OWN: a file that it needs besides.
     whole: bool = False
     own: bytes = b""
 

@@ -3,8 +3,8 @@
 """What ran, on which kernel, for how long, with which result: ledger.py [--lines] LEDGER
 
 A line of JSON for each job that came to its end, of all the runs that make a whole one
-(`make test-all`). What ran with other files counts no more. The program prints the table of the
-others, or their lines; its exit status says if something failed.
+(`make test-all`). A line counts while the files that its job depends on are as they were. The
+program prints the table of those that count, or their lines; its exit status says if one failed.
 """
 
 import hashlib

@@ -55,7 +55,7 @@ class Noticed(Exception):
 
 
 class First(Tap):
-    """Up to the first that failed."""
+    """Raises Noticed at the first result that failed."""
 
     def result(self, ok: bool, name: str, skip: str | None = None) -> None:
         super().result(ok, name, skip)
@@ -72,7 +72,7 @@ def run(command: Sequence[str | Path], what: str, **kwargs: str | dict[str, str]
 
 def in_time(command: Sequence[str | Path], env: Mapping[str, str],
             seconds: float) -> tuple[int | None, str]:
-    """The exit status, and what it says. None if it is too late: then what it started ends, too."""
+    """The exit status and the output. The status is None if it takes too long: its group is killed."""
     process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                text=True, errors="replace", start_new_session=True)
     try:
