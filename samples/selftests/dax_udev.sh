@@ -9,26 +9,19 @@
 . "$(dirname "$0")/lib.sh"
 # shellcheck source=lib/dax.sh
 . "$HERE/dax.sh"
-UDEV=${RDAX_UDEV:-${KO%/*}/scripts/udev}
-UDEVD=/usr/lib/systemd/systemd-udevd
-[ -e "$UDEV/60-rdax.rules" ] || skip_all "there is no $UDEV: set RDAX_UDEV"
-[ -x "$UDEVD" ] || skip_all "udevd isn't there"
-[ ! -S /run/udev/control ] || skip_all "a udevd is running"
+# shellcheck source=lib/udevd.sh
+. "$HERE/udevd.sh"
 [ -e /usr/lib/udev/rules.d/90-daxctl-device.rules ] || skip_all "daxctl's rule isn't there"
 modprobe -q device_dax || skip_all "no device_dax"
 dax_load
 ktap_set_plan 15
 
 udev_cleanup() {
-	udevadm control --exit 2>/dev/null
+	udevd_ends
 	dax_cleanup
 	rm -rf /run/udev /dev/dax
 }
 trap udev_cleanup EXIT
-
-settle() {
-	udevadm settle --timeout=60
-}
 
 owner() {
 	stat -L -c '%U:%G %a' "$DAX_NODE"
@@ -59,10 +52,10 @@ restore=rdax-restore-dax@$DAX.service
 reconfigure=daxdev-reconfigure@dev-$DAX.service
 
 dax_release
-mkdir -p /run/udev/rules.d
-cp "$UDEV"/*.rules /run/udev/rules.d/
+mkdir -p "$RULES"
+cp "$UDEV"/*.rules "$RULES/"
 # It would load kmem, which makes ordinary memory of the device.
-: >/run/udev/rules.d/80-drivers.rules
+: >"$RULES/80-drivers.rules"
 check "udev knows every word of the rules" udevadm verify --no-summary "$UDEV"/*.rules
 check "udevd starts" "$UDEVD" --daemon
 trigger add
@@ -82,8 +75,8 @@ check "of device_dax" dax_to device_dax
 settle
 expect "device_dax: its names" "$link" links
 echo "KERNEL==\"$DAX\", OWNER=\"nobody\", GROUP=\"daemon\", MODE=\"0640\"" \
-	>/run/udev/rules.d/61-rdax-local.rules
-udevadm control --reload
+	>"$RULES/61-rdax-local.rules"
+reload_rules
 for turn in once twice; do
 	dax_release
 	dax_to rdax
@@ -92,5 +85,5 @@ for turn in once twice; do
 done
 check "and its owner can open it" setpriv --reuid=65534 --regid=65534 --clear-groups \
 	head -c 0 "$DAX_NODE"
-expect "udevd ends" "" udevadm control --exit
+check "udevd ends" udevd_ends
 ktap_finished

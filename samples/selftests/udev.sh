@@ -7,12 +7,9 @@
 
 # shellcheck source=lib/lib.sh
 . "$(dirname "$0")/lib.sh"
-UDEV=${RDAX_UDEV:-${KO%/*}/scripts/udev}
-UDEVD=/usr/lib/systemd/systemd-udevd
+# shellcheck source=lib/udevd.sh
+. "$HERE/udevd.sh"
 MODULES=/lib/modules/$(uname -r)
-[ -e "$UDEV/60-rdax.rules" ] || skip_all "there is no $UDEV: set RDAX_UDEV"
-[ -x "$UDEVD" ] || skip_all "udevd isn't there"
-[ ! -S /run/udev/control ] || skip_all "a udevd is running"
 [ -e "$DEVICES/$NS2" ] || skip_all "there is no $NS2"
 modprobe -q nd_pmem || skip_all "no nd_pmem"
 getent group disk >/dev/null || skip_all "no group disk"
@@ -21,7 +18,7 @@ ktap_set_plan 31
 work=$(mktemp -d) || exit 1
 
 udev_cleanup() {
-	udevadm control --exit 2>/dev/null
+	udevd_ends
 	cleanup
 	modprobe -q -r nd_pmem
 	umount "$MODULES" 2>/dev/null
@@ -38,10 +35,6 @@ install_modules() {
 	done < <(modprobe --show-depends nd_pmem)
 	cp "$KO" "$root/" && depmod -b "$work/root" "$(uname -r)" 2>/dev/null &&
 		mount --bind "$root" "$MODULES"
-}
-
-settle() {
-	udevadm settle --timeout=60
 }
 
 # As when the machine starts: no driver, and udev is told of each device there is.
@@ -90,7 +83,7 @@ disk=/dev/$(ls "$DEVICES/$NS2/block")
 [ -b "$disk" ] && dd if=/dev/zero of="$disk" bs=1M count=1 conv=fsync status=none
 check "udev knows every word of the rules" udevadm verify --no-summary "$UDEV"/*.rules
 check "modules for modprobe" install_modules
-mkdir -p /run/udev/rules.d /run/modprobe.d
+mkdir -p "$RULES" /run/modprobe.d
 check "udevd starts" "$UDEVD" --daemon
 
 # Without rdax.conf and the rules: what the rest would be like if they did nothing.
@@ -100,7 +93,7 @@ check "without: rdax isn't loaded" test ! -d /sys/module/rdax
 
 sed "s/^#options rdax .*/options rdax bind=$NS2/" "$UDEV/rdax.conf" >/run/modprobe.d/rdax.conf
 # It looks for changed files of modprobe.d only now and then.
-udevadm control --reload
+reload_rules
 check "rdax.conf has an example to use" grep -q "^options rdax bind=$NS2" /run/modprobe.d/rdax.conf
 coldplug
 expect "rdax.conf: rdax takes it" rdax driver_of "$NS2"
@@ -108,17 +101,17 @@ expect "rdax.conf: nd_pmem takes the other" nd_pmem driver_of "$NS"
 expect "without rules: the kernel's mode" "root:root 600" owner /dev/rdax0
 
 # daxctl's rule for its class would tag our nodes, too: what of this is our rules' own?
-cp "$UDEV"/*.rules /run/udev/rules.d/
-: >/run/udev/rules.d/90-daxctl-device.rules
-udevadm control --reload
+cp "$UDEV"/*.rules "$RULES/"
+: >"$RULES/90-daxctl-device.rules"
+reload_rules
 coldplug
 expect "again: rdax takes it" rdax driver_of "$NS2"
 expect "owner and mode" "root:disk 660" owner /dev/rdax0
 expect "its name" /dev/rdax0 target "$link"
 expect "systemd restores it" "$wants" wanted
 expect "systemd's tag" TAGS=:systemd: property TAGS
-rm /run/udev/rules.d/90-daxctl-device.rules
-udevadm control --reload
+rm "$RULES/90-daxctl-device.rules"
+reload_rules
 unbind "$NS2" >/dev/null
 settle
 check "unbound: no name" test ! -L "$link"
@@ -152,8 +145,8 @@ expect "another in its place: its name" /dev/rdax0 target "$link"
 
 # What an administrator wants.
 echo 'SUBSYSTEM=="dax", KERNEL=="rdax*", OWNER="nobody", GROUP="daemon", MODE="0640"' \
-	>/run/udev/rules.d/61-rdax-local.rules
-udevadm control --reload
+	>"$RULES/61-rdax-local.rules"
+reload_rules
 for turn in once twice; do
 	rebind
 	expect "rebound $turn: the administrator's owner and mode" "nobody:daemon 640" owner /dev/rdax0
@@ -161,5 +154,5 @@ for turn in once twice; do
 done
 check "and its owner can open it" setpriv --reuid=65534 --regid=65534 --clear-groups \
 	head -c 0 /dev/rdax0
-expect "udevd ends" "" udevadm control --exit
+check "udevd ends" udevd_ends
 ktap_finished
