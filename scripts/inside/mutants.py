@@ -27,6 +27,7 @@ from pathlib import Path
 import guest
 import jobs
 import ledger
+import selftest_files
 import torture
 from jobs import Job
 from tap import Kselftest, Results, Tap, by_lines
@@ -218,8 +219,10 @@ def job(trees: Trees, patch: Path, home: str, name: str) -> Job:
             trees.put(tree)
         tap.result(caught, f"{mutant} is caught by {home} {name}")
 
-    return Job(f"{ledger.MUTANTS}:{mutant}", attempt, whole=home in ("host", "unit"),
-               own=patch.read_bytes())
+    own = patch.read_bytes()
+    if home not in ("host", "unit", "build"):
+        own += selftest_files.contents([name])
+    return Job(f"{ledger.MUTANTS}:{mutant}", attempt, whole=home in ("host", "unit"), own=own)
 
 
 def chosen(tap: Tap, wanted: Sequence[str]) -> list[tuple[Path, str, str]]:

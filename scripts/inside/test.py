@@ -28,6 +28,7 @@ from pathlib import Path
 
 import guest
 import jobs
+import selftest_files
 import torture
 from jobs import Job
 from tap import Kselftest, Reader, Results, Tap, Verdicts, by_lines
@@ -41,7 +42,7 @@ LITMUS = Path("/rdax/Documentation/litmus-tests")
 MEMORY_MODEL = Path("/kernel/linux/tools/memory-model")
 # The exit status of scripts/inside/herd.
 NO_NETWORK = 3
-KSELFTEST = Path("/build/kselftest")
+KSELFTEST = selftest_files.BUILT
 PERSIST = KSELFTEST / "rdax/persist.sh"
 SHUTDOWN = KSELFTEST / "rdax/shutdown.sh"
 # rdax_restore.sh took more than 10 minutes beside three other guests.
@@ -246,7 +247,7 @@ def kselftests(name: str, programs: Sequence[str], timeout: float, machine: gues
         prefix = "" if own.startswith(guest.PLAIN) else f"{own}: "
         in_guest(tap, own, command, Kselftest(tap, prefix), timeout, machine=machine)
 
-    return Job(f"{suite}:{name}", run)
+    return Job(f"{suite}:{name}", run, own=selftest_files.contents(programs))
 
 
 def on(machine: str, programs: Sequence[str], suite: str = "guest") -> Job:
@@ -282,9 +283,7 @@ def brief(tap: Results) -> list[Job]:
 def plain() -> list[Job]:
     """What no other guest runs, in several: where a kernel is slow, one would take hours."""
     elsewhere = SPECIAL + ODD + NODES + VFIO + LINUX_VM + DAX[guest.CXL]
-    tests = (KSELFTEST / "kselftest-list.txt").read_text().split()
-    programs = [name for name in (test.removeprefix("rdax:") for test in tests)
-                if name not in elsewhere]
+    programs = [name for name in selftest_files.tests() if name not in elsewhere]
     return [kselftests(f"{guest.PLAIN}-{number + 1}", programs[number::PLAIN_GUESTS], 5400,
                        guest.MACHINES[guest.PLAIN]) for number in range(PLAIN_GUESTS)]
 
@@ -309,7 +308,8 @@ def in_boot(tap: Results) -> list[Job]:
 def persist(tap: Results) -> list[Job]:
     if not PERSIST.exists() and not selftests(tap):
         return []
-    return [Job("persist:boots", two_boots), Job("persist:shutdown", shutdown)]
+    own = selftest_files.contents(())
+    return [Job("persist:boots", two_boots, own=own), Job("persist:shutdown", shutdown, own=own)]
 
 
 def two_boots(tap: Results) -> None:
