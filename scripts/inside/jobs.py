@@ -6,6 +6,7 @@ much longer than one. With $RDAX_LEDGER, what is done is noted there, and not do
 """
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,8 @@ import ledger
 from tap import Part, Results, Tap
 
 AT_ONCE = 2
+# In seconds: so much later than the guest's end the main thread has heard of the same signal.
+INTERRUPTION = 2
 
 
 class Job(NamedTuple):
@@ -41,6 +44,7 @@ def run(tap: Tap, jobs: Sequence[Job]) -> None:
             tap.comment(f"{job.name}: done before, {done.verdict()}")
         else:
             todo.append(job)
+    interrupted = threading.Event()
     progress = ledger.Progress([job.name for job in todo], noted, AT_ONCE)
 
     def one(job: Job) -> None:
@@ -49,6 +53,9 @@ def run(tap: Tap, jobs: Sequence[Job]) -> None:
         begun = time.monotonic()
         attempt(part, job)
         seconds = time.monotonic() - begun
+        # An interruption ends the guest, too, which is not the job's failure.
+        if part.failed and interrupted.wait(INTERRUPTION):
+            return
         if noted:
             noted.note(job.name, noted.states.of(job.whole, job.own), part, seconds)
         say(f"{job.name}: {seconds:.0f} s{progress.after(job.name, seconds)}")
@@ -57,6 +64,9 @@ def run(tap: Tap, jobs: Sequence[Job]) -> None:
     try:
         for future in [pool.submit(one, job) for job in todo]:
             future.result()
+    except KeyboardInterrupt:
+        interrupted.set()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 

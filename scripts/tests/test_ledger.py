@@ -2,7 +2,10 @@
 """The ledger of a whole run: what is in it is not run again, and nothing that failed gets lost."""
 
 import io
+import os
+import signal
 import tempfile
+import time
 import unittest
 from pathlib import Path
 from unittest import mock
@@ -97,6 +100,19 @@ class LedgerTest(unittest.TestCase):
         self.assertEqual(self.run_jobs(*todo, states=later), ["host:b", "mutants:c"])
         self.assertEqual(self.run_jobs(*todo, states=States("last", "last")),
                          ["guest:a", "host:b", "mutants:c"])
+
+    def test_interrupted(self) -> None:
+        """Ctrl-C ends the guest that runs, so its job fails; it is run again."""
+        def guest_ends(tap: Results) -> None:
+            # the main thread waits by then
+            time.sleep(0.2)
+            os.kill(os.getpid(), signal.SIGINT)
+            fails(tap)
+
+        todo = [Job("guest:a", guest_ends)]
+        with self.assertRaises(KeyboardInterrupt):
+            self.run_jobs(*todo)
+        self.assertEqual(self.jobs(), [])
 
     def test_what_counts(self) -> None:
         self.note(self.stock, "guest:a", True, state=NOW.of(False))
