@@ -25,7 +25,7 @@ use kernel::prelude::*;
 /// `XA_CHUNK_SIZE`.
 const SLOTS: usize = 1 << bindings::XA_CHUNK_SHIFT;
 /// `XA_CHUNK_MASK`.
-const MASK: usize = SLOTS - 1;
+pub(in crate::kernel_ext) const MASK: usize = SLOTS - 1;
 
 /// `XA_MAX_MARKS`.
 const MARKS: usize = 3;
@@ -293,7 +293,9 @@ pub(in crate::kernel_ext) unsafe fn look_marked(walk: &mut Walk, max: usize, mar
         let offset = rest.trailing_zeros() as usize;
         if offset != from {
             let above = shift.wrapping_add(bindings::XA_CHUNK_SHIFT as u8).into();
-            let node_index = index.wrapping_shr(above).wrapping_shl(above);
+            // The root of the largest array has no bits above.
+            let rest = index.checked_shr(above).unwrap_or(0);
+            let node_index = rest.checked_shl(above).unwrap_or(0);
             index = node_index | offset.wrapping_shl(shift.into());
         }
         if index > max {

@@ -14,6 +14,7 @@ use crate::kernel_ext::{
         self,
         Look,
         Walk,
+        MASK,
         XAS_ENOMEM,
         XAS_RESTART, //
     }, //
@@ -594,6 +595,17 @@ unsafe fn find_conflict_slowly(mut walk: Walk) -> (Walk, *mut c_void) {
 /// That of [`find_conflict_slowly`].
 #[inline(never)]
 unsafe fn find(mut walk: Walk, max: usize) -> (Walk, *mut c_void) {
+    // In a node of entries, the C function goes to the index, and then to the next one. If that is
+    // elsewhere than the walk, which `find_conflict()` has moved, it would take the first index of a
+    // node for the last slot, and read past the node.
+    //
+    // SAFETY: What the walk has reached is a node of the array, by the requirements of this function.
+    let is_apart = |node: *mut bindings::xa_node| unsafe { (*node).shift == 0 }
+        && walk.index & MASK == 0
+        && walk.offset != 0;
+    if !walk.node.is_null() && walk.node.addr() & 3 == 0 && is_apart(walk.node) {
+        walk.node = XAS_RESTART;
+    }
     // SAFETY: By the requirements of this function.
     let entry = walk.with(|raw| unsafe { bindings::xas_find(raw, max) });
     (walk, entry)
@@ -970,6 +982,47 @@ mod tests {
         // A walk from within an entry marks the whole entry.
         mark(&xa, 1000, 0);
         assert_eq!(find_marked(&xa, 0, usize::MAX), Some((512, 512)));
+        Ok(())
+    }
+
+    /// A walk that looks for a conflict may end further on in its node. A search then begins at the
+    /// walk's index, and not past the node.
+    #[test]
+    fn find_after_conflict() -> Result {
+        let xa = array()?;
+        for index in 65..72 {
+            store(&xa, index, 0, index)?;
+        }
+        let xas = XaState::new(&xa, 64, 3);
+        let mut guard = xas.lock();
+        assert_eq!(guard.find_conflict(), Some(65));
+        for index in 65..72 {
+            assert_eq!(guard.find(usize::MAX), Some((index, index)));
+        }
+        assert_eq!(guard.find(usize::MAX), None);
+        drop(guard);
+        // The same from a slot, with another index.
+        let xas = XaState::new(&xa, 69, 0);
+        let mut guard = xas.lock();
+        assert_eq!(guard.find_conflict(), Some(69));
+        let slot = guard.slot();
+        drop(guard);
+        assert_eq!(slot.lock(64, 0).find(usize::MAX), Some((65, 65)));
+        Ok(())
+    }
+
+    /// Marks are found in the largest indices, too.
+    #[test]
+    fn marks_far_out() -> Result {
+        let xa = array()?;
+        for index in [0, 7] {
+            let index = index + (1 << 61);
+            store(&xa, index, 0, index >> 1)?;
+            mark(&xa, index, 0);
+        }
+        for from in [0, 5, 64, (1 << 60) + 5] {
+            assert_eq!(find_marked(&xa, from, usize::MAX), Some((1 << 61, 1 << 60)));
+        }
         Ok(())
     }
 
