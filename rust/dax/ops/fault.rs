@@ -82,7 +82,11 @@ impl VmOperations for Device {
         self.align().bytes()
     }
 
-    fn peek(&self, offset: DeviceOffset, to: &mut [MaybeUninit<u8>]) -> Result<usize> {
+    fn peek<'a>(
+        &self,
+        offset: DeviceOffset,
+        to: &'a mut [MaybeUninit<u8>],
+    ) -> Result<&'a mut [u8]> {
         io::peek(self, offset, to)
     }
 

@@ -345,19 +345,20 @@ fn write_from_kernel(device: &Device, offset: DeviceOffset, from: &[u8]) -> Resu
     Ok(written)
 }
 
-/// Reads at byte `offset` for a debugger. Returns the number of bytes.
+/// Reads at byte `offset` for a debugger. Returns the bytes that it has read.
 ///
 /// Process context; sleeps. Errors: `ENXIO` if the device is gone, `EFBIG` past its end, `EIO` at a
 /// bad block.
-pub(crate) fn peek(
+pub(crate) fn peek<'a>(
     device: &Device,
     offset: DeviceOffset,
-    to: &mut [MaybeUninit<u8>],
-) -> Result<usize> {
-    match read_to_kernel(device, offset, to)?.len() {
-        0 => Err(EFBIG),
-        read => Ok(read),
+    to: &'a mut [MaybeUninit<u8>],
+) -> Result<&'a mut [u8]> {
+    let read = read_to_kernel(device, offset, to)?;
+    if read.is_empty() {
+        return Err(EFBIG);
     }
+    Ok(read)
 }
 
 /// Writes at byte `offset` for a debugger. Returns the number of bytes.

@@ -236,8 +236,10 @@ impl<T: FileOperations> FileVTable<T> {
                 IovIterDest::from_raw(iter),
             )
         };
+        let len = to.len();
         match data.read(&mut kiocb, to) {
-            Ok(bytes) => bytes as isize,
+            // splice() takes the rest of its pages by this number.
+            Ok(bytes) => bytes.min(len.saturating_sub(to.len())) as isize,
             Err(error) => error.to_errno() as isize,
         }
     }
@@ -257,8 +259,10 @@ impl<T: FileOperations> FileVTable<T> {
                 IovIterSource::from_raw(iter),
             )
         };
+        let len = from.len();
         match data.write(&mut kiocb, from) {
-            Ok(bytes) => bytes as isize,
+            // splice() takes the rest of its pages by this number.
+            Ok(bytes) => bytes.min(len.saturating_sub(from.len())) as isize,
             Err(error) => error.to_errno() as isize,
         }
     }

@@ -8,6 +8,7 @@ use crate::kernel_ext::{
     bindings,
     error::eopnotsupp,
     fs::file_operations::FileOperations,
+    mm::vm_operations::VmVTable,
     units::{
         PageOffset,
         Pfn, //
@@ -49,7 +50,7 @@ pub(crate) trait MemoryFailureOperations: FileOperations {
 /// # Invariants
 ///
 /// `inner` is registered, if this kernel handles memory failures. Its `mapping` is that of
-/// `device`'s inode, all of whose mappings are set up by [`cdev`] for a `T`.
+/// `device`'s inode.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Registration<T: MemoryFailureOperations> {
     #[pin]
@@ -65,11 +66,15 @@ unsafe impl<T: MemoryFailureOperations> Sync for Registration<T> {}
 impl<T: MemoryFailureOperations> Registration<T> {
     /// Registers the frames `first..=last`. Sleeps.
     ///
-    /// Errors: `EBUSY` if one of them is registered.
+    /// Errors: `EBUSY` if one of them is registered; `EINVAL` if there is no frame: such a range could
+    /// not be unregistered.
     pub(crate) fn new(device: Arc<T>, first: Pfn, last: Pfn) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             // INVARIANT: Registered here, or construction fails. `T` is the device's own.
             inner <- Opaque::try_ffi_init(|slot: *mut bindings::pfn_address_space| {
+                if first.get() > last.get() {
+                    return Err(EINVAL);
+                }
                 // SAFETY: `slot` is valid for writes, and pinned until `drop()` unregisters it; the
                 // mapping lives as long as `device`.
                 unsafe {
@@ -91,15 +96,20 @@ impl<T: MemoryFailureOperations> Registration<T> {
 
     /// # Safety
     ///
-    /// `vma` is a VMA of the inode of a registration of this type, with `i_mmap_rwsem` held;
-    /// `pgoff` is valid for writes.
+    /// `vma` is a VMA of the inode of a registration, with `i_mmap_rwsem` held; `pgoff` is valid for
+    /// writes.
     unsafe extern "C" fn pfn_to_vma_pgoff(
         vma: *mut bindings::vm_area_struct,
         pfn: c_ulong,
         pgoff: *mut c_ulong,
     ) -> c_int {
-        // SAFETY: By the type invariants the VMA's file is one of `cdev`'s, whose private data
-        // points to a `T` in an `Arc`; it stays while the VMA is in the mapping.
+        // SAFETY: The VMA is valid by the requirements of this function.
+        if !unsafe { VmVTable::<T>::is_of(vma) } {
+            // Files of another type have the same inode.
+            return ENOENT.to_errno();
+        }
+        // SAFETY: The VMA is one of a file of `cdev`'s for a `T`, so the private data points to a `T`
+        // in an `Arc`; it stays while the VMA is in the mapping.
         let device = unsafe { ArcBorrow::from_raw((*(*vma).vm_file).private_data.cast::<T>()) };
         // SAFETY: The VMA is valid by the requirements of this function.
         let (first, bounds) =

@@ -58,13 +58,14 @@ pub(crate) trait VmOperations: Sized {
     fn pagesize(&self) -> usize;
 
     /// Reads mapped memory at byte `offset` of the device, for a debugger (`->access()`). Returns
-    /// the number of bytes.
+    /// the bytes that it has read, the first of `to`.
     ///
     /// May sleep. Called with the mmap lock held for read.
-    fn peek(&self, offset: DeviceOffset, to: &mut [MaybeUninit<u8>]) -> Result<usize>;
+    fn peek<'a>(&self, offset: DeviceOffset, to: &'a mut [MaybeUninit<u8>])
+        -> Result<&'a mut [u8]>;
 
-    /// Writes to memory that is mapped writable, for a debugger. Same context and result as
-    /// [`VmOperations::peek`].
+    /// Writes to memory that is mapped writable, for a debugger. Returns the number of bytes. Same
+    /// context as [`VmOperations::peek`].
     fn poke(&self, offset: DeviceOffset, from: &[u8]) -> Result<usize>;
 }
 
@@ -108,6 +109,16 @@ impl<T: VmOperations> VmVTable<T> {
             true => &Self::TRACKED_PAGES,
             false => &Self::PAGES,
         }
+    }
+
+    /// Whether `vma` is a mapping of page frames that a [`VmaDesc`] set up for the same `T`.
+    ///
+    /// # Safety
+    ///
+    /// `vma` is valid.
+    pub(in crate::kernel_ext) unsafe fn is_of(vma: *mut bindings::vm_area_struct) -> bool {
+        // SAFETY: `vma` is valid by the requirements of this function.
+        ptr::eq(unsafe { (*vma).vm_ops }, Self::build())
     }
 
     /// # Safety
@@ -355,7 +366,7 @@ impl<T: VmOperations> VmVTable<T> {
             let (bounds, same) = unsafe {
                 (
                     (*old).__bindgen_anon_1.__bindgen_anon_1,
-                    ptr::eq((*old).vm_ops, Self::build()) && (*(*old).vm_file).f_mapping == mapping,
+                    Self::is_of(old) && (*(*old).vm_file).f_mapping == mapping,
                 )
             };
             let mut leaf = bounds.vm_start.next_multiple_of(PUD_SIZE);
@@ -397,7 +408,13 @@ impl<T: VmOperations> VmVTable<T> {
                 // SAFETY: `buf` is valid for writes of `len` bytes, by the requirements of this
                 // function.
                 let to = unsafe { slice::from_raw_parts_mut(buf.cast(), len) };
-                data.peek(offset, to)
+                let read = data.peek(offset, to)?;
+                // Only what lies in `buf` is known to be initialised there.
+                Ok(if ptr::addr_eq(read.as_ptr(), buf) {
+                    read.len()
+                } else {
+                    0
+                })
             } else if flags & bindings::VM_WRITE == 0 {
                 // Even a forced write is refused: the file may be open for reading only.
                 Err(EFAULT)
@@ -407,7 +424,8 @@ impl<T: VmOperations> VmVTable<T> {
                 let from = unsafe { slice::from_raw_parts(buf.cast_const().cast(), len) };
                 data.poke(offset, from)
             }?;
-            Ok(c_int::try_from(done)?)
+            // The kernel goes on after so many bytes of its buffer.
+            Ok(c_int::try_from(done.min(len))?)
         })
     }
 
