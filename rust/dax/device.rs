@@ -22,7 +22,10 @@ use crate::kernel_ext::{
     error,
     fs::anon_inode::AnonInode,
     log::RateLimit,
-    media::live::LiveMedia,
+    media::live::{
+        LiveMedia,
+        UnmappedMedia, //
+    },
     sync::{
         percpu_rwsem::PercpuRwSemaphore,
         srcu::{
@@ -88,6 +91,9 @@ pub(crate) struct Contents {
 
 /// What the live guard gives access to: the media, and the device's [`Contents`].
 pub(crate) type Live = LiveMedia<Contents>;
+
+/// The same when nothing of it is mapped, or does not matter.
+pub(crate) type Unmapped = UnmappedMedia<Contents>;
 
 /// The users of a device.
 struct Users {
@@ -244,7 +250,7 @@ impl Device {
 
     /// Revokes the media: when this returns, it can no longer be reached. Calls `end` with it when
     /// no guard exists and nothing is mapped. Sleeps.
-    pub(crate) fn revoke(&self, end: impl FnOnce(&Live)) {
+    pub(crate) fn revoke(&self, end: impl FnOnce(&Unmapped)) {
         self.live.revoke(end);
     }
 

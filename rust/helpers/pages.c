@@ -351,6 +351,11 @@ bool rust_helper_pages_take(struct rdax_pages *pages)
 	return !atomic_xchg(&pages->taken, 1);
 }
 
+void rust_helper_pages_give_back(struct rdax_pages *pages)
+{
+	atomic_set(&pages->taken, 0);
+}
+
 /* Before the first page is mapped. */
 void rust_helper_dev_dax_enter_inode(struct inode *inode)
 {

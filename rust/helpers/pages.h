@@ -23,6 +23,7 @@ void rust_helper_dev_dax_leave_inode(struct inode *inode);
 vm_fault_t rust_helper_vmf_insert_pages(struct vm_fault *vmf, unsigned long pfn, bool huge,
 					bool write);
 bool rust_helper_pages_take(struct rdax_pages *pages);
+void rust_helper_pages_give_back(struct rdax_pages *pages);
 bool rust_helper_pages_find_written(struct rdax_pages *pages, unsigned long *pfn, unsigned long *nr);
 void rust_helper_pages_clear_written(struct rdax_pages *pages, unsigned long pfn, unsigned long nr);
 bool rust_helper_pages_are_idle(unsigned long pfn, bool mapped, unsigned long *nr);

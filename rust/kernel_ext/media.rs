@@ -81,7 +81,8 @@ pub(in crate::kernel_ext) enum Backing {
 /// While a reference to it can exist, `dev` is bound to this driver, `windows` map memory that it
 /// owns, `bad` is initialised, and what `backing` names is valid. If `pages` is given, all of that
 /// memory consists of these pages; otherwise it is used without pages.
-#[derive(Clone)]
+///
+/// It is not [`Clone`], because a copy would not end with its device.
 pub(crate) struct Media {
     dev: *mut bindings::device,
     windows: Arc<Windows>,
@@ -121,6 +122,20 @@ impl Media {
             bad,
             has_cache,
             pages,
+        }
+    }
+
+    /// Returns another one of the same device.
+    ///
+    /// # Safety
+    ///
+    /// No reference to it exists after the device is unbound.
+    pub(in crate::kernel_ext) unsafe fn another(&self) -> Self {
+        // INVARIANT: By the requirements of this function, and by the invariants of `self`.
+        Self {
+            windows: self.windows.clone(),
+            bad: self.bad.clone(),
+            ..*self
         }
     }
 

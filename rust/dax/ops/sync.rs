@@ -9,7 +9,8 @@
 use crate::dax::{
     device::{
         Device,
-        Live, //
+        Live,
+        Unmapped, //
     },
     entries::{
         run::LockedRun,
@@ -102,7 +103,7 @@ fn sync_pinned(
 /// Writes back the first folio that was written through a pin, of those with some of the `len` bytes
 /// from byte `from` of the device. Returns where these bytes of it begin and end.
 fn pinned_step(
-    live: &Live,
+    live: &Unmapped,
     layout: &Extents,
     from: DeviceOffset,
     len: u64,
@@ -129,7 +130,7 @@ fn pinned_step(
 }
 
 /// Writes back all that was written through pins. Sleeps.
-fn sync_all_pinned(live: &Live, layout: &Extents) -> Result {
+fn sync_all_pinned(live: &Unmapped, layout: &Extents) -> Result {
     let mut from = DeviceOffset::new(0);
     while let Some((_, behind)) = pinned_step(live, layout, from, u64::MAX)? {
         from = behind;
@@ -194,7 +195,7 @@ fn step(
                 write_back(&live, &layout, &run)?;
                 run.keep();
             } else {
-                write_protect(device, &run);
+                write_protect(device, &live, &run);
                 write_back(&live, &layout, &run)?;
                 run.clean();
             }
@@ -215,7 +216,7 @@ fn step(
 /// mapping exists or is made.
 ///
 /// Sleeps. Errors: those of the region. An error does not stop the write-back of other entries.
-pub(crate) fn sync_unmapped(live: &Live) -> Result {
+pub(crate) fn sync_unmapped(live: &Unmapped) -> Result {
     let mut from = PageOffset::new(0);
     let layout = live.layout.read();
     let mut result = Ok(());
@@ -259,7 +260,7 @@ pub(crate) fn write_back_part(
     }
 }
 
-fn write_back(live: &Live, layout: &Extents, run: &LockedRun<'_>) -> Result {
+fn write_back(live: &Unmapped, layout: &Extents, run: &LockedRun<'_>) -> Result {
     if let Some(pfn) = run.pfn() {
         let len = usize::try_from(run.pages().bytes())?;
         live.media().write_back(layout.offset_of(pfn), len)?;
@@ -268,14 +269,13 @@ fn write_back(live: &Live, layout: &Extents, run: &LockedRun<'_>) -> Result {
 }
 
 /// Makes the next write through any mapping of the entries fault. The layout rwsem is held.
-fn write_protect(device: &Device, run: &LockedRun<'_>) {
-    let inode = device.inode();
+fn write_protect(device: &Device, live: &Live, run: &LockedRun<'_>) {
     match run.pfn() {
         Some(pfn) if run.pages() <= Order::PMD.pages() && !device.mode.get().maps_writable() => {
-            inode.write_protect_pages(run.first(), pfn, run.pages());
+            live.write_protect_pages(run.first(), pfn, run.pages());
         }
         // The walk that write-protects cannot handle a PUD leaf. A virtual machine cannot handle
         // a read-only one.
-        _ => inode.unmap_pages(run.first(), run.pages()),
+        _ => device.inode().unmap_pages(run.first(), run.pages()),
     }
 }

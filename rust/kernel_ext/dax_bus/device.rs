@@ -291,7 +291,7 @@ impl DaxDevice<'_> {
         // SAFETY: By the type invariants.
         unsafe {
             publish(
-                self.media.clone(),
+                self.media.another(),
                 None,
                 value,
                 Classes {

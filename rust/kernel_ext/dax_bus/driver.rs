@@ -13,7 +13,8 @@ use crate::kernel_ext::{
         debugfs::Dir,
         file_operations::FileOperations,
         sysfs::GroupList, //
-    }, //
+    },
+    media::live, //
 };
 use core::ptr;
 use kernel::{
@@ -216,9 +217,14 @@ impl<T: DaxDriver> Registration<T> {
                 let dev = bindings::dev_dax_device(raw);
                 (device, dev, Self::of_device(dev))
             };
+            // SAFETY: `dev` is being bound.
+            unsafe { live::open(dev) }?;
             this.probe(dev, device).inspect_err(|_| {
-                // SAFETY: `dev` is being bound, and its views are gone.
-                unsafe { bindings::dev_set_drvdata(dev, ptr::null_mut()) };
+                // SAFETY: `dev` is being bound, which has failed, and its views are gone.
+                unsafe {
+                    live::close(dev);
+                    bindings::dev_set_drvdata(dev, ptr::null_mut());
+                }
             })?;
             Ok(0)
         })
@@ -231,6 +237,7 @@ impl<T: DaxDriver> Registration<T> {
         // SAFETY: By the requirements of this function.
         let (dev, this) = unsafe {
             let dev = bindings::dev_dax_device(raw);
+            live::close(dev);
             (dev, Self::of_device(dev))
         };
         let found = {

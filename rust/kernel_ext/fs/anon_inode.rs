@@ -182,7 +182,17 @@ impl AnonInode {
     ///
     /// Finds at most one leaf in each VMA: that of a PMD, if the run is that of one, or a PTE for
     /// each page. Sleeps; takes `i_mmap_rwsem` and page-table locks.
-    pub(crate) fn write_protect_pages(&self, pgoff: PageOffset, pfn: Pfn, pages: Pages) {
+    ///
+    /// # Safety
+    ///
+    /// The inode is not left, and [`AnonInode::leave`] is not called meanwhile: the next driver of the
+    /// device may set PUD leaves, which `puds` does not record.
+    pub(in crate::kernel_ext) unsafe fn write_protect_pages(
+        &self,
+        pgoff: PageOffset,
+        pfn: Pfn,
+        pages: Pages,
+    ) {
         // The walk would take the media under a PUD leaf for a page table.
         match self.puds.walk(pgoff, pages) {
             Some(_walking) => {

@@ -23,6 +23,7 @@ use crate::kernel_ext::{
         SrcuRevocable, //
     },
     units::{
+        PageOffset,
         Pages,
         Pfn, //
     }, //
@@ -37,9 +38,12 @@ use kernel::{
     static_lock_class,
     str::BStr,
     sync::{
+        new_mutex,
         Arc,
+        Mutex,
         SetOnce, //
-    }, //
+    },
+    types::ForeignOwnable, //
 };
 
 /// Returns the name of a device, as in sysfs (`dev_name()`). Any context.
@@ -49,22 +53,33 @@ pub(in crate::kernel_ext) fn name(device: &Device) -> &CStr {
     unsafe { CStr::from_char_ptr(bindings::dev_name(ptr::from_ref(device).cast())) }
 }
 
-/// The media of a bound device, with data of its driver.
+/// The media of a bound device, with data of its driver, which may be mapped.
 ///
-/// A reference to one comes only from a [`SrcuRevocable`] that is alive, or is being revoked.
+/// A reference to one comes only from a [`SrcuRevocable`] that is alive.
 #[pin_data]
 pub(crate) struct LiveMedia<T> {
-    media: Media,
     /// The inode whose mappings may map the media, if any may.
     inode: Option<Arc<AnonInode>>,
     huge_zero: SetOnce<HugeZeroPage>,
+    #[pin]
+    unmapped: UnmappedMedia<T>,
+}
+
+/// The media of a bound device, with data of its driver. Nothing of it is mapped by this.
+///
+/// A reference to one comes only from a [`SrcuRevocable`] that is alive, or is being revoked.
+#[pin_data]
+pub(crate) struct UnmappedMedia<T> {
+    media: Media,
     #[pin]
     value: T,
 }
 
 impl<T> Revoke for LiveMedia<T> {
+    type Rest = UnmappedMedia<T>;
+
     /// Unmaps the media. Nothing is inserted any more, because that needs a reference to this.
-    fn revoked(&self) {
+    fn revoked(&self) -> &UnmappedMedia<T> {
         if let Some(inode) = &self.inode {
             inode.unmap_all();
             // SAFETY: All mappings of this inode were unmapped just above. No other inode maps these
@@ -72,10 +87,11 @@ impl<T> Revoke for LiveMedia<T> {
             unsafe { self.media.end_pages(self.name()) };
             inode.leave();
         }
+        &self.unmapped
     }
 }
 
-impl<T> LiveMedia<T> {
+impl<T> UnmappedMedia<T> {
     /// Returns the media.
     pub(crate) fn media(&self) -> &Media {
         &self.media
@@ -92,7 +108,9 @@ impl<T> LiveMedia<T> {
     pub(crate) fn name(&self) -> &BStr {
         BStr::from_bytes(name(self.device()).to_bytes())
     }
+}
 
+impl<T> LiveMedia<T> {
     /// Returns the `pages` page frames of the media from `pfn`, for mappings of the inode. `None`
     /// if they are not all of this media, or there is no inode.
     #[inline(always)]
@@ -101,6 +119,15 @@ impl<T> LiveMedia<T> {
         // SAFETY: `revoked()` unmaps the inode's mappings before the device is unbound, and
         // after the last reference to `self`, without which nothing is inserted.
         unsafe { self.media.frames(pfn, pages, inode) }
+    }
+
+    /// Makes read-only and clean what maps these page frames of the inode: see
+    /// [`AnonInode::write_protect_pages`].
+    pub(crate) fn write_protect_pages(&self, pgoff: PageOffset, pfn: Pfn, pages: Pages) {
+        if let Some(inode) = &self.inode {
+            // SAFETY: `self` is alive, so `revoked()` has not left the inode to another driver.
+            unsafe { inode.write_protect_pages(pgoff, pfn, pages) };
+        }
     }
 
     /// Makes an inode for mappings of the media, all of which are in the first `pages` pages. Sleeps.
@@ -148,7 +175,8 @@ impl<T> LiveMedia<T> {
     /// After that no mapping of `inode` maps the media. Sleeps.
     ///
     /// Errors: `EINVAL` if the inode is not from [`LiveMedia::make_inode`] of this media; `EBUSY` if
-    /// it has pages and there is such a value already; `ENOMEM`, and those of `value`.
+    /// it has pages and there is such a value already; `ENXIO` if the driver is being unbound;
+    /// `ENOMEM`, and those of `value`.
     pub(crate) fn publish<U: Send + Sync + 'static>(
         &self,
         inode: Arc<AnonInode>,
@@ -161,23 +189,25 @@ impl<T> LiveMedia<T> {
             // SAFETY: The device is bound, because `self` is alive.
             unsafe { pages.take()? };
         }
-        let entered = inode.clone();
-        // SAFETY: `self` is alive, so the device is bound. Its devres is not being released, because
-        // that begins with revoking `self`.
-        let published = unsafe {
+        // SAFETY: `self` is alive, so the device is bound. When its devres is released, `self` is
+        // revoked first, or the gate was closed before.
+        unsafe {
             publish(
-                self.media.clone(),
+                self.media.another(),
                 Some(inode),
                 value,
                 Classes {
                     readers: static_lock_class!(),
                     revoking: static_lock_class!(),
                 },
-            )?
-        };
-        // `revoked()` leaves it.
-        entered.enter();
-        Ok(published)
+            )
+        }
+        .inspect_err(|_| {
+            if let Some(pages) = self.media.pages() {
+                // SAFETY: The device is bound, because `self` is alive. They were taken just above.
+                unsafe { pages.give_back() };
+            }
+        })
     }
 
     /// Releases a value that [`LiveMedia::publish`] made of the same media and that is revoked, so
@@ -204,20 +234,30 @@ impl<T> LiveMedia<T> {
 }
 
 impl<T> Deref for LiveMedia<T> {
+    type Target = UnmappedMedia<T>;
+
+    #[inline(always)]
+    fn deref(&self) -> &UnmappedMedia<T> {
+        &self.unmapped
+    }
+}
+
+impl<T> Deref for UnmappedMedia<T> {
     type Target = T;
 
+    #[inline(always)]
     fn deref(&self) -> &T {
         &self.value
     }
 }
 
 /// Makes a value that is revoked, at the latest, when devres releases what `media` consists of.
-/// Sleeps.
+/// Sleeps. Errors: `ENXIO` if the driver is being unbound; `ENOMEM`, and those of `value`.
 ///
 /// # Safety
 ///
 /// The invariants of `media` hold until devres of its device, which is bound or being bound to this
-/// driver, releases what was added before this call.
+/// driver, releases what was added before this call. [`open`] was called for it.
 pub(in crate::kernel_ext) unsafe fn publish<T: Send + Sync + 'static>(
     media: Media,
     inode: Option<Arc<AnonInode>>,
@@ -225,13 +265,16 @@ pub(in crate::kernel_ext) unsafe fn publish<T: Send + Sync + 'static>(
     classes: Classes,
 ) -> Result<Arc<SrcuRevocable<LiveMedia<T>>>> {
     let dev = media.device();
+    let entered = inode.clone();
     let live = Arc::pin_init(
         SrcuRevocable::new(
             try_pin_init!(LiveMedia {
-                media,
                 inode,
                 huge_zero: SetOnce::new(),
-                value <- value,
+                unmapped <- try_pin_init!(UnmappedMedia {
+                    media,
+                    value <- value,
+                }),
             }),
             classes,
         ),
@@ -256,9 +299,103 @@ pub(in crate::kernel_ext) unsafe fn publish<T: Send + Sync + 'static>(
             revoke: revoke::<T>,
             live: Arc::into_raw(live.clone()).cast_mut().cast(),
         });
+        // devres_release_all() takes all resources before it releases the first, so one that is
+        // added meanwhile would stay.
+        let gate = Gate::of(dev);
+        let open = gate.as_ref().map(|gate| gate.open.lock());
+        if !open.as_ref().is_some_and(|open| **open) {
+            drop(open);
+            Published::release(dev, found);
+            bindings::devres_free(found);
+            return Err(ENXIO);
+        }
         bindings::devres_add(dev, found);
+        // `revoked()` leaves it.
+        if let Some(inode) = entered {
+            inode.enter();
+        }
     }
     Ok(live)
+}
+
+/// Whether values of a device may be published. A resource of the device is a pointer to one, which
+/// comes from a [`KBox`].
+#[pin_data]
+struct Gate {
+    #[pin]
+    open: Mutex<bool>,
+}
+
+/// The release function of each resource that is a [`Gate`], by which devres finds it: see
+/// [`RELEASE`].
+static GATE: unsafe extern "C" fn(*mut bindings::device, *mut c_void) = Gate::release;
+
+impl Gate {
+    /// # Safety
+    ///
+    /// `resource` is a [`Gate`]'s, and no longer a resource of its device.
+    unsafe extern "C" fn release(_dev: *mut bindings::device, resource: *mut c_void) {
+        // SAFETY: By the requirements of this function. Nothing finds the gate any more.
+        drop(unsafe { Pin::<KBox<Self>>::from_foreign(resource.cast::<*mut c_void>().read()) });
+    }
+
+    /// Returns that of `dev`, if it has one.
+    ///
+    /// # Safety
+    ///
+    /// `dev` is valid, and its devres is not released as long as the result is used.
+    unsafe fn of<'a>(dev: *mut bindings::device) -> Option<Pin<&'a Self>> {
+        // SAFETY: By the requirements of this function. What is released by `GATE` is a pointer to a
+        // gate.
+        unsafe {
+            let found = bindings::devres_find(dev, Some(GATE), None, ptr::null_mut());
+            let gate = found.cast::<*mut c_void>().as_ref()?;
+            Some(Pin::<KBox<Self>>::borrow(*gate))
+        }
+    }
+}
+
+/// Lets values of `dev` be published, until [`close`]. Sleeps. Errors: `ENOMEM`.
+///
+/// # Safety
+///
+/// `dev` is valid, and being bound to this driver.
+pub(in crate::kernel_ext) unsafe fn open(dev: *mut bindings::device) -> Result {
+    let gate = KBox::pin_init(
+        pin_init!(Gate {
+            open <- new_mutex!(true, "rdax_gate"),
+        }),
+        GFP_KERNEL,
+    )?;
+    // SAFETY: `dev` is valid by the requirements of this function. This owns the resource until it
+    // is added. It has the size of a pointer.
+    unsafe {
+        let found = bindings::__devres_alloc_node(
+            Some(GATE),
+            size_of::<*mut c_void>(),
+            bindings::GFP_KERNEL,
+            bindings::NUMA_NO_NODE,
+            c"rdax_gate".as_char_ptr(),
+        );
+        if found.is_null() {
+            return Err(ENOMEM);
+        }
+        found.cast::<*mut c_void>().write(gate.into_foreign());
+        bindings::devres_add(dev, found);
+    }
+    Ok(())
+}
+
+/// Lets no more values of `dev` be published. Sleeps.
+///
+/// # Safety
+///
+/// `dev` is being unbound from this driver, or its probe has failed. Its devres is released later.
+pub(in crate::kernel_ext) unsafe fn close(dev: *mut bindings::device) {
+    // SAFETY: By the requirements of this function.
+    if let Some(gate) = unsafe { Gate::of(dev) } {
+        *gate.open.lock() = false;
+    }
 }
 
 /// A resource of the device: a value that [`publish`] made.

@@ -18,6 +18,10 @@ use kernel::{
     error::to_result,
     prelude::*,
     sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         ArcBorrow, //
     },
@@ -28,12 +32,16 @@ use kernel::{
 ///
 /// # Invariants
 ///
-/// While the device `device` is bound to this driver, `raw` are its pages.
+/// While the device `device` is bound to this driver, `raw` are its pages. No others have this `id`.
 #[derive(Clone, Copy)]
 pub(in crate::kernel_ext) struct DevicePages {
     raw: NonNull<bindings::rdax_pages>,
     device: *mut bindings::dev_dax,
+    id: PagesId,
 }
+
+/// The number of pages of devices that were made.
+static MADE: Atomic<u64> = Atomic::new(0);
 
 impl DevicePages {
     /// Makes the pages of `ranges`, until devres of the device releases them. Sleeps.
@@ -54,16 +62,17 @@ impl DevicePages {
         to_result(unsafe {
             bindings::dev_dax_memremap_pages(device, ranges.as_ptr(), nr, &mut raw)
         })?;
-        // INVARIANT: Made just above.
+        // INVARIANT: Made just above. 64 bits do not overflow.
         Ok(Self {
             raw: NonNull::new(raw).ok_or(ENXIO)?,
             device,
+            id: PagesId(MADE.fetch_add(1, Relaxed)),
         })
     }
 
     /// Returns what identifies them. Any context.
     pub(in crate::kernel_ext) fn id(self) -> PagesId {
-        PagesId(self.raw.as_ptr() as usize)
+        self.id
     }
 
     /// Returns the inode for mappings of these pages, with a reference to it.
@@ -88,6 +97,16 @@ impl DevicePages {
             true => Ok(()),
             false => Err(EBUSY),
         }
+    }
+
+    /// Undoes [`DevicePages::take`], for a value that was not made after all. Any context.
+    ///
+    /// # Safety
+    ///
+    /// The device is bound. The caller has taken the pages, and maps none.
+    pub(in crate::kernel_ext) unsafe fn give_back(self) {
+        // SAFETY: The pages exist by the requirements of this function and the type invariants.
+        unsafe { bindings::pages_give_back(self.raw.as_ptr()) };
     }
 
     /// Finds the first folio, of those with one of the `pages` pages, not 0, from `pfn`, that was
@@ -148,9 +167,9 @@ impl DevicePages {
     }
 }
 
-/// What identifies the pages of a device while it is bound. It is never dereferenced.
+/// What identifies the pages of a device while it is bound, and no others afterwards.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::kernel_ext) struct PagesId(usize);
+pub(in crate::kernel_ext) struct PagesId(u64);
 
 /// # Safety
 ///

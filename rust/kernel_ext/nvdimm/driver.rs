@@ -7,6 +7,7 @@
 use crate::kernel_ext::{
     bindings,
     fs::sysfs::GroupList,
+    media::live,
     nvdimm::{
         namespace::{
             Identity,
@@ -216,9 +217,15 @@ impl<T: NvdimmDriver> Registration<T> {
         let this = unsafe { Self::from_driver((*dev).driver) };
         from_result(|| {
             let wants = |identity: &Identity<'_>| this.driver.wants(identity, this.origin(dev));
-            // SAFETY: The bus hands in a valid device, and holds its lock.
-            let namespace = unsafe { Namespace::new(dev, wants) }?;
-            let data = this.driver.probe(&namespace)?;
+            // SAFETY: The bus hands in a valid device, which is being bound, and holds its lock.
+            let namespace = unsafe {
+                live::open(dev)?;
+                Namespace::new(dev, wants)?
+            };
+            let data = this.driver.probe(&namespace).inspect_err(|_| {
+                // SAFETY: The probe of `dev` has failed.
+                unsafe { live::close(dev) };
+            })?;
             // SAFETY: `dev` is valid, and its driver data belongs to this driver while it is bound.
             unsafe { bindings::dev_set_drvdata(dev, data.into_foreign()) };
             Ok(0)
@@ -232,6 +239,7 @@ impl<T: NvdimmDriver> Registration<T> {
         // SAFETY: `probe_callback()` stored the data, because only a device whose probe succeeded
         // is removed. devres releases the namespace's mapping only after this returns.
         unsafe {
+            live::close(dev);
             let data = bindings::dev_get_drvdata(dev);
             bindings::dev_set_drvdata(dev, ptr::null_mut());
             drop(<Pin<KBox<T::Data>> as ForeignOwnable>::from_foreign(data));

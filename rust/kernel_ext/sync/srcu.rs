@@ -84,8 +84,12 @@ impl Srcu {
 #[pinned_drop]
 impl PinnedDrop for Srcu {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: `inner` is initialised by the type invariants, and no reader is left: a
-        // `ReadGuard` borrows the `Srcu`.
+        // A `ReadGuard` borrows the `Srcu`, but may have been forgotten. `cleanup_srcu_struct()` then
+        // leaves alone what still uses the structure, which is freed next. So this waits, for ever
+        // in that case.
+        self.synchronize();
+        // SAFETY: `inner` is initialised by the type invariants. No reader is left: all that began
+        // have ended, just above.
         unsafe { bindings::cleanup_srcu_struct(self.inner.get()) };
     }
 }
@@ -119,8 +123,12 @@ pub(crate) struct Classes {
 
 /// What revoking a value does, besides waiting for its users.
 pub(crate) trait Revoke {
-    /// Ends what the value stands for. Sleeps. No reader sees the value any more.
-    fn revoked(&self);
+    /// What may still be used of the value then.
+    type Rest;
+
+    /// Ends what the value stands for, and returns the rest of it. Sleeps. No reader sees the value
+    /// any more.
+    fn revoked(&self) -> &Self::Rest;
 }
 
 /// A value that can be used until it is revoked, by readers that may sleep.
@@ -139,8 +147,11 @@ pub(crate) trait Revoke {
 /// }
 ///
 /// impl Revoke for Port {
-///     fn revoked(&self) {
+///     type Rest = u16;
+///
+///     fn revoked(&self) -> &u16 {
 ///         pr_info!("no task uses port {}\n", self.number);
+///         &self.number
 ///     }
 /// }
 ///
@@ -209,18 +220,17 @@ impl<T: Revoke> SrcuRevocable<T> {
     }
 
     /// Revokes the value, waits until it is no longer used, and calls [`Revoke::revoked`], then
-    /// `last` with it.
+    /// `last` with the rest of it.
     ///
     /// If the value was revoked before, only waits until that is complete. Sleeps. This task holds
     /// no guard.
-    pub(crate) fn revoke(&self, last: impl FnOnce(&T)) {
+    pub(crate) fn revoke(&self, last: impl FnOnce(&T::Rest)) {
         let _revoking = self.revoking.lock();
         if self.alive.load(Relaxed) {
             // Pairs with the load in `try_access()`, by the grace period.
             self.alive.store(false, Relaxed);
             self.srcu.synchronize();
-            self.value.revoked();
-            last(&self.value);
+            last(self.value.revoked());
         }
     }
 }
