@@ -3,7 +3,9 @@
  * What is cut off, or deleted, is made durable first, and what a sync writes back
  * is where the extents of the device are: from the kernel's own record of that.
  */
+#include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -166,6 +168,97 @@ TEST(cut_in_steps)
 	EXPECT_EQ(NULL, strstr(rdax_entries(), "dirty"));
 	close(fd);
 	ASSERT_EQ(0, rdax_unbind());
+}
+
+/*
+ * A punch deletes entries without a write-back, because it zeroes their bytes. A shrink
+ * takes the upper half of the device away in the middle of that. Each entry there was
+ * written when the punch began. So each was zeroed, or it is written back.
+ */
+
+#define RACE_SIZE	(64 * SZ_2M)
+#define RACE_ROUNDS	8
+
+struct puncher {
+	int fd, ret;
+};
+
+static void *punch_upper_half(void *arg)
+{
+	struct puncher *puncher = arg;
+
+	puncher->ret = rdax_punch(puncher->fd, RACE_SIZE / 2, RACE_SIZE / 2);
+	return NULL;
+}
+
+/* The number of pages in the upper half that were neither written back nor zeroed. */
+static uint64_t pages_lost(void)
+{
+	static bool seen[RACE_SIZE / SZ_4K];
+	const struct trace_call *calls;
+	size_t count = trace_stop(&calls);
+	uint64_t lost = 0;
+
+	memset(seen, 0, sizeof(seen));
+	for (size_t i = 0; i < count; i++) {
+		if (calls[i].what != TRACE_WB || calls[i].behind > RACE_SIZE)
+			continue;
+		for (uint64_t at = calls[i].first; at < calls[i].behind; at += SZ_4K)
+			seen[at / SZ_4K] = true;
+	}
+	for (uint64_t page = RACE_SIZE / 2 / SZ_4K; page < RACE_SIZE / SZ_4K; page++)
+		lost += !seen[page];
+	return lost;
+}
+
+/* Waits until the punch has come to this word, which is not 0 before. */
+static bool becomes_zero(const char *word)
+{
+	uint64_t value = 1;
+
+	for (int i = 0; i < RDAX_PATIENCE * 10000; i++) {
+		if (rdax_get((const uint64_t *)word, &value) || !value)
+			break;
+		usleep(100);
+	}
+	return !value;
+}
+
+TEST_F_TIMEOUT(trace, cut_under_a_punch, 60)
+{
+	static const struct region_part part = { 0, RACE_SIZE / SZ_4K };
+	int raced = 0;
+	char *map;
+
+	close(self->fd);
+	ASSERT_EQ(0, region_arrange(&part, 1));
+	self->fd = rdax_open();
+	ASSERT_GE(self->fd, 0);
+	trace_find_media(self->fd);
+	map = rdax_map(self->fd, 0, RACE_SIZE);
+	ASSERT_NE(MAP_FAILED, map);
+	for (int round = 0; round < RACE_ROUNDS; round++) {
+		uint64_t seen = RACE_SIZE / 2 + (1 + 2 * round) * SZ_2M;
+		struct puncher puncher = { self->fd };
+		pthread_t thread;
+
+		for (uint64_t at = RACE_SIZE / 2; at < RACE_SIZE; at += SZ_2M)
+			ASSERT_EQ(0, rdax_store_word((uint64_t *)(map + at), 1));
+		trace_start();
+		ASSERT_EQ(0, pthread_create(&thread, NULL, punch_upper_half, &puncher));
+		EXPECT_TRUE(becomes_zero(map + seen));
+		EXPECT_EQ(0, dev_resize(0, RACE_SIZE / 2));
+		ASSERT_EQ(0, pthread_join(thread, NULL));
+		if (puncher.ret)
+			EXPECT_EQ(-EFBIG, puncher.ret);
+		raced += puncher.ret == -EFBIG;
+		EXPECT_EQ(0, pages_lost())
+			TH_LOG("round %d", round);
+		EXPECT_EQ(NULL, strstr(rdax_entries(), "dirty"));
+		ASSERT_EQ(0, dev_resize(0, RACE_SIZE));
+	}
+	EXPECT_LT(0, raced);
+	TH_LOG("the shrink came into the punch in %d of %d rounds", raced, RACE_ROUNDS);
 }
 
 TEST_F(trace, deleted)

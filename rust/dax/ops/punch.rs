@@ -279,7 +279,7 @@ fn steps(
         done = before(offset, len);
         let mut pins = Pins::new();
         while done.is_ok() {
-            done = one_step(device, |live, layout| {
+            done = one_step(device, offset, len, |live, layout| {
                 step(live, layout, offset, len, &pins)
             });
             match done {
@@ -361,7 +361,14 @@ fn unpinned(live: &Live, layout: &Extents, offset: DeviceOffset, len: u64, mappe
     })
 }
 
-fn one_step(device: &Device, step: impl FnOnce(&Live, &Extents) -> Result) -> Result {
+/// Calls `step` for `len` bytes at byte `offset` with the layout rwsem held exclusively. Errors:
+/// `EINTR`; `ENXIO`, `EROFS`; `EFBIG` if the device does not have all of these bytes.
+fn one_step(
+    device: &Device,
+    offset: DeviceOffset,
+    len: u64,
+    step: impl FnOnce(&Live, &Extents) -> Result,
+) -> Result {
     if task::fatal_signal_pending() {
         return Err(EINTR);
     }
@@ -369,6 +376,11 @@ fn one_step(device: &Device, step: impl FnOnce(&Live, &Extents) -> Result) -> Re
     // Exclusive, and taken before the entry locks: "higher up the stack", as thread 001 says of
     // truncate.
     let layout = live.layout.write();
+    // The device may have shrunk since the last step. Entries past the new end are left to `cut()`,
+    // which writes them back: they cannot be zeroed any more, so they must not be deleted here.
+    if (offset + len).get() > layout.size() {
+        return Err(EFBIG);
+    }
     step(&live, &layout)
 }
 
