@@ -277,6 +277,43 @@ TEST_F(pages, a_punch_waits_for_a_pin)
 	close(ring.fd);
 }
 
+/* Half of page 0, the pages 1 and 2, and half of page 3. */
+static int punch_two_pages(const struct waiter *waiter)
+{
+	return rdax_punch(*(const int *)waiter->arg, SZ_4K / 2, 3 * SZ_4K);
+}
+
+/* A punch does not wait for a page that it only zeroes in part, even after its first tries. */
+TEST_F(pages, a_pin_beside_a_punch)
+{
+	struct waiter *waiter = rdax_shared(sizeof(*waiter));
+	struct ring beside, within;
+	pid_t child;
+
+	if (rdax_attr("align") != SZ_4K)
+		SKIP(return, "pages of one folio count their pins together");
+	memset(self->map, 'a', 4 * SZ_4K);
+	ASSERT_EQ(0, pin(&beside, self->map, SZ_4K));
+	ASSERT_EQ(0, pin(&within, self->map + SZ_4K, SZ_4K));
+	child = waiter_begin(waiter, &self->fd, punch_two_pages);
+	ASSERT_LT(0, child);
+	/* Past its first tries. */
+	sleep(RDAX_SLOWER);
+	EXPECT_TRUE(waiter_waits(waiter));
+	EXPECT_EQ(0, unpin(&within));
+	for (int i = 0; i < 100 * RDAX_SLOWER && waiter_waits(waiter); i++)
+		;
+	EXPECT_FALSE(waiter_waits(waiter));
+	EXPECT_EQ(0, unpin(&beside));
+	EXPECT_EQ(0, waiter_end(child));
+	EXPECT_EQ('a', self->map[SZ_4K / 2 - 1]);
+	for (uint64_t i = SZ_4K / 2; i < 7 * SZ_4K / 2; i++)
+		ASSERT_EQ(0, self->map[i]);
+	EXPECT_EQ('a', self->map[7 * SZ_4K / 2]);
+	close(beside.fd);
+	close(within.fd);
+}
+
 /* So many that one of them has pinned the page at any time. */
 #define PINNERS	8
 

@@ -142,7 +142,7 @@ fn unmap_unpinned(
     unmap(live, device.inode(), first.align_down(folio), end);
     let begun = Instant::<Monotonic>::now();
     loop {
-        let result = unpinned(live, layout, first.byte(), (behind - first).bytes(), false);
+        let result = unpinned(live, layout, first, behind, false);
         if result.is_ok() || begun.elapsed() >= pins.hold() || task::signal_pending() {
             return result;
         }
@@ -285,7 +285,10 @@ fn steps(
             match done {
                 // Faults are served meanwhile, so that no task waits long for a pin unless it
                 // punches. They may also make new pins.
-                Err(EAGAIN) => done = pins.wait(device, offset, len),
+                Err(EAGAIN) => {
+                    let (first, behind) = whole_pages(offset, len);
+                    done = pins.wait(device, first, behind);
+                }
                 _ => break,
             }
         }
@@ -326,10 +329,10 @@ impl Pins {
         }))
     }
 
-    /// Waits until it is time for another of the first tries, or until no page of `len` bytes at
-    /// byte `offset` seems to be pinned. It looks from time to time, and unmaps nothing, so other
+    /// Waits until it is time for another of the first tries, or until none of the pages
+    /// `first..behind` seems to be pinned. It looks from time to time, and unmaps nothing, so other
     /// tasks are not disturbed. Sleeps. Errors: `ERESTARTSYS`; `ENXIO` if the device is gone.
-    fn wait(&mut self, device: &Device, offset: DeviceOffset, len: u64) -> Result {
+    fn wait(&mut self, device: &Device, first: PageOffset, behind: PageOffset) -> Result {
         loop {
             task::sleep_interruptible(self.pause);
             if task::signal_pending() {
@@ -343,22 +346,31 @@ impl Pins {
             }
             let live = device.live().ok_or(ENXIO)?;
             let layout = live.layout.read();
-            if unpinned(&live, &layout, offset, len, true).is_ok() {
+            if unpinned(&live, &layout, first, behind, true).is_ok() {
                 return Ok(());
             }
         }
     }
 }
 
-/// Returns `EAGAIN` if one of the pages in `len` bytes at byte `offset` is pinned. `mapped`: see
+/// Returns `EAGAIN` if one of the pages `first..behind` is pinned. `mapped`: see
 /// [`Media::first_pinned`](crate::kernel_ext::media::Media::first_pinned). Other errors: `EFBIG`.
-fn unpinned(live: &Live, layout: &Extents, offset: DeviceOffset, len: u64, mapped: bool) -> Result {
-    each_part(layout, offset, len, |at, part| {
-        match live.media().first_pinned(at, part as u64, mapped) {
+fn unpinned(
+    live: &Live,
+    layout: &Extents,
+    first: PageOffset,
+    behind: PageOffset,
+    mapped: bool,
+) -> Result {
+    each_part(
+        layout,
+        first.byte(),
+        (behind - first).bytes(),
+        |at, part| match live.media().first_pinned(at, part as u64, mapped) {
             Some(_) => Err(EAGAIN),
             None => Ok(()),
-        }
-    })
+        },
+    )
 }
 
 /// Calls `step` for `len` bytes at byte `offset` with the layout rwsem held exclusively. Errors:
