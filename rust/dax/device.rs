@@ -142,6 +142,7 @@ pub(crate) struct Device {
     name: SetOnce<Name>,
     /// The exponent of an [`Order`]. Changes only while no file is open.
     align: Atomic<u32>,
+    /// No other lock is taken while it is held.
     #[pin]
     users: Mutex<Users>,
     pub(crate) faults: Faults,
