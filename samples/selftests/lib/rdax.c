@@ -274,8 +274,8 @@ static int set_align(const char *align)
 		return rdax_write_file(RDAX_PARAMS "/align", align);
 	if (rdax_attr("align") == bytes)
 		return 0;
-	snprintf(text, sizeof(text), DAX_DEVICES "/%s/../../%s/namespace", dax_device(),
-		 dax_device());
+	/* libnvdimm's device has another number when the namespace was made again. */
+	snprintf(text, sizeof(text), DAX_DEVICES "/%s/../namespace", dax_device());
 	if (!read_file(text, namespace, sizeof(namespace))) {
 		namespace[strcspn(namespace, "\n")] = '\0';
 		snprintf(text, sizeof(text),
