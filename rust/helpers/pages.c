@@ -218,11 +218,6 @@ void rust_helper_pages_listen(struct rdax_pages *pages,
 		put(data);
 }
 
-void *rust_helper_pfn_to_kaddr(unsigned long pfn)
-{
-	return pfn_to_kaddr(pfn);
-}
-
 /*
  * Notes that the folio of this number was written. Returns whether the note is new.
  *

@@ -24,16 +24,12 @@ use crate::kernel_ext::{
         Backing,
         Media, //
     },
-    mm::pages::{
-        address,
-        DevicePages, //
-    },
+    mm::pages::DevicePages,
     nvdimm::region::is_read_only,
     sync::srcu::{
         Classes,
         SrcuRevocable, //
-    },
-    units::Pfn, //
+    }, //
 };
 use core::{
     marker::PhantomData,
@@ -184,15 +180,12 @@ impl Unclaimed<'_> {
         };
         for range in claimed {
             let len = usize::try_from(range.end - range.start + 1)?;
+            // A mapping of its own, even if the pages are in the direct map: the kernel removes a
+            // broken page from there at any time, and a write-back of it would then fault.
+            //
             // SAFETY: The device is being bound by the type invariants, and its memory is requested.
-            // The windows are used only through `Media`, while the device is bound. Pages are mapped
-            // where the kernel maps all memory with pages.
-            unsafe {
-                match pages {
-                    Some(_) => windows.push(range.start, len, address(Pfn::at(range.start)))?,
-                    None => windows.map(dev, range.start, len)?,
-                }
-            }
+            // The windows are used only through `Media`, while the device is bound.
+            unsafe { windows.map(dev, range.start, len)? };
         }
         let backing = match self.nd_region() {
             Some(region) => Backing::Nvdimm {

@@ -192,12 +192,6 @@ unsafe extern "C" fn put<T: MemoryFailureOperations>(data: *mut c_void) {
     unsafe { bindings::flush_work(Work::raw_get(device.work())) };
 }
 
-/// Returns the address at which the kernel has the page `pfn`, which has a `struct page`.
-pub(in crate::kernel_ext) fn address(pfn: Pfn) -> *mut u8 {
-    // SAFETY: The C function only computes an address.
-    unsafe { bindings::pfn_to_kaddr(pfn.get()) }.cast()
-}
-
 /// Whether nothing pins the pages that share a folio with page `pfn`, and how many of them there are
 /// from this one. Any context.
 ///
