@@ -8,13 +8,17 @@
  */
 
 #include <linux/dax.h>
+#include <linux/delay.h>
 #include <linux/fs.h>
 #include <linux/huge_mm.h>
+#include <linux/jiffies.h>
 #include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
+#include <linux/set_memory.h>
+#include <linux/xarray.h>
 
 #include "dax_bus.h"
 #include "pages.h"
@@ -22,12 +26,21 @@
 /* Memory of 16 MiB in pages of 4 KiB, of 8 GiB in folios of 2 MiB. */
 #define WRITTEN_GROUP	4096UL
 
+/* Within this time after pages_memory_failure() the kernel removes the page from its direct map. */
+#define REMOVE_MS	100
+
 struct rdax_pages {
-	/* Protects what follows, up to pgmap. */
+	/* Protects what follows, up to data. */
 	struct mutex lock;
+	bool ended;
 	void (*broken)(void *data, unsigned long pfn);
 	void (*put)(void *data);
 	void *data;
+	/*
+	 * The pages that the kernel has removed from its direct map, or is about to (set_mce_nospec()), by their
+	 * frame numbers: when they broke, in jiffies.
+	 */
+	struct xarray removed;
 	/* Nonzero when the one value that maps these pages was made. */
 	atomic_t taken;
 	/*
@@ -39,16 +52,26 @@ struct rdax_pages {
 	struct dev_pagemap pgmap;
 };
 
+static void *time_now(void)
+{
+	return xa_mk_value(jiffies & LONG_MAX);
+}
+
 static int pages_memory_failure(struct dev_pagemap *pgmap, unsigned long pfn, unsigned long nr, int flags)
 {
 	struct rdax_pages *pages = container_of(pgmap, struct rdax_pages, pgmap);
+	int ret = 0;
 
 	mutex_lock(&pages->lock);
-	for (; pages->broken && nr; pfn++, nr--)
-		pages->broken(pages->data, pfn);
+	for (; nr && !ret; pfn++, nr--) {
+		if (pages->broken)
+			pages->broken(pages->data, pfn);
+		/* After an error the kernel does not remove the page. */
+		ret = pages->ended ? -ENXIO : xa_err(xa_store(&pages->removed, pfn, time_now(), GFP_KERNEL));
+	}
 	mutex_unlock(&pages->lock);
 	/* The kernel then tells the tasks that map the folio, and unmaps it: mf_generic_kill_procs(). */
-	return -EOPNOTSUPP;
+	return ret ?: -EOPNOTSUPP;
 }
 
 static const struct dev_pagemap_ops pages_ops = {
@@ -100,6 +123,24 @@ static unsigned long *written_alloc(struct device *dev, unsigned long nr)
 }
 
 /*
+ * Puts the pages back into the direct map before it goes. Otherwise the next mapping of this memory there, for
+ * whatever driver, would still lack them: the kernel keeps page-table entries that are not empty (phys_pte_init()).
+ */
+static void put_back_all(void *data)
+{
+	struct rdax_pages *pages = data;
+	unsigned long pfn;
+	void *entry;
+
+	mutex_lock(&pages->lock);
+	pages->ended = true;
+	mutex_unlock(&pages->lock);
+	xa_for_each(&pages->removed, pfn, entry)
+		clear_mce_nospec(pfn);
+	xa_destroy(&pages->removed);
+}
+
+/*
  * The kernel marks each page of a device as reserved. VFIO takes such a page for one that it has not pinned, and
  * never gives it back (put_pfn() in vfio_iommu_type1.c).
  *
@@ -137,6 +178,7 @@ int rust_helper_dev_dax_memremap_pages(struct dev_dax *dev_dax, const struct ran
 	struct rdax_pages *pages;
 	unsigned long groups;
 	void *addr;
+	int ret;
 
 	if (!nr)
 		return -EINVAL;
@@ -150,6 +192,7 @@ int rust_helper_dev_dax_memremap_pages(struct dev_dax *dev_dax, const struct ran
 	if (!pages)
 		return -ENOMEM;
 	mutex_init(&pages->lock);
+	xa_init(&pages->removed);
 	if (given) {
 		pages->pgmap.flags = given->flags;
 		memcpy(&pages->pgmap.altmap, &given->altmap, sizeof(pages->pgmap.altmap));
@@ -168,6 +211,9 @@ int rust_helper_dev_dax_memremap_pages(struct dev_dax *dev_dax, const struct ran
 	addr = devm_memremap_pages(&dax->dev, &pages->pgmap);
 	if (IS_ERR(addr))
 		return PTR_ERR(addr);
+	ret = devm_add_action_or_reset(&dax->dev, put_back_all, pages);
+	if (ret)
+		return ret;
 	for (unsigned int i = 0; i < nr; i++)
 		clear_reserved(&ranges[i]);
 	*made = pages;
@@ -216,6 +262,45 @@ void rust_helper_pages_listen(struct rdax_pages *pages,
 	mutex_unlock(&pages->lock);
 	if (put)
 		put(data);
+}
+
+/* Whether a page has broken, and was not put back since then. */
+bool rust_helper_pages_is_removed(struct rdax_pages *pages, unsigned long pfn)
+{
+	return xa_load(&pages->removed, pfn);
+}
+
+/*
+ * Puts a page that broke back into the direct map, because all of it was cleared. Sleeps.
+ *
+ * The kernel removes a page after it has told the tasks that map it, and says to nobody when. A task that is told
+ * may clear the page at once. So this waits until the kernel has had time.
+ */
+void rust_helper_pages_put_back(struct rdax_pages *pages, unsigned long pfn)
+{
+	struct folio *folio = page_folio(pfn_to_page(pfn));
+	unsigned long first = folio_pfn(folio), last = first + folio_nr_pages(folio) - 1;
+	void *entry = xa_load(&pages->removed, pfn);
+
+	while (entry) {
+		unsigned long since = (jiffies - xa_to_value(entry)) & LONG_MAX;
+		void *found;
+
+		if (since <= msecs_to_jiffies(REMOVE_MS))
+			msleep(REMOVE_MS);
+		clear_mce_nospec(pfn);
+		found = xa_cmpxchg(&pages->removed, pfn, entry, NULL, 0);
+		/* If another task has put it back, nothing is left to do. If it broke again, once more. */
+		if (found == entry)
+			break;
+		entry = found;
+	}
+	/* The kernel sets the mark for the whole folio, after pages_memory_failure(). */
+	ClearPageHWPoison(&folio->page);
+	/* If a page broke before the mark was cleared, it is found below. Otherwise the kernel sets the mark next. */
+	smp_mb__after_atomic();
+	if (xa_find(&pages->removed, &first, last, XA_PRESENT))
+		SetPageHWPoison(&folio->page);
 }
 
 /*

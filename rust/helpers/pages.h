@@ -16,6 +16,8 @@ int rust_helper_dev_dax_memremap_pages(struct dev_dax *dev_dax, const struct ran
 void rust_helper_pages_listen(struct rdax_pages *pages,
 			      void (*broken)(void *data, unsigned long pfn),
 			      void (*put)(void *data), void *data);
+bool rust_helper_pages_is_removed(struct rdax_pages *pages, unsigned long pfn);
+void rust_helper_pages_put_back(struct rdax_pages *pages, unsigned long pfn);
 struct inode *rust_helper_dev_dax_get_inode(struct dev_dax *dev_dax);
 void rust_helper_dev_dax_enter_inode(struct inode *inode);
 void rust_helper_dev_dax_leave_inode(struct inode *inode);

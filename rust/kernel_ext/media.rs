@@ -502,7 +502,8 @@ impl Media {
             .first_in(offset..offset.saturating_add(len as u64))
             .map_or(len, |bad| (bad.end - offset) as usize);
         // One page at a time: firmware does not handle more reliably (drivers/nvdimm/pmem.c).
-        let whole = bad.min(bindings::PAGE_SIZE) / BLOCK as usize * BLOCK as usize;
+        let page = bindings::PAGE_SIZE - offset.get() as usize % bindings::PAGE_SIZE;
+        let whole = bad.min(page) / BLOCK as usize * BLOCK as usize;
         if offset.get() % BLOCK != 0 || whole == 0 {
             return Err(EIO);
         }
@@ -512,8 +513,11 @@ impl Media {
         Ok(cleared)
     }
 
-    /// Clears bad blocks. `offset` and `len` are multiples of a block. Returns how many bytes of
-    /// whole blocks from `offset` were cleared; their content is undefined. Sleeps.
+    /// Clears bad blocks. `offset` and `len` are multiples of a block, and are of one page. Returns
+    /// how many bytes of whole blocks from `offset` were cleared; their content is undefined. Sleeps.
+    ///
+    /// A page that the kernel has removed from its direct map is put back there, for users of its
+    /// `struct page`. So it is cleared as a whole or not at all.
     ///
     /// Errors: `EFBIG` past the end; `EIO` if not even the first block was cleared.
     fn clear(&self, offset: RegionOffset, len: usize) -> Result<usize> {
@@ -522,13 +526,23 @@ impl Media {
             return Err(EIO);
         };
         let start = self.windows.base() + offset.get();
+        let pfn = Pfn::at(start);
+        let removed = self.pages.filter(|pages| pages.is_removed(pfn));
+        if removed.is_some() && len != bindings::PAGE_SIZE {
+            return Err(EIO);
+        }
         // SAFETY: `dev` is valid, and below the bus of an NVDIMM, by the type invariants.
         let cleared = unsafe { bindings::nvdimm_clear_poison(dev, start, len as c_uint) };
         // Less than `len` if the firmware stops early: only the first blocks are cleared then.
         let cleared = usize::try_from(cleared).unwrap_or(0).min(len);
         let cleared = cleared / BLOCK as usize * BLOCK as usize;
-        if cleared == 0 {
+        if cleared == 0 || removed.is_some() && cleared != len {
             return Err(EIO);
+        }
+        if let Some(pages) = removed {
+            // SAFETY: The device is bound, because `self` is used. It has the page, as `at()` has
+            // checked.
+            unsafe { pages.put_back(pfn) };
         }
         // SAFETY: `at()` has checked that at least `cleared` bytes are in the mapping.
         unsafe { bindings::arch_invalidate_pmem(addr.cast(), cleared) };

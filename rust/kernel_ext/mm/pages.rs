@@ -138,6 +138,25 @@ impl DevicePages {
         unsafe { bindings::pages_clear_written(self.raw.as_ptr(), pfn.get(), pages.get()) };
     }
 
+    /// Whether the kernel has removed the page `pfn` from its direct map, or may do so soon, because
+    /// it broke. Any context.
+    pub(in crate::kernel_ext) fn is_removed(self, pfn: Pfn) -> bool {
+        // SAFETY: The pages exist while the device is bound, by the type invariants, and this value
+        // is not used afterwards, by the requirements of `new()`. Any number is looked up.
+        unsafe { bindings::pages_is_removed(self.raw.as_ptr(), pfn.get()) }
+    }
+
+    /// Puts the page `pfn` back into the direct map, if it was removed. All of its errors have been
+    /// cleared, and nothing maps it yet. Sleeps.
+    ///
+    /// # Safety
+    ///
+    /// The device is bound, and has this page.
+    pub(in crate::kernel_ext) unsafe fn put_back(self, pfn: Pfn) {
+        // SAFETY: By the requirements of this function and the type invariants.
+        unsafe { bindings::pages_put_back(self.raw.as_ptr(), pfn.get()) };
+    }
+
     /// Calls [`MemoryFailureOperations::broken`] of `device` for each page that breaks, in process
     /// context, until [`DevicePages::unlisten`]. Sleeps.
     ///
