@@ -109,7 +109,7 @@ class Machine:
     intel: bool = False
     # A plugin of QEMU's TCG, with its options.
     plugin: str = ""
-    # The kind of dax device that guest/dax makes before the command runs: cxl, hmem or devdax.
+    # The kind of dax device that guest/dax makes before the command runs: cxl, hmem, devdax or virtio.
     dax: str = ""
     # How much memory a CXL expander has: volatile, behind a host bridge of its own.
     cxl: str = ""
@@ -197,6 +197,7 @@ CXL = "cxl"
 HMEM = "hmem"
 DEVDAX = "devdax"
 VFIO = "vfio"
+MCE = "mce"
 MACHINES = {
     PLAIN: Machine(),
     SPECIAL: Machine(caches_survive=True, legacy_pmem="32M!1G", monitor=True, intel=True),
@@ -209,6 +210,8 @@ MACHINES = {
     CXL: Machine(dax="cxl", cxl="1G"),
     HMEM: Machine(memory=6 << 10, dax="hmem", soft_reserved="3G%4G"),
     DEVDAX: Machine(dax="devdax"),
+    # With one that has machine checks, whose errors can be cleared.
+    MCE: Machine(dax="virtio", monitor=True, intel=True),
     # With a device for VFIO, to do DMA to memory of each kind.
     VFIO: Machine(memory=6 << 10, dax="hmem", soft_reserved="3G%4G", edu=True),
 }

@@ -7,7 +7,8 @@ host      the checks of scripts/inside/check, Rust's and Python's unit tests, an
           warning on a guest's console is found
 guest     the kselftests of samples/selftests in a guest, by Linux's own runner; those of
           SPECIAL and ODD in these guests, those of NODES in one with two NUMA nodes, those of
-          DAX in each guest that has a device of the dax bus, VFIO in one that also has an IOMMU
+          DAX in each guest that has a device of the dax bus, MCE in one that also has machine
+          checks, VFIO in one that also has an IOMMU
 torture   the short form of scripts/inside/torture.py
 persist   a pattern written in one boot and verified in the next; a page that is dirty when
           the machine shuts down
@@ -55,6 +56,8 @@ ODD = ("read_only_dimm.sh", "unaligned.sh", "legacy.sh", "hotplug.sh", "identity
 NODES = ("lock_comparison.sh", "walkers_nodes.sh")
 # What pins memory for other devices: VFIO, RDMA. It needs a device of the dax bus.
 VFIO = ("vfio", "rdma")
+# What needs QEMU's monitor and a device of the dax bus.
+MCE = ("pages_mce",)
 # What boots Linux again, in a virtual machine in the guest.
 LINUX_VM = ("linux_vm.sh",)
 # What needs a device of the dax bus, in the guests of each kind. After daxbus.sh it is gone.
@@ -277,12 +280,12 @@ def brief(tap: Results) -> list[Job]:
         return []
     return [on(guest.PLAIN, BRIEF, "brief"), on(guest.CXL, DAX[guest.CXL], "brief"),
             on(guest.ODD, ODD, "brief"), on(guest.VFIO, VFIO, "brief"),
-            on(guest.SPECIAL, SPECIAL, "brief")]
+            on(guest.SPECIAL, SPECIAL, "brief"), on(guest.MCE, MCE, "brief")]
 
 
 def plain() -> list[Job]:
     """What no other guest runs, in several: where a kernel is slow, one would take hours."""
-    elsewhere = SPECIAL + ODD + NODES + VFIO + LINUX_VM + DAX[guest.CXL]
+    elsewhere = SPECIAL + ODD + NODES + VFIO + MCE + LINUX_VM + DAX[guest.CXL]
     programs = [name for name in selftest_files.tests() if name not in elsewhere]
     return [kselftests(f"{guest.PLAIN}-{number + 1}", programs[number::PLAIN_GUESTS], 5400,
                        guest.MACHINES[guest.PLAIN]) for number in range(PLAIN_GUESTS)]
@@ -302,6 +305,7 @@ def in_boot(tap: Results) -> list[Job]:
         on(guest.VFIO, VFIO),
         linux_vm("vm"),
         on(guest.SPECIAL, SPECIAL),
+        on(guest.MCE, MCE),
     ]
 
 
