@@ -11,6 +11,7 @@
 #include <linux/delay.h>
 #include <linux/fs.h>
 #include <linux/huge_mm.h>
+#include <linux/io.h>
 #include <linux/jiffies.h>
 #include <linux/memremap.h>
 #include <linux/mm.h>
@@ -263,6 +264,37 @@ void rust_helper_pages_listen(struct rdax_pages *pages,
 	if (put)
 		put(data);
 }
+
+#ifdef CONFIG_AMD_MEM_ENCRYPT
+
+static void pages_unmap(void *addr)
+{
+	iounmap((void __iomem __force *)addr);
+}
+
+/*
+ * Maps memory with pages once more, write-back, until devres unmaps it. User space and the direct map have it
+ * encrypted, as all memory is. memremap() would map memory that is not system RAM without (arch_memremap_wb()).
+ */
+void *rust_helper_devm_map_pages(struct device *dev, phys_addr_t start, size_t len)
+{
+	void *addr = (void __force *)ioremap_encrypted(start, len);
+	int ret;
+
+	if (!addr)
+		return ERR_PTR(-ENOMEM);
+	ret = devm_add_action_or_reset(dev, pages_unmap, addr);
+	return ret ? ERR_PTR(ret) : addr;
+}
+
+#else
+
+void *rust_helper_devm_map_pages(struct device *dev, phys_addr_t start, size_t len)
+{
+	return devm_memremap(dev, start, len, MEMREMAP_WB);
+}
+
+#endif
 
 /* Whether a page has broken, and was not put back since then. */
 bool rust_helper_pages_is_removed(struct rdax_pages *pages, unsigned long pfn)

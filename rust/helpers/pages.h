@@ -8,6 +8,7 @@
 #include <linux/types.h>
 
 struct dev_dax;
+struct device;
 struct inode;
 struct rdax_pages;
 
@@ -16,6 +17,7 @@ int rust_helper_dev_dax_memremap_pages(struct dev_dax *dev_dax, const struct ran
 void rust_helper_pages_listen(struct rdax_pages *pages,
 			      void (*broken)(void *data, unsigned long pfn),
 			      void (*put)(void *data), void *data);
+void *rust_helper_devm_map_pages(struct device *dev, phys_addr_t start, size_t len);
 bool rust_helper_pages_is_removed(struct rdax_pages *pages, unsigned long pfn);
 void rust_helper_pages_put_back(struct rdax_pages *pages, unsigned long pfn);
 struct inode *rust_helper_dev_dax_get_inode(struct dev_dax *dev_dax);

@@ -185,7 +185,7 @@ impl Unclaimed<'_> {
             //
             // SAFETY: The device is being bound by the type invariants, and its memory is requested.
             // The windows are used only through `Media`, while the device is bound.
-            unsafe { windows.map(dev, range.start, len)? };
+            unsafe { windows.map(dev, range.start, len, with_pages)? };
         }
         let backing = match self.nd_region() {
             Some(region) => Backing::Nvdimm {

@@ -146,6 +146,9 @@ impl Windows {
     /// Maps the `len` bytes, not 0, at the physical address `start`, and adds the mappings. devres
     /// removes them when the driver is unbound. Sleeps.
     ///
+    /// If they have pages, the mapping is encrypted as all other mappings of these pages are, where
+    /// the machine encrypts its memory (AMD SME). Otherwise it is not.
+    ///
     /// Errors: those of `devm_memremap()`, and of [`Windows::push`].
     ///
     /// # Safety
@@ -156,14 +159,19 @@ impl Windows {
         dev: *mut bindings::device,
         mut start: u64,
         mut len: usize,
+        pages: bool,
     ) -> Result {
         while len != 0 {
             let part = first_part(start, len);
             // SAFETY: By the requirements of this function.
             unsafe {
-                let flags = bindings::MEMREMAP_WB as usize;
-                let addr = from_err_ptr(bindings::devm_memremap(dev, start, part, flags))?;
-                self.push(start, part, addr.cast())?;
+                let addr = match pages {
+                    true => bindings::devm_map_pages(dev, start, part),
+                    false => {
+                        bindings::devm_memremap(dev, start, part, bindings::MEMREMAP_WB as usize)
+                    }
+                };
+                self.push(start, part, from_err_ptr(addr)?.cast())?;
             }
             start += part as u64;
             len -= part;

@@ -196,7 +196,7 @@ impl Namespace<'_> {
             windows.push(start, seam, (*nsio).addr.cast())?;
             if rest != 0 {
                 request(dev, start + seam as u64, rest as u64)?;
-                windows.map(dev, start + seam as u64, rest)?;
+                windows.map(dev, start + seam as u64, rest, false)?;
             }
             Ok(Arc::new(windows, GFP_KERNEL)?)
         }
