@@ -331,7 +331,7 @@ impl Pins {
 
     /// Waits until it is time for another of the first tries, or until none of the pages
     /// `first..behind` seems to be pinned. It looks from time to time, and unmaps nothing, so other
-    /// tasks are not disturbed. Sleeps. Errors: `ERESTARTSYS`; `ENXIO` if the device is gone.
+    /// tasks are not disturbed. Sleeps. Errors: `ERESTARTSYS`; `ENXIO` if the device is gone; `EFBIG`.
     fn wait(&mut self, device: &Device, first: PageOffset, behind: PageOffset) -> Result {
         loop {
             task::sleep_interruptible(self.pause);
@@ -346,8 +346,9 @@ impl Pins {
             }
             let live = device.live().ok_or(ENXIO)?;
             let layout = live.layout.read();
-            if unpinned(&live, &layout, first, behind, true).is_ok() {
-                return Ok(());
+            match unpinned(&live, &layout, first, behind, true) {
+                Err(EAGAIN) => (),
+                result => return result,
             }
         }
     }
