@@ -58,6 +58,12 @@ static void *time_now(void)
 	return xa_mk_value(jiffies & LONG_MAX);
 }
 
+/* Whether the kernel may still be about to remove a page that broke at this time. */
+static bool is_recent(void *entry)
+{
+	return ((jiffies - xa_to_value(entry)) & LONG_MAX) <= msecs_to_jiffies(REMOVE_MS);
+}
+
 static int pages_memory_failure(struct dev_pagemap *pgmap, unsigned long pfn, unsigned long nr, int flags)
 {
 	struct rdax_pages *pages = container_of(pgmap, struct rdax_pages, pgmap);
@@ -65,10 +71,11 @@ static int pages_memory_failure(struct dev_pagemap *pgmap, unsigned long pfn, un
 
 	mutex_lock(&pages->lock);
 	for (; nr && !ret; pfn++, nr--) {
-		if (pages->broken)
-			pages->broken(pages->data, pfn);
 		/* After an error the kernel does not remove the page. */
 		ret = pages->ended ? -ENXIO : xa_err(xa_store(&pages->removed, pfn, time_now(), GFP_KERNEL));
+		/* From here on the page is known as bad. Whoever then clears it must find it in "removed". */
+		if (pages->broken)
+			pages->broken(pages->data, pfn);
 	}
 	mutex_unlock(&pages->lock);
 	/* The kernel then tells the tasks that map the folio, and unmaps it: mf_generic_kill_procs(). */
@@ -130,12 +137,17 @@ static unsigned long *written_alloc(struct device *dev, unsigned long nr)
 static void put_back_all(void *data)
 {
 	struct rdax_pages *pages = data;
+	bool recent = false;
 	unsigned long pfn;
 	void *entry;
 
 	mutex_lock(&pages->lock);
 	pages->ended = true;
 	mutex_unlock(&pages->lock);
+	xa_for_each(&pages->removed, pfn, entry)
+		recent |= is_recent(entry);
+	if (recent)
+		msleep(REMOVE_MS);
 	xa_for_each(&pages->removed, pfn, entry)
 		clear_mce_nospec(pfn);
 	xa_destroy(&pages->removed);
@@ -315,10 +327,9 @@ void rust_helper_pages_put_back(struct rdax_pages *pages, unsigned long pfn)
 	void *entry = xa_load(&pages->removed, pfn);
 
 	while (entry) {
-		unsigned long since = (jiffies - xa_to_value(entry)) & LONG_MAX;
 		void *found;
 
-		if (since <= msecs_to_jiffies(REMOVE_MS))
+		if (is_recent(entry))
 			msleep(REMOVE_MS);
 		clear_mce_nospec(pfn);
 		found = xa_cmpxchg(&pages->removed, pfn, entry, NULL, 0);

@@ -503,14 +503,32 @@ impl Media {
             .map_or(len, |bad| (bad.end - offset) as usize);
         // One page at a time: firmware does not handle more reliably (drivers/nvdimm/pmem.c).
         let page = bindings::PAGE_SIZE - offset.get() as usize % bindings::PAGE_SIZE;
-        let whole = bad.min(page) / BLOCK as usize * BLOCK as usize;
+        let whole = match len >= page && page == bindings::PAGE_SIZE && self.is_removed(offset) {
+            // The list may have several entries for it.
+            true => page,
+            false => bad.min(page) / BLOCK as usize * BLOCK as usize,
+        };
         if offset.get() % BLOCK != 0 || whole == 0 {
             return Err(EIO);
         }
         let cleared = self.clear(offset, whole)?;
         write(addr, cleared);
         self.bad().forget(offset..offset + cleared as u64);
+        if self.is_removed(offset) {
+            // It has broken again, and perhaps this was forgotten, too.
+            self.bad().note(offset..offset + cleared as u64);
+        }
         Ok(cleared)
+    }
+
+    /// Whether the kernel has removed the page at byte `offset` from its direct map, or may do so
+    /// soon. Never without pages.
+    fn is_removed(&self, offset: RegionOffset) -> bool {
+        let pfn = Pfn::at(self.windows.base() + offset.get());
+        self.pages.is_some_and(|pages| {
+            // SAFETY: The device is bound, because `self` is used.
+            unsafe { pages.is_removed(pfn) }
+        })
     }
 
     /// Clears bad blocks. `offset` and `len` are multiples of a block, and are of one page. Returns
@@ -526,9 +544,7 @@ impl Media {
             return Err(EIO);
         };
         let start = self.windows.base() + offset.get();
-        let pfn = Pfn::at(start);
-        let removed = self.pages.filter(|pages| pages.is_removed(pfn));
-        if removed.is_some() && len != bindings::PAGE_SIZE {
+        if self.is_removed(offset) && len != bindings::PAGE_SIZE {
             return Err(EIO);
         }
         // SAFETY: `dev` is valid, and below the bus of an NVDIMM, by the type invariants.
@@ -536,13 +552,15 @@ impl Media {
         // Less than `len` if the firmware stops early: only the first blocks are cleared then.
         let cleared = usize::try_from(cleared).unwrap_or(0).min(len);
         let cleared = cleared / BLOCK as usize * BLOCK as usize;
-        if cleared == 0 || removed.is_some() && cleared != len {
+        // Again: it may have broken meanwhile.
+        let removed = self.pages.filter(|_| self.is_removed(offset));
+        if cleared == 0 || removed.is_some() && cleared != bindings::PAGE_SIZE {
             return Err(EIO);
         }
         if let Some(pages) = removed {
             // SAFETY: The device is bound, because `self` is used. It has the page, as `at()` has
             // checked.
-            unsafe { pages.put_back(pfn) };
+            unsafe { pages.put_back(Pfn::at(start)) };
         }
         // SAFETY: `at()` has checked that at least `cleared` bytes are in the mapping.
         unsafe { bindings::arch_invalidate_pmem(addr.cast(), cleared) };

@@ -281,7 +281,8 @@ impl DaxDevice<'_> {
         &self,
         value: impl PinInit<T, Error>,
     ) -> Result<Arc<SrcuRevocable<LiveMedia<T>>>> {
-        // SAFETY: By the type invariants.
+        // SAFETY: By the type invariants the device is being bound, and its memory is in devres.
+        // `publish()` drops the media, or makes it reachable until devres revokes it.
         unsafe {
             publish(
                 self.media.another(),

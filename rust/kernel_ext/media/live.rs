@@ -189,8 +189,9 @@ impl<T> LiveMedia<T> {
             // SAFETY: The device is bound, because `self` is alive.
             unsafe { pages.take()? };
         }
-        // SAFETY: `self` is alive, so the device is bound. When its devres is released, `self` is
-        // revoked first, or the gate was closed before.
+        // SAFETY: `self` is alive, so the device is bound. `publish()` drops the media, or makes it
+        // reachable until devres revokes it. devres is not released before the gate is closed, and
+        // then nothing is published any more.
         unsafe {
             publish(
                 self.media.another(),

@@ -140,14 +140,18 @@ impl DevicePages {
 
     /// Whether the kernel has removed the page `pfn` from its direct map, or may do so soon, because
     /// it broke. Any context.
-    pub(in crate::kernel_ext) fn is_removed(self, pfn: Pfn) -> bool {
-        // SAFETY: The pages exist while the device is bound, by the type invariants, and this value
-        // is not used afterwards, by the requirements of `new()`. Any number is looked up.
+    ///
+    /// # Safety
+    ///
+    /// The device is bound.
+    pub(in crate::kernel_ext) unsafe fn is_removed(self, pfn: Pfn) -> bool {
+        // SAFETY: The pages exist by the requirements of this function and the type invariants. Any
+        // number is looked up.
         unsafe { bindings::pages_is_removed(self.raw.as_ptr(), pfn.get()) }
     }
 
     /// Puts the page `pfn` back into the direct map, if it was removed. All of its errors have been
-    /// cleared, and nothing maps it yet. Sleeps.
+    /// cleared. Sleeps, 100 ms if the page broke less than 100 ms ago.
     ///
     /// # Safety
     ///

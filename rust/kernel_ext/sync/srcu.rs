@@ -86,8 +86,10 @@ impl PinnedDrop for Srcu {
     fn drop(self: Pin<&mut Self>) {
         // A `ReadGuard` borrows the `Srcu`, but may have been forgotten. `cleanup_srcu_struct()` then
         // leaves alone what still uses the structure, which is freed next. So this waits, for ever
-        // in that case.
-        self.synchronize();
+        // in that case. Expedited, because usually there is nothing to wait for.
+        //
+        // SAFETY: `inner` is initialised by the type invariants.
+        unsafe { bindings::synchronize_srcu_expedited(self.inner.get()) };
         // SAFETY: `inner` is initialised by the type invariants. No reader is left: all that began
         // have ended, just above.
         unsafe { bindings::cleanup_srcu_struct(self.inner.get()) };
