@@ -92,7 +92,7 @@ pub(crate) struct Contents {
 /// What the live guard gives access to: the media, and the device's [`Contents`].
 pub(crate) type Live = LiveMedia<Contents>;
 
-/// The same when nothing of it is mapped, or does not matter.
+/// The same without a way to map the media: all that is left when it is revoked.
 pub(crate) type Unmapped = UnmappedMedia<Contents>;
 
 /// The users of a device.

@@ -73,7 +73,7 @@ static int pages_memory_failure(struct dev_pagemap *pgmap, unsigned long pfn, un
 	for (; nr && !ret; pfn++, nr--) {
 		/* After an error the kernel does not remove the page. */
 		ret = pages->ended ? -ENXIO : xa_err(xa_store(&pages->removed, pfn, time_now(), GFP_KERNEL));
-		/* From here on the page is known as bad. Whoever then clears it must find it in "removed". */
+		/* This makes the page known as bad. A task that then clears it must find it in "removed". */
 		if (pages->broken)
 			pages->broken(pages->data, pfn);
 	}
@@ -131,8 +131,8 @@ static unsigned long *written_alloc(struct device *dev, unsigned long nr)
 }
 
 /*
- * Puts the pages back into the direct map before it goes. Otherwise the next mapping of this memory there, for
- * whatever driver, would still lack them: the kernel keeps page-table entries that are not empty (phys_pte_init()).
+ * Puts the pages back into the direct map before it goes. Otherwise they would be missing for the next driver of this
+ * memory, too: the kernel reuses page-table entries that are not empty (phys_pte_init()).
  */
 static void put_back_all(void *data)
 {
@@ -286,7 +286,7 @@ static void pages_unmap(void *addr)
 
 /*
  * Maps memory with pages once more, write-back, until devres unmaps it. User space and the direct map have it
- * encrypted, as all memory is. memremap() would map memory that is not system RAM without (arch_memremap_wb()).
+ * encrypted, as all memory is. memremap() does not encrypt what is not system RAM (arch_memremap_wb()).
  */
 void *rust_helper_devm_map_pages(struct device *dev, phys_addr_t start, size_t len)
 {
@@ -317,8 +317,8 @@ bool rust_helper_pages_is_removed(struct rdax_pages *pages, unsigned long pfn)
 /*
  * Puts a page that broke back into the direct map, because all of it was cleared. Sleeps.
  *
- * The kernel removes a page after it has told the tasks that map it, and says to nobody when. A task that is told
- * may clear the page at once. So this waits until the kernel has had time.
+ * The kernel removes a page after it has told the tasks that map it, and does not report when it has. A task
+ * that is told may clear the page at once. So this waits if the page broke less than REMOVE_MS ago.
  */
 void rust_helper_pages_put_back(struct rdax_pages *pages, unsigned long pfn)
 {
@@ -333,7 +333,7 @@ void rust_helper_pages_put_back(struct rdax_pages *pages, unsigned long pfn)
 			msleep(REMOVE_MS);
 		clear_mce_nospec(pfn);
 		found = xa_cmpxchg(&pages->removed, pfn, entry, NULL, 0);
-		/* If another task has put it back, nothing is left to do. If it broke again, once more. */
+		/* NULL: another task has put it back. Another time: the page broke again. */
 		if (found == entry)
 			break;
 		entry = found;

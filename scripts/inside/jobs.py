@@ -17,7 +17,7 @@ import ledger
 from tap import Part, Results, Tap
 
 AT_ONCE = 2
-# In seconds: so much later than the guest's end the main thread has heard of the same signal.
+# In seconds: by then the main thread has received the signal that ended the guest.
 INTERRUPTION = 2
 
 

@@ -65,7 +65,7 @@ pub(crate) struct LiveMedia<T> {
     unmapped: UnmappedMedia<T>,
 }
 
-/// The media of a bound device, with data of its driver. Nothing of it is mapped by this.
+/// The media of a bound device, with data of its driver. It cannot be mapped through this.
 ///
 /// A reference to one comes only from a [`SrcuRevocable`] that is alive, or is being revoked.
 #[pin_data]
@@ -340,14 +340,14 @@ impl Gate {
         drop(unsafe { Pin::<KBox<Self>>::from_foreign(resource.cast::<*mut c_void>().read()) });
     }
 
-    /// Returns that of `dev`, if it has one.
+    /// Returns the gate of `dev`, if it has one.
     ///
     /// # Safety
     ///
     /// `dev` is valid, and its devres is not released as long as the result is used.
     unsafe fn of<'a>(dev: *mut bindings::device) -> Option<Pin<&'a Self>> {
-        // SAFETY: By the requirements of this function. What is released by `GATE` is a pointer to a
-        // gate.
+        // SAFETY: By the requirements of this function. A resource whose release function is `GATE`
+        // is a pointer to a gate.
         unsafe {
             let found = bindings::devres_find(dev, Some(GATE), None, ptr::null_mut());
             let gate = found.cast::<*mut c_void>().as_ref()?;
@@ -356,7 +356,7 @@ impl Gate {
     }
 }
 
-/// Lets values of `dev` be published, until [`close`]. Sleeps. Errors: `ENOMEM`.
+/// Allows values of `dev` to be published, until [`close`]. Sleeps. Errors: `ENOMEM`.
 ///
 /// # Safety
 ///
@@ -387,7 +387,7 @@ pub(in crate::kernel_ext) unsafe fn open(dev: *mut bindings::device) -> Result {
     Ok(())
 }
 
-/// Lets no more values of `dev` be published. Sleeps.
+/// Ends what [`open`] allows: no further value of `dev` is published. Sleeps.
 ///
 /// # Safety
 ///

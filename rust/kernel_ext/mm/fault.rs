@@ -409,11 +409,13 @@ fn fits(vmf: &VmFault<'_>, leaves: &Leaves<'_>) -> bool {
             let mask = order.bytes() - 1;
             let (start, end) = vmf.vma_range();
             let first = vmf.address() & !mask;
-            // By its page offset, `AnonInode::insert_pud()` records where a PUD leaf is.
-            let frame = vmf.address() >> bindings::PAGE_SHIFT;
-            let congruent = (frame ^ vmf.pgoff().get()) & (order.pages().get() - 1) == 0;
+            // `AnonInode::insert_pud()` records where a PUD leaf is by its page offset.
+            let is_congruent = || {
+                let frame = vmf.address() >> bindings::PAGE_SHIFT;
+                (frame ^ vmf.pgoff().get()) & (order.pages().get() - 1) == 0
+            };
             first >= start
-                && (congruent || vmf.level == Level::Pmd)
+                && (vmf.level == Level::Pmd || is_congruent())
                 && end - first > mask
                 && leaves.pages == order.pages()
                 && leaves.pfn.is_aligned(order)

@@ -85,7 +85,7 @@ impl Srcu {
 impl PinnedDrop for Srcu {
     fn drop(self: Pin<&mut Self>) {
         // A `ReadGuard` borrows the `Srcu`, but may have been forgotten. `cleanup_srcu_struct()` then
-        // leaves alone what still uses the structure, which is freed next. So this waits, for ever
+        // leaves alone what still uses the structure, which is freed next. So this waits, forever
         // in that case. Expedited, because usually there is nothing to wait for.
         //
         // SAFETY: `inner` is initialised by the type invariants.

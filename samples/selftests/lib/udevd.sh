@@ -5,7 +5,7 @@
 #
 # udevd ignores a message of udevadm's that comes after its accept() of the connection and before
 # its setsockopt(SO_PASSCRED), since nothing says then who sent it, and udevadm exits with 0
-# (systemd 257). So nothing here takes udevadm's word: what it asked for is looked at.
+# (systemd 257). So the functions here check the effect, not udevadm's exit status.
 UDEV=${RDAX_UDEV:-${KO%/*}/scripts/udev}
 UDEVD=/usr/lib/systemd/systemd-udevd
 RULES=/run/udev/rules.d
@@ -13,8 +13,8 @@ RULES=/run/udev/rules.d
 [ -x "$UDEVD" ] || skip_all "udevd isn't there"
 [ ! -S /run/udev/control ] || skip_all "a udevd is running"
 
-# What became of the kernel's events so far is to be seen: udevd reads them in their order, so it
-# has read them once it has answered a new one.
+# Waits until udevd has handled all events so far. udevd reads events in their order, so once it has
+# answered a new one, it has read those before.
 settle() {
 	udevadm trigger --settle --action=change /dev/null && udevadm settle --timeout=60
 }
