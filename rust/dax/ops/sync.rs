@@ -108,7 +108,8 @@ fn pinned_step(
     from: DeviceOffset,
     len: u64,
 ) -> Result<Option<(DeviceOffset, DeviceOffset)>> {
-    // A sync that finds no note relies on the write-back by the task that cleared it.
+    // A sync that finds no note relies on the write-back by the task that cleared it: here, or in
+    // `write_back_noted()`.
     let _others = live.pinned.lock();
     let end = layout.size().min(from.get().saturating_add(len));
     let mut from = from;
@@ -192,11 +193,11 @@ fn step(
             let (first, behind) = (run.first(), run.behind());
             done += run.pages();
             if device.mode.get().is_untracked() {
-                write_back(&live, &layout, &run)?;
+                write_back_noted(device, &live, &layout, &run)?;
                 run.keep();
             } else {
                 write_protect(device, &live, &run);
-                write_back(&live, &layout, &run)?;
+                write_back_noted(device, &live, &layout, &run)?;
                 run.clean();
             }
             written.add(first.get()..behind.get());
@@ -266,6 +267,18 @@ fn write_back(live: &Unmapped, layout: &Extents, run: &LockedRun<'_>) -> Result 
         live.media().write_back(layout.offset_of(pfn), len)?;
     }
     Ok(())
+}
+
+/// Same as [`write_back`], while other syncs may be looking for what was written through pins.
+fn write_back_noted(
+    device: &Device,
+    live: &Unmapped,
+    layout: &Extents,
+    run: &LockedRun<'_>,
+) -> Result {
+    // See `pinned_step()`: this clears notes, too.
+    let _others = device.mode.get().was_tracked().then(|| live.pinned.lock());
+    write_back(live, layout, run)
 }
 
 /// Makes the next write through any mapping of the entries fault. The layout rwsem is held.
