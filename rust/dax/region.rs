@@ -163,7 +163,14 @@ impl Region {
         if read_only {
             self.for_each(|device| {
                 device.synchronize();
-                device.inode().unmap_all();
+                // Without the device, nothing is mapped.
+                if let Some(live) = device.live() {
+                    // A CPU may still write through a leaf that is gone from the page table but
+                    // not from its TLB. A sync that sees no leaf must not clean the entry before
+                    // that has ended.
+                    let _layout = live.layout.write();
+                    device.inode().unmap_all();
+                }
             });
         }
     }

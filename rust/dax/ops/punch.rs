@@ -16,6 +16,7 @@ use crate::dax::{
         sync,
         unmap::{
             unmap,
+            unmap_across,
             unmap_entry, //
         }, //
     }, //
@@ -197,16 +198,15 @@ fn each_part(
 /// Process context; sleeps. Errors: `ENXIO` if the device is gone, `EFBIG`. The device is
 /// truncated even then.
 pub(crate) fn cut(device: &Device, new: PageOffset) -> Result {
-    let end = {
+    let (mut from, end) = {
         let live = device.live().ok_or(ENXIO)?;
         let mut layout = live.layout.write();
         let end = layout.end();
         layout.truncate(new);
-        end
+        (unmap_across(&live, device.inode(), new), end)
     };
     // From now on no fault maps anything there. Read-only mappings have no entries, so unmap the
     // whole range.
-    let mut from = new;
     while from < end {
         let live = device.live().ok_or(ENXIO)?;
         let next = (from.align_down(Order::PUD) + Order::PUD.pages()).min(end);

@@ -19,8 +19,10 @@ pub(crate) fn unmap_entry(inode: &AnonInode, entry: &LockedEntry<'_>) {
 /// Unmaps `pgoff..behind`, and the whole of each entry that reaches into it. A leaf is unmapped as
 /// a whole, because splitting a PUD leaf needs the mmap lock (`zap_pud_range()`).
 ///
-/// The caller holds the layout rwsem exclusively, or the range lies past the device's end, so that
-/// no other entry appears. Sleeps.
+/// The caller holds the layout rwsem exclusively, or the range and these entries lie past the
+/// device's end. So no other entry appears, and nothing that is left of the device is unmapped
+/// while a sync may run: until the unmapping ends, a CPU may still write through a leaf that is gone
+/// from the page table but not from its TLB. A sync that sees no leaf would clean the entry. Sleeps.
 pub(crate) fn unmap(live: &Live, inode: &AnonInode, pgoff: PageOffset, behind: PageOffset) {
     let (mut first, mut end) = (pgoff, behind);
     if let Some((start, _, _)) = live.entries.peek(pgoff, pgoff) {
@@ -31,4 +33,17 @@ pub(crate) fn unmap(live: &Live, inode: &AnonInode, pgoff: PageOffset, behind: P
         end = entry.behind(start).unwrap_or(behind);
     }
     inode.unmap_pages(first, end - first);
+}
+
+/// Unmaps the entry that begins before page offset `end` and ends after it, if there is one. Returns
+/// the page after it; otherwise, `end`. The caller holds the layout rwsem exclusively. Sleeps.
+pub(crate) fn unmap_across(live: &Live, inode: &AnonInode, end: PageOffset) -> PageOffset {
+    match live.entries.peek(end, end) {
+        Some((start, entry, _)) if start < end => {
+            let pages = entry.order().pages();
+            inode.unmap_pages(start, pages);
+            start + pages
+        }
+        _ => end,
+    }
 }
