@@ -243,7 +243,7 @@ static uint64_t mapped(void)
 }
 
 /* Each unmaps what it is to punch: PIN_WAIT_MS and PIN_HOLD_MAX_MS in rust/dax/ops/punch.rs. */
-#define PUNCH_TRIES	4
+#define PUNCH_TRIES	5
 
 /* The mapping, and faults on the same pages, go on while a punch waits. */
 TEST_F(pages, a_punch_waits_for_a_pin)

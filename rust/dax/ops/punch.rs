@@ -301,19 +301,22 @@ fn steps(
 
 /// How a step of a punch waits for pins.
 ///
+/// The first try only looks: a task that waits in `->page_mkwrite()` for the layout rwsem has a
+/// reference to its page, so it has to go on before the page is free.
+///
 /// Programs may pin a page again and again, each time for a moment, so that it is always pinned. So
-/// the first tries keep new pins out, each for longer than the one before. But one pin may last for
+/// further tries keep new pins out, each for longer than the one before. But one pin may last for
 /// hours, and faults, reads, writes and syncs wait with a try. So after a try of
 /// [`PIN_HOLD_MAX_MS`] there is no other until the pin seems to be gone.
 struct Pins {
-    /// For how long it sleeps before it looks again, in milliseconds; and for how long the next of
-    /// the first tries keeps new pins out.
+    /// For how long the next of the first tries keeps new pins out, in milliseconds; and then for
+    /// how long it sleeps before it looks again.
     pause: u32,
 }
 
 impl Pins {
     fn new() -> Self {
-        Self { pause: PIN_WAIT_MS }
+        Self { pause: 0 }
     }
 
     fn is_first(&self) -> bool {
@@ -334,13 +337,13 @@ impl Pins {
     /// tasks are not disturbed. Sleeps. Errors: `ERESTARTSYS`; `ENXIO` if the device is gone; `EFBIG`.
     fn wait(&mut self, device: &Device, first: PageOffset, behind: PageOffset) -> Result {
         loop {
-            task::sleep_interruptible(self.pause);
+            task::sleep_interruptible(self.pause.max(1));
             if task::signal_pending() {
                 // A punch that begins again does no harm. The freezer interrupts a task, too, and
                 // no program expects that.
                 return Err(ERESTARTSYS);
             }
-            self.pause = (2 * self.pause).min(PIN_WAIT_MAX_MS);
+            self.pause = (2 * self.pause).clamp(PIN_WAIT_MS, PIN_WAIT_MAX_MS);
             if self.is_first() {
                 return Ok(());
             }
