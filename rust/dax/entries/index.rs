@@ -607,7 +607,8 @@ pub(crate) fn has_smaller(index: &Index, pgoff: PageOffset) -> bool {
             return false;
         };
         let mut locked = place.lock();
-        if !locked.guard.is_empty() {
+        // Not `is_empty()`: a store that got one node and not the next leaves the first one.
+        if locked.guard.find(usize::MAX).is_some() {
             return true;
         }
         locked.forget(Which::All);

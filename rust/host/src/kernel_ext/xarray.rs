@@ -17,6 +17,10 @@ use kernel::prelude::*;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::ops::{
+    Deref,
+    DerefMut, //
+};
 
 pub(crate) trait Value: Copy {
     fn into_bits(self) -> usize;
@@ -42,8 +46,27 @@ impl Stored {
     }
 }
 
-/// Entries by their first index.
-type Slots = BTreeMap<usize, Stored>;
+#[derive(Default)]
+struct Slots {
+    /// By their first index.
+    entries: BTreeMap<usize, Stored>,
+    /// A store that got one node and not the next has left the first one, without entries.
+    node_of_nothing: bool,
+}
+
+impl Deref for Slots {
+    type Target = BTreeMap<usize, Stored>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.entries
+    }
+}
+
+impl DerefMut for Slots {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.entries
+    }
+}
 
 pub(crate) struct XArray<T> {
     slots: Mutex<Slots>,
@@ -79,7 +102,7 @@ pub(crate) fn with<R>(nodes: Nodes, make: impl FnOnce() -> R) -> R {
 impl<T: Value> XArray<T> {
     pub(crate) fn new() -> impl PinInit<Self> {
         Ok::<_, core::convert::Infallible>(Self {
-            slots: Mutex::new(Slots::new()),
+            slots: Mutex::new(Slots::default()),
             len: AtomicUsize::new(0),
             nodes: NODES.get(),
             _values: PhantomData,
@@ -91,7 +114,7 @@ impl<T: Value> XArray<T> {
     }
 
     pub(crate) fn clear(&self) {
-        self.slots.lock().unwrap().clear();
+        *self.slots.lock().unwrap() = Slots::default();
         self.len.store(0, Relaxed);
     }
 }
@@ -264,7 +287,7 @@ impl<'a, T: Value> Guard<'a, T> {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.slots.is_empty() && !self.slots.node_of_nothing
     }
 
     pub(crate) fn has_mark(&self, mark: Mark) -> bool {
@@ -300,7 +323,11 @@ impl<'a, T: Value> Guard<'a, T> {
         }
         let same = first.is_some_and(|(start, slot)| (start, slot.order) == (index, order));
         if !same && self.xa.nodes != Nodes::AtHand {
-            spare.nodes = spare.nodes.checked_sub(1).ok_or(ENOMEM)?;
+            let Some(left) = spare.nodes.checked_sub(1) else {
+                self.slots.node_of_nothing = true;
+                return Err(ENOMEM);
+            };
+            spare.nodes = left;
         }
         let old: Vec<_> = self
             .slots
@@ -341,6 +368,7 @@ impl<'a, T: Value> Guard<'a, T> {
     pub(crate) fn erase(&mut self) -> Option<T> {
         self.step();
         let slot = self.slots.remove(&self.index)?;
+        self.slots.node_of_nothing &= !self.slots.is_empty();
         self.xa.len.store(self.slots.len(), Relaxed);
         assert_eq!(slot.order, self.order, "erase of a part of an entry");
         Some(T::from_bits(slot.bits))

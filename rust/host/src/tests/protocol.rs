@@ -939,6 +939,19 @@ fn whole_under_small_writes() {
     });
 }
 
+/// A store that got one node of two and was then given up does not keep 1 GiB from being mapped.
+#[test]
+fn whole_after_a_store_in_vain() {
+    explore(|| {
+        let model = Model::new();
+        let stored = model
+            .mapping
+            .grab(at(5), Order::PTE, Access::Read, &mut Spare::new());
+        assert_eq!(stored.err(), Some(GrabError::NoNode));
+        assert!(model.fault(0, Order::PUD, false));
+    });
+}
+
 /// A search clears the bit of a stripe that has nothing, while the first entry comes.
 #[test]
 fn forgotten_stripe() {
