@@ -70,21 +70,25 @@ static u64 bytes_of(const char *text)
 /* NULL is the empty list. Protected by the lock of the module's parameters. */
 static char *rdax_lists[RDAX_PARAM_LISTS];
 
+/* Returns what follows the digits in text, or NULL if there is none, or more than an int has. */
+static const char *after_number(const char *text)
+{
+	size_t digits = strspn(text, "0123456789");
+
+	return digits && digits <= 10 ? text + digits : NULL;
+}
+
 /* Returns what follows a name like namespaceX.Y in item, or NULL if that is no such name. */
 static const char *after_name(const char *item, const char *prefix)
 {
-	static const char digits[] = "0123456789";
 	size_t len = str_has_prefix(item, prefix);
 
 	if (!len)
 		return NULL;
-	item += len;
-	len = strspn(item, digits);
-	if (!len || item[len] != '.')
+	item = after_number(item + len);
+	if (!item || *item != '.')
 		return NULL;
-	item += len + 1;
-	len = strspn(item, digits);
-	return len ? item + len : NULL;
+	return after_number(item + 1);
 }
 
 /* Whether item is a UUID, namespaceX.Y or namespaceX.Y:SIZE. */
@@ -163,8 +167,9 @@ static int get_list(char *buf, const struct kernel_param *kp)
 	const char *list = *(char **)kp->arg ?: "";
 	size_t len = strlen(list);
 
+	/* No item is that long. */
 	if (len > PAGE_SIZE - 2)
-		for (len = PAGE_SIZE - 2; list[len] != ','; len--)
+		for (len = PAGE_SIZE - 2; len && list[len] != ','; len--)
 			;
 	return sysfs_emit(buf, "%.*s\n", (int)len, list);
 }
