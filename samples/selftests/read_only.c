@@ -19,20 +19,12 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
-#include "rdax.h"
+#include "regions.h"
 #include "ring.h"
 #include "uapi/rdax.h"
 
 #define LEN	(2 * SZ_2M)
 #define SEED	0x20
-
-static int set_read_only(bool read_only)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), ND_DEVICES "/%s/../read_only", rdax_ns());
-	return rdax_write_file(path, read_only ? "1" : "0");
-}
 
 static int64_t answer(int64_t ret)
 {
@@ -64,7 +56,7 @@ FIXTURE_VARIANT_ADD(region, large)
 /* Data on the media, in dirty entries that are mapped to be written. */
 FIXTURE_SETUP(region)
 {
-	ASSERT_EQ(0, set_read_only(false));
+	ASSERT_EQ(0, region_set_read_only(false));
 	ASSERT_EQ(0, rdax_fresh(variant->align));
 	if (!rdax_fits(variant->leaf))
 		SKIP(return, "no leaf of this size fits");
@@ -78,7 +70,7 @@ FIXTURE_SETUP(region)
 
 FIXTURE_TEARDOWN(region)
 {
-	EXPECT_EQ(0, set_read_only(false));
+	EXPECT_EQ(0, region_set_read_only(false));
 	EXPECT_EQ(0, rdax_wrong(self->map, 0, LEN, SZ_4K, SEED));
 	munmap(self->map, LEN);
 	close(self->fd);
@@ -94,7 +86,7 @@ TEST_F(region, calls)
 
 	ASSERT_EQ(0, pipe(pipes));
 	ASSERT_EQ(1, write(pipes[1], "x", 1));
-	ASSERT_EQ(0, set_read_only(true));
+	ASSERT_EQ(0, region_set_read_only(true));
 
 	EXPECT_EQ(-EROFS, answer(pwrite(self->fd, buf, sizeof(buf), 0)));
 	EXPECT_EQ(-EROFS, answer(pwrite(self->fd, buf, 1, SZ_4K + 5)));
@@ -121,7 +113,7 @@ TEST_F(region, calls)
 	p.flags = 0;
 	EXPECT_EQ(0, ioctl(self->fd, RDAX_IOC_PREFAULT, &p));
 
-	ASSERT_EQ(0, set_read_only(false));
+	ASSERT_EQ(0, region_set_read_only(false));
 	EXPECT_EQ(1, pwrite(self->fd, "x", 1, SZ_4K + 64));
 }
 
@@ -130,7 +122,7 @@ TEST_F(region, accesses)
 	struct rdax_counts before, delta;
 	int mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
 
-	ASSERT_EQ(0, set_read_only(true));
+	ASSERT_EQ(0, region_set_read_only(true));
 	rdax_counts(&before);
 	for (int i = 0; i < 2; i++) {
 		/* First what was mapped to be written, then what is mapped to be read. */
@@ -143,7 +135,7 @@ TEST_F(region, accesses)
 	rdax_delta(&before, &delta);
 	EXPECT_LE(4, rdax_sigbus(&delta));
 
-	ASSERT_EQ(0, set_read_only(false));
+	ASSERT_EQ(0, region_set_read_only(false));
 	EXPECT_EQ(0, rdax_store(self->map + 64));
 	EXPECT_EQ(0, rdax_store(self->map + LEN - 64));
 	close(mem);
@@ -153,7 +145,7 @@ TEST_F(region, mappings)
 {
 	char *map;
 
-	ASSERT_EQ(0, set_read_only(true));
+	ASSERT_EQ(0, region_set_read_only(true));
 	EXPECT_EQ(MAP_FAILED, mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0));
 	EXPECT_EQ(EROFS, errno);
 	EXPECT_EQ(MAP_FAILED, mmap(NULL, LEN, PROT_WRITE, MAP_SHARED, self->fd, 0));
@@ -163,7 +155,7 @@ TEST_F(region, mappings)
 	EXPECT_EQ(0, rdax_wrong(map, 0, LEN, SZ_4K, SEED));
 	EXPECT_EQ(-EACCES, answer(mprotect(map, LEN, PROT_READ | PROT_WRITE)));
 	/* Made while it could not be written, it stays so. */
-	ASSERT_EQ(0, set_read_only(false));
+	ASSERT_EQ(0, region_set_read_only(false));
 	EXPECT_EQ(-EACCES, answer(mprotect(map, LEN, PROT_READ | PROT_WRITE)));
 	munmap(map, LEN);
 	map = mmap(NULL, LEN, PROT_READ, MAP_SHARED, self->fd, 0);
@@ -179,13 +171,13 @@ TEST_F(region, from_the_start)
 	int fd;
 
 	ASSERT_EQ(0, fsync(self->fd));
-	ASSERT_EQ(0, set_read_only(true));
+	ASSERT_EQ(0, region_set_read_only(true));
 	ASSERT_EQ(0, rdax_fresh(variant->align));
 	fd = rdax_open();
 	ASSERT_GE(fd, 0);
 	EXPECT_EQ(-EROFS, answer(pwrite(fd, &byte, 1, 0)));
 	EXPECT_EQ(1, pread(fd, &byte, 1, 0));
-	ASSERT_EQ(0, set_read_only(false));
+	ASSERT_EQ(0, region_set_read_only(false));
 	EXPECT_EQ(1, pwrite(fd, &byte, 1, 0));
 	munmap(self->map, LEN);
 	self->map = rdax_map(fd, 0, LEN);
@@ -242,7 +234,7 @@ TEST_F(region, nobody_writes_any_more)
 			before = writer.written;
 			while (writer.written == before)
 				;
-			ASSERT_EQ(0, set_read_only(true));
+			ASSERT_EQ(0, region_set_read_only(true));
 			ASSERT_EQ((ssize_t)sizeof(first),
 				  pread(self->fd, &first, sizeof(first), SZ_4K + 128));
 			before = writer.refused;
@@ -251,7 +243,7 @@ TEST_F(region, nobody_writes_any_more)
 			ASSERT_EQ((ssize_t)sizeof(later),
 				  pread(self->fd, &later, sizeof(later), SZ_4K + 128));
 			changed += first != later;
-			ASSERT_EQ(0, set_read_only(false));
+			ASSERT_EQ(0, region_set_read_only(false));
 		}
 		writer.stop = true;
 		pthread_join(thread, NULL);

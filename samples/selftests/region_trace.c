@@ -3,9 +3,11 @@
  * What is cut off, or deleted, is made durable first, and what a sync writes back
  * is where the extents of the device are: from the kernel's own record of that.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -227,6 +229,7 @@ static bool becomes_zero(const char *word)
 TEST_F_TIMEOUT(trace, cut_under_a_punch, 60)
 {
 	static const struct region_part part = { 0, RACE_SIZE / SZ_4K };
+	uint64_t end = trace_now() + RDAX_PATIENCE / 3 * UINT64_C(1000000000);
 	int raced = 0;
 	char *map;
 
@@ -237,8 +240,8 @@ TEST_F_TIMEOUT(trace, cut_under_a_punch, 60)
 	trace_find_media(self->fd);
 	map = rdax_map(self->fd, 0, RACE_SIZE);
 	ASSERT_NE(MAP_FAILED, map);
-	for (int round = 0; round < RACE_ROUNDS; round++) {
-		uint64_t seen = RACE_SIZE / 2 + (1 + 2 * round) * SZ_2M;
+	for (int round = 0; round < RACE_ROUNDS || (!raced && trace_now() < end); round++) {
+		uint64_t seen = RACE_SIZE / 2 + (1 + 2 * (round % RACE_ROUNDS)) * SZ_2M;
 		struct puncher puncher = { self->fd };
 		pthread_t thread;
 
@@ -258,7 +261,184 @@ TEST_F_TIMEOUT(trace, cut_under_a_punch, 60)
 		ASSERT_EQ(0, dev_resize(0, RACE_SIZE));
 	}
 	EXPECT_LT(0, raced);
-	TH_LOG("the shrink came into the punch in %d of %d rounds", raced, RACE_ROUNDS);
+	TH_LOG("the shrink came into the punch in %d rounds", raced);
+}
+
+/*
+ * The kernel flushes the TLBs when it has unmapped all of a mapping. Until then, a CPU may
+ * store through a leaf that is gone. A sync that finds no leaf must not clean the entry
+ * meanwhile, if the page stays in the device: no later sync would write the store back.
+ */
+
+#define LATE_SIZE	(128 * SZ_2M)
+#define LATE_END	(SZ_2M / 2)	/* where a shrink divides an entry */
+#define LATE_STORES	16
+#define LATE_ROUNDS	15
+
+struct late {
+	char *map;
+	int first;	/* of the pages that are stored to */
+	bool (*is_gone)(const char *page);
+	int ready, ret;
+	uint64_t time[LATE_STORES];	/* when the store was done, or 0 */
+};
+
+static char *late_page(const struct late *late, int i)
+{
+	return late->map + (late->first + i) * SZ_4K;
+}
+
+static void stay_on_cpu(int cpu)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(cpu, &cpus);
+	sched_setaffinity(0, sizeof(cpus), &cpus);
+}
+
+/*
+ * Whether the unmapping has come to a page that was mapped, and that this CPU has not accessed. The kernel
+ * unmaps from the first page to the last.
+ */
+static bool has_come_to(const char *page)
+{
+	uint64_t faults = rdax_attr("faults/pte_mapped");
+
+	return rdax_load(page) || rdax_attr("faults/pte_mapped") != faults;
+}
+
+/* The same for a shrink, which unmaps next. An access would raise a signal, which flushes the TLB in QEMU. */
+static bool has_shrunk(const char *page)
+{
+	uint64_t now = trace_now();
+
+	if (rdax_size() == LATE_SIZE)
+		return false;
+	while (trace_now() < now + 500000)
+		;
+	return true;
+}
+
+/* Waits until the pages are gone from the page table, syncs, and stores to them. */
+static void *store_late(void *arg)
+{
+	struct late *late = arg;
+	uint64_t at = SZ_2M;
+
+	stay_on_cpu(1);
+	for (int i = 0; i < LATE_STORES; i++)
+		rdax_store(late_page(late, i));
+	__atomic_store_n(&late->ready, 1, __ATOMIC_RELEASE);
+	while (at < LATE_SIZE && !late->is_gone(late->map + at)) {
+		/* A fork flushes the TLBs, and writing to sysfs forks. */
+		for (int i = 0; i < LATE_STORES; i++)
+			rdax_load(late_page(late, i));
+		at += SZ_4K;
+	}
+	late->ret = msync(late->map, LATE_END, MS_SYNC) ? -errno : 0;
+	for (int i = 0; i < LATE_STORES; i++)
+		late->time[i] = rdax_store(late_page(late, i)) ? 0 : trace_now();
+	return NULL;
+}
+
+/* How many stores no write-back followed. */
+static int late_lost(const struct late *late)
+{
+	const struct trace_call *calls;
+	size_t count = trace_stop(&calls);
+	int lost = 0;
+
+	for (int i = 0; i < LATE_STORES; i++) {
+		uint64_t at = late_page(late, i) - late->map;
+		size_t n = 0;
+
+		while (n < count && (calls[n].what != TRACE_WB || calls[n].begin < late->time[i] ||
+				     calls[n].first > at || calls[n].behind <= at))
+			n++;
+		lost += late->time[i] && n == count;
+	}
+	return lost;
+}
+
+static int shrink(bool on)
+{
+	return dev_resize(0, on ? LATE_END : LATE_SIZE);
+}
+
+FIXTURE(late)
+{
+	int fd;
+};
+
+FIXTURE_VARIANT(late)
+{
+	int (*unmap)(bool on);
+	bool (*is_gone)(const char *page);
+};
+
+FIXTURE_VARIANT_ADD(late, shrink)
+{
+	.unmap = shrink, .is_gone = has_shrunk,
+};
+
+FIXTURE_VARIANT_ADD(late, read_only)
+{
+	.unmap = region_set_read_only, .is_gone = has_come_to,
+};
+
+FIXTURE_SETUP(late)
+{
+	static const struct region_part part = { 0, LATE_SIZE / SZ_4K };
+
+	ASSERT_EQ(0, rdax_fresh("4K"));
+	if (!rdax_fits(SZ_2M) || rdax_size() < LATE_SIZE || !rdax_has_cache())
+		SKIP(return, "namespace too small or not aligned, or no cache to write back");
+	ASSERT_EQ(0, region_arrange(&part, 1));
+	ASSERT_EQ(0, rdax_fault_around("65536"));
+}
+
+FIXTURE_TEARDOWN(late)
+{
+	EXPECT_EQ(0, rdax_fault_around("0"));
+	EXPECT_EQ(0, region_set_read_only(false));
+	close(self->fd);
+}
+
+TEST_F_TIMEOUT(late, stores, 60)
+{
+	char *map, *large;
+
+	self->fd = rdax_open();
+	ASSERT_GE(self->fd, 0);
+	trace_find_media(self->fd);
+	map = rdax_map(self->fd, 0, LATE_SIZE);
+	ASSERT_NE(MAP_FAILED, map);
+	ASSERT_EQ(0, madvise(map, LATE_SIZE, MADV_NOHUGEPAGE));
+	stay_on_cpu(0);
+	for (int round = 0; round < LATE_ROUNDS; round++) {
+		struct late late = { map, 1 + round * LATE_STORES, variant->is_gone };
+		pthread_t thread;
+
+		large = rdax_map(self->fd, 0, SZ_2M);
+		ASSERT_NE(MAP_FAILED, large);
+		dirty(large, 0);
+		munmap(large, SZ_2M);
+		/* Many leaves, so that the unmapping takes its time. */
+		for (uint64_t at = 0; at < LATE_SIZE; at += SZ_4K)
+			ASSERT_EQ(0, rdax_load(map + at));
+		trace_start();
+		ASSERT_EQ(0, pthread_create(&thread, NULL, store_late, &late));
+		while (!__atomic_load_n(&late.ready, __ATOMIC_ACQUIRE))
+			usleep(1000);
+		EXPECT_EQ(0, variant->unmap(true));
+		ASSERT_EQ(0, pthread_join(thread, NULL));
+		EXPECT_EQ(0, late.ret);
+		EXPECT_EQ(0, fsync(self->fd));
+		EXPECT_EQ(0, late_lost(&late))
+			TH_LOG("round %d", round);
+		ASSERT_EQ(0, variant->unmap(false));
+	}
 }
 
 TEST_F(trace, deleted)

@@ -124,6 +124,14 @@ int dev_open(int minor)
  * Regions
  */
 
+int region_set_read_only(bool read_only)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), ND_DEVICES "/%s/../read_only", rdax_ns());
+	return rdax_write_file(path, read_only ? "1" : "0");
+}
+
 int region_create(void)
 {
 	int ret = region_write(rdax_ns(), "create", "1\n");

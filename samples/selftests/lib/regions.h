@@ -28,6 +28,9 @@ const char *region_other(void);
 uint64_t region_number(const char *ns, const char *name);
 int region_write(const char *ns, const char *name, const char *text);
 
+/* Of the region of rdax_ns(), in libnvdimm. */
+int region_set_read_only(bool read_only);
+
 /* The minor number of a new device of rdax_ns(), or -errno. */
 int region_create(void);
 /* That of the name rdaxN: 0, or -errno. */
