@@ -248,7 +248,9 @@ TEST_F(tracked, o_direct)
 	EXPECT_EQ(SZ_2M, pwrite(fd, self->map, SZ_2M, 0));
 	rdax_fill(self->map + SZ_2M, 0, SZ_2M, SZ_4K, SEED + 1);
 	EXPECT_EQ(0, fsync(self->fd));
-	EXPECT_EQ(SZ_2M, pread(fd, self->map + SZ_2M, SZ_2M, 0));
+	/* After a longer call a worker ends the pins. */
+	for (uint64_t at = 0; at < SZ_2M; at += SZ_2M / 2)
+		EXPECT_EQ(SZ_2M / 2, pread(fd, self->map + SZ_2M + at, SZ_2M / 2, at));
 	/* Once, although both an entry and the pin say so. */
 	expect_sync(self->fd, SZ_2M, SZ_2M, SZ_2M);
 	expect_sync(self->fd, SZ_2M, SZ_2M, 0);
@@ -521,6 +523,89 @@ TEST_F(tracked, two_syncs)
 			for (int j = 0; j < SYNCS && calls[i].what == TRACE_WB && calls[i].tid != gettid(); j++)
 				EXPECT_FALSE(from[j] > calls[i].begin && till[j] < calls[i].end);
 	}
+}
+
+static struct {
+	char *noted;
+	int ready, go, failed;
+	uint64_t delay;	/* ns */
+} entry_beside;
+
+static void *store_and_sync(void *arg)
+{
+	uint64_t begun;
+
+	__atomic_store_n(&entry_beside.ready, 1, __ATOMIC_RELEASE);
+	while (!__atomic_load_n(&entry_beside.go, __ATOMIC_ACQUIRE))
+		;
+	begun = trace_now();
+	while (trace_now() - begun < entry_beside.delay)
+		;
+	entry_beside.failed = rdax_store(entry_beside.noted) ||
+			      msync(entry_beside.noted, SZ_4K, MS_SYNC);
+	return NULL;
+}
+
+/*
+ * A sync that has passed a clean entry does not end before another sync, of the entry that is dirty again, has
+ * written back what a pin wrote there before. The other one has to come to its write-back just before the
+ * first looks for what pins wrote: it starts the later, the earlier it came the last time.
+ */
+TEST_F_TIMEOUT(tracked, a_sync_beside_an_entry, 60)
+{
+	uint64_t end = trace_now() + RDAX_PATIENCE / 3 * UINT64_C(1000000000);
+	int met = 0, rounds = 0;
+
+	if (self->unit < SZ_2M)
+		SKIP(return, "a page is written back at once");
+	entry_beside.noted = self->map + SZ_2M;
+	entry_beside.delay = 0;
+	trace_slow_write_backs(true);
+	while (met < 20 && trace_now() < end) {
+		const struct trace_call *calls;
+		bool by_us = false, late = false;
+		struct held held;
+		pthread_t other;
+		uint64_t from, till, step;
+		size_t count;
+
+		ASSERT_EQ(0, hold(&held, entry_beside.noted + 3 * SZ_4K));
+		EXPECT_EQ(0, fsync(self->fd));
+		ASSERT_EQ(0, let_go(&held, 'q'));
+		/* What it does meanwhile. */
+		for (uint64_t at = 2 * SZ_2M; at < WINDOW; at += SZ_2M)
+			ASSERT_EQ(0, rdax_store(self->map + at));
+		entry_beside.ready = entry_beside.go = 0;
+		trace_start();
+		ASSERT_EQ(0, pthread_create(&other, NULL, store_and_sync, NULL));
+		while (!__atomic_load_n(&entry_beside.ready, __ATOMIC_ACQUIRE))
+			;
+		__atomic_store_n(&entry_beside.go, 1, __ATOMIC_RELEASE);
+		from = trace_now();
+		EXPECT_EQ(0, msync(entry_beside.noted, WINDOW - SZ_2M, MS_SYNC));
+		till = trace_now();
+		pthread_join(other, NULL);
+		EXPECT_EQ(0, entry_beside.failed);
+		count = trace_stop(&calls);
+		for (size_t i = 0; i < count; i++) {
+			if (calls[i].what != TRACE_WB || calls[i].first >= 2 * SZ_2M)
+				continue;
+			by_us |= calls[i].tid == gettid();
+			late |= calls[i].tid != gettid() && calls[i].end > till;
+		}
+		EXPECT_TRUE(by_us || !late)
+			TH_LOG("round %d", rounds);
+		step = (till - from) / 16;
+		if (!by_us)
+			entry_beside.delay += step;
+		else
+			entry_beside.delay -= step < entry_beside.delay ? step : entry_beside.delay;
+		met += !by_us;
+		rounds++;
+	}
+	trace_slow_write_backs(false);
+	EXPECT_LT(0, met);
+	TH_LOG("the other sync came first in %d of %d rounds", met, rounds);
 }
 
 static void *punch_target(void *arg)

@@ -39,7 +39,7 @@ static const char probes[] =
 	"p:rdax/rdax_zeroes rdax:rust_helper_zero_flushcache addr=$arg1:x64 size=$arg2:u64\n"
 	"r:rdax/rdax_fence_end rdax:rust_helper_wmb\n";
 
-/* Each takes its time in each fault. */
+/* Each takes its time in each call. */
 #define SLOW_PROBES	16
 #define SLOW_NAME	"rdax_slow%d"
 
@@ -222,25 +222,35 @@ void trace_begin(void)
 	}
 }
 
-/* Stack traces at each return of what puts a page into a page table. */
-void trace_slow_faults(bool slow)
+/* Stack traces at each entry (p) or return (r) of these functions. */
+static void set_slow(char where, const char *even, const char *odd, bool slow)
 {
 	int ret = slow && mkdir(SLOW, 0700) ? -errno : 0;
 	char text[128];
 
 	for (int i = 0; !ret && i < 2 * SLOW_PROBES; i++) {
 		if (slow) {
-			snprintf(text, sizeof(text), "r:rdax/" SLOW_NAME " %s\n", i,
-				 i % 2 ? "vmf_insert_pfn_pmd" : "vmf_insert_pfn_prot");
+			snprintf(text, sizeof(text), "%c:rdax/" SLOW_NAME " %s\n", where, i,
+				 i % 2 ? odd : even);
 			ret = write_to(TRACEFS "/kprobe_events", O_APPEND, text);
 		}
 		snprintf(text, sizeof(text), SLOW "/events/rdax/" SLOW_NAME "/trigger", i);
 		ret = ret ?: write_to(text, O_APPEND, slow ? "stacktrace" : "!stacktrace");
 	}
 	if (ret)
-		fail("slow faults: %s", strerror(-ret));
+		fail("slow %s: %s", even, strerror(-ret));
 	if (!slow)
 		remove_slow();
+}
+
+void trace_slow_faults(bool slow)
+{
+	set_slow('r', "vmf_insert_pfn_prot", "vmf_insert_pfn_pmd", slow);
+}
+
+void trace_slow_write_backs(bool slow)
+{
+	set_slow('p', "arch_wb_cache_pmem", "arch_wb_cache_pmem", slow);
 }
 
 /*

@@ -50,6 +50,9 @@ size_t trace_stop(const struct trace_call **calls);
  */
 void trace_slow_faults(bool slow);
 
+/* The same for each write-back, from its entry on. Not both at once. */
+void trace_slow_write_backs(bool slow);
+
 uint64_t trace_now(void);
 
 #endif /* RDAX_SELFTEST_TRACE_H */
