@@ -216,7 +216,7 @@ TEST_F(burden, no_waiting_under_locks)
 {
 	int events = 0, of_rdax = 0, waiting = 0;
 	bool may_wait = false, ours = false;
-	char *line = NULL, *map;
+	char *line = NULL, *map, pid[16];
 	size_t room = 0;
 	FILE *f;
 
@@ -227,6 +227,8 @@ TEST_F(burden, no_waiting_under_locks)
 	ASSERT_EQ(0, rdax_write_file(INSTANCE "/options/stacktrace", "1"));
 	/* With it, and only then, the name of the module is shown. */
 	ASSERT_EQ(0, rdax_write_file(INSTANCE "/options/sym-offset", "1"));
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	ASSERT_EQ(0, rdax_write_file(INSTANCE "/set_event_pid", pid));
 	ASSERT_EQ(0, rdax_write_file(INSTANCE "/events/kmem/mm_page_alloc/enable", "1"));
 	ASSERT_EQ(0, rdax_write_file(INSTANCE "/events/kmem/kmem_cache_alloc/filter",
 				     "bytes_req == 576"));

@@ -759,12 +759,12 @@ FIXTURE_TEARDOWN(long_sync)
 	close(self->fd);
 }
 
-/* The child's status once it has ended; -1 if it hasn't, after some seconds. */
+/* The child's status once it has ended; -1 if it hasn't. */
 static int status_of(pid_t pid)
 {
 	int status = -1;
 
-	for (int i = 0; i < 500 && waitpid(pid, &status, WNOHANG) != pid; i++)
+	for (int i = 0; i < RDAX_PATIENCE * 100 && waitpid(pid, &status, WNOHANG) != pid; i++)
 		usleep(10000);
 	return status;
 }

@@ -354,8 +354,8 @@ TEST_F_TIMEOUT(pages, a_punch_of_what_is_pinned_again_and_again, 60)
 	struct sigaction action = { .sa_handler = on_alarm };
 	struct pinners pinners = { self->map };
 	pthread_t threads[PINNERS];
+	int pins, ret = -EINTR;
 	void *trouble;
-	int pins;
 
 	rdax_fill(self->map, 0, SZ_4K, SZ_4K, SEED);
 	for (int i = 0; i < PINNERS; i++)
@@ -363,9 +363,13 @@ TEST_F_TIMEOUT(pages, a_punch_of_what_is_pinned_again_and_again, 60)
 	while (__atomic_load_n(&pinners.pins, __ATOMIC_RELAXED) < 4 * PINNERS)
 		usleep(1000);
 	ASSERT_EQ(0, sigaction(SIGALRM, &action, NULL));
-	alarm(20 * RDAX_SLOWER);
-	EXPECT_EQ(0, rdax_punch(self->fd, 0, SZ_4K));
-	alarm(0);
+	/* On a machine that stands still for a moment, the tries that keep pins out may find one. */
+	for (int i = 0; i < 10 && ret == -EINTR; i++) {
+		alarm(2 * RDAX_SLOWER);
+		ret = rdax_punch(self->fd, 0, SZ_4K);
+		alarm(0);
+	}
+	EXPECT_EQ(0, ret);
 	/* They go on. */
 	pins = __atomic_load_n(&pinners.pins, __ATOMIC_RELAXED);
 	while (__atomic_load_n(&pinners.pins, __ATOMIC_RELAXED) < pins + 4 * PINNERS)
@@ -385,17 +389,10 @@ static void on_usr1(int sig)
 	__atomic_store_n(handled, 1, __ATOMIC_RELAXED);
 }
 
-static int punch_again(const struct waiter *waiter)
-{
-	struct sigaction action = { .sa_handler = on_usr1, .sa_flags = SA_RESTART };
-
-	sigaction(SIGUSR1, &action, NULL);
-	return punch_it(waiter);
-}
-
 /* A signal ends the wait, unless its handler has SA_RESTART, and nothing is lost. */
 TEST_F(pages, a_signal_ends_the_wait)
 {
+	struct sigaction action = { .sa_handler = on_usr1, .sa_flags = SA_RESTART };
 	struct waiter *waiter = rdax_shared(sizeof(*waiter));
 	struct ring ring;
 	pid_t child;
@@ -403,11 +400,12 @@ TEST_F(pages, a_signal_ends_the_wait)
 	handled = rdax_shared(sizeof(*handled));
 	rdax_fill(self->map, 0, SZ_2M, SZ_4K, SEED);
 	ASSERT_EQ(0, pin(&ring, self->map, SZ_4K));
-	child = waiter_begin(waiter, &self->fd, punch_again);
+	ASSERT_EQ(0, sigaction(SIGUSR1, &action, NULL));
+	child = waiter_begin(waiter, &self->fd, punch_it);
 	ASSERT_LT(0, child);
 	EXPECT_TRUE(waiter_waits(waiter));
 	ASSERT_EQ(0, kill(child, SIGUSR1));
-	while (!__atomic_load_n(handled, __ATOMIC_RELAXED))
+	for (int i = 0; i < RDAX_PATIENCE * 1000 && !__atomic_load_n(handled, __ATOMIC_RELAXED); i++)
 		usleep(1000);
 	EXPECT_TRUE(waiter_waits(waiter));
 	EXPECT_EQ(-EINTR, waiter_interrupt(child));
@@ -463,6 +461,8 @@ TEST_F(pages, task_work_meets_a_wait)
 	ASSERT_EQ(0, pin(&ring, self->map, SZ_4K));
 	child = waiter_begin(waiter, &polled, punch_and_poll);
 	ASSERT_LT(0, child);
+	/* Past its first tries. */
+	sleep(RDAX_SLOWER);
 	EXPECT_TRUE(waiter_waits(waiter));
 	used = cpu_time(child);
 	ASSERT_LE(0, used);
@@ -503,7 +503,7 @@ TEST_F(pages, an_unbind_waits_for_a_pin)
 	child = waiter_begin(waiter, &ring.fd, unbind_it);
 	ASSERT_LT(0, child);
 	/* Until the mapping is gone, the unbind has not come so far. */
-	for (int i = 0; i < 1000 && !rdax_load(page); i++)
+	for (int i = 0; i < RDAX_PATIENCE * 100 && !rdax_load(page); i++)
 		usleep(10000);
 	EXPECT_EQ(SIGBUS, rdax_load(page));
 	EXPECT_TRUE(waiter_waits(waiter));
@@ -539,23 +539,35 @@ static void on_broken(int sig, siginfo_t *info, void *context)
 	siglongjmp(broken, 1);
 }
 
+/* 0, also if a signal tells of it, or -errno. */
+static int break_page(char *page)
+{
+	return !sigsetjmp(broken, 1) && madvise(page, SZ_4K, MADV_HWPOISON) ? -errno : 0;
+}
+
 /* A task that maps a page that breaks is told. The page is not mapped again; those around it are. */
 TEST_F(pages, a_page_breaks)
 {
 	struct sigaction act = { .sa_sigaction = on_broken, .sa_flags = SA_SIGINFO }, was;
-	char *bad = self->map + SZ_2M + 5 * SZ_4K;
+	char *bad = self->map + 5 * SZ_4K;
+	uint64_t broke = 0;
 
 	rdax_fill(self->map, 0, WINDOW, SZ_4K, SEED);
 	ASSERT_EQ(0, sigaction(SIGBUS, &act, &was));
-	if (!sigsetjmp(broken, 1) && madvise(bad, SZ_4K, MADV_HWPOISON) && errno == EINVAL)
-		SKIP(return, "the kernel cannot inject memory errors");
+	/* Nobody is told if rdax unmaps the page first, 50 ms after the error: then try another. */
+	told.si_code = 0;
+	while (!told.si_code && broke < WINDOW / SZ_2M - 1) {
+		bad += SZ_2M;
+		broke++;
+		if (break_page(bad) == -EINVAL)
+			SKIP(return, "the kernel cannot inject memory errors");
+	}
 	ASSERT_EQ(0, sigaction(SIGBUS, &was, NULL));
 	EXPECT_EQ(BUS_MCEERR_AR, told.si_code);
 	EXPECT_EQ(bad - (bad - self->map) % (1 << told.si_addr_lsb), told.si_addr);
 	EXPECT_TRUE(rdax_goes_bad(bad));
-	EXPECT_EQ(0, rdax_wrong(self->map, 0, SZ_2M, SZ_4K, SEED));
-	EXPECT_EQ(0, rdax_wrong(self->map + SZ_2M, SZ_2M, 5 * SZ_4K, SZ_4K, SEED));
-	EXPECT_EQ(0, rdax_wrong(bad + SZ_4K, SZ_2M + 6 * SZ_4K, SZ_2M - 6 * SZ_4K, SZ_4K, SEED));
+	/* All the others are as they were. */
+	EXPECT_EQ(broke, rdax_wrong(self->map, 0, WINDOW, SZ_4K, SEED));
 	EXPECT_EQ(-1, pread(self->fd, self->map, SZ_4K, bad - self->map));
 	EXPECT_EQ(EIO, errno);
 }

@@ -12,7 +12,6 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "kselftest_harness.h"
@@ -593,12 +592,12 @@ FIXTURE_TEARDOWN(long_punch)
 	close(self->fd);
 }
 
-/* The child's status once it has ended; -1 if it hasn't, after some seconds. */
+/* The child's status once it has ended; -1 if it hasn't. */
 static int status_of(pid_t pid)
 {
 	int status = -1;
 
-	for (int i = 0; i < 500 && waitpid(pid, &status, WNOHANG) != pid; i++)
+	for (int i = 0; i < RDAX_PATIENCE * 100 && waitpid(pid, &status, WNOHANG) != pid; i++)
 		usleep(10000);
 	return status;
 }
@@ -661,14 +660,11 @@ TEST_F(long_punch, killed)
 /* Unbound: the call ends between two of its steps, and unbind does not wait for all. */
 TEST_F(long_punch, unbound)
 {
-	struct timespec begin, end;
 	int status;
 
-	clock_gettime(CLOCK_MONOTONIC, &begin);
 	ASSERT_EQ(0, rdax_unbind());
-	clock_gettime(CLOCK_MONOTONIC, &end);
 	status = status_of(self->pid);
-	EXPECT_GT(3 * RDAX_SLOWER, end.tv_sec - begin.tv_sec);
+	/* 0 if the unbind had waited for all. */
 	EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == ENXIO);
 }
 

@@ -248,7 +248,7 @@ TEST_F_TIMEOUT(race, eight_threads, 120)
 	race.fd = self->fd;
 
 	rdax_counts(&before);
-	ASSERT_EQ(0, rdax_bounded(run_rounds, &race, 50));
+	ASSERT_EQ(0, rdax_bounded(run_rounds, &race, RDAX_PATIENCE));
 	rdax_delta(&before, &d);
 
 	EXPECT_EQ(0, rdax_sigbus(&d));

@@ -362,8 +362,14 @@ static void rdax_end(void)
 		return;
 	if (rdax_bound())
 		ret = rdax_unbind();
-	if (!ret && syscall(SYS_delete_module, "rdax", O_NONBLOCK))
-		ret = -errno;
+	/* A task that has just ended may let its file go a moment later. */
+	for (int i = 0; !ret && i < RDAX_PATIENCE * 100; i++) {
+		if (!syscall(SYS_delete_module, "rdax", O_NONBLOCK))
+			break;
+		if (errno != EAGAIN || i == RDAX_PATIENCE * 100 - 1)
+			ret = -errno;
+		usleep(10000);
+	}
 	if (ret) {
 		ksft_print_msg("can't unbind and unload: %s\n", strerror(-ret));
 		fflush(stdout);
