@@ -84,7 +84,8 @@ pub(crate) struct Contents {
     /// entries and their media, holds it exclusively.
     #[pin]
     pub(crate) layout: PercpuRwSemaphore<Extents>,
-    /// Held while what a pin has written is written back.
+    /// Held while something that a pin may have written is written back: with tracked pages, by
+    /// each sync.
     #[pin]
     pub(crate) pinned: Mutex<()>,
 }

@@ -24,6 +24,7 @@ use crate::dax::{
         free_runs::FreeRuns,
         geometry::Geometry, //
     },
+    ops::unmap::unmap_device,
     region::{
         block::Block,
         member::Member, //
@@ -163,14 +164,7 @@ impl Region {
         if read_only {
             self.for_each(|device| {
                 device.synchronize();
-                // Without the device, nothing is mapped.
-                if let Some(live) = device.live() {
-                    // A CPU may still write through a leaf that is gone from the page table but
-                    // not from its TLB. A sync that sees no leaf must not clean the entry before
-                    // that has ended.
-                    let _layout = live.layout.write();
-                    device.inode().unmap_all();
-                }
+                unmap_device(device);
             });
         }
     }

@@ -79,6 +79,7 @@ FIXTURE_SETUP(tracked)
 
 FIXTURE_TEARDOWN(tracked)
 {
+	trace_slow_end();
 	close(self->fd);
 	munmap(self->map, WINDOW);
 	rdax_unbind();

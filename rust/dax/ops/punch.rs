@@ -15,6 +15,7 @@ use crate::dax::{
     ops::{
         sync,
         unmap::{
+            next_part,
             unmap,
             unmap_across,
             unmap_entry, //
@@ -209,7 +210,7 @@ pub(crate) fn cut(device: &Device, new: PageOffset) -> Result {
     // whole range.
     while from < end {
         let live = device.live().ok_or(ENXIO)?;
-        let next = (from.align_down(Order::PUD) + Order::PUD.pages()).min(end);
+        let next = next_part(from, end);
         unmap(&live, device.inode(), from, next);
         from = next;
     }
@@ -310,7 +311,7 @@ fn steps(
 /// [`PIN_HOLD_MAX_MS`] there is no other until the pin seems to be gone.
 struct Pins {
     /// For how long the next of the first tries keeps new pins out, in milliseconds; and then for
-    /// how long it sleeps before it looks again.
+    /// how long it sleeps before the one after it, or before it looks again.
     pause: u32,
 }
 

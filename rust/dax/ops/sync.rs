@@ -108,8 +108,8 @@ fn pinned_step(
     from: DeviceOffset,
     len: u64,
 ) -> Result<Option<(DeviceOffset, DeviceOffset)>> {
-    // A sync that finds no note relies on the write-back by the task that cleared it: here, or in
-    // `write_back_noted()`.
+    // A sync that finds no note relies on the write-back by the task that cleared it: here, in
+    // `write_back_noted()`, or with the layout rwsem held exclusively.
     let _others = live.pinned.lock();
     let end = layout.size().min(from.get().saturating_add(len));
     let mut from = from;

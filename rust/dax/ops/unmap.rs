@@ -3,12 +3,18 @@
 //! Unmapping.
 
 use crate::dax::{
-    device::Live,
+    device::{
+        Device,
+        Live, //
+    },
     entries::table::LockedEntry, //
 };
 use crate::kernel_ext::{
     fs::anon_inode::AnonInode,
-    units::PageOffset, //
+    units::{
+        Order,
+        PageOffset, //
+    }, //
 };
 
 /// Unmaps everything under an entry. Sleeps.
@@ -46,4 +52,27 @@ pub(crate) fn unmap_across(live: &Live, inode: &AnonInode, end: PageOffset) -> P
         }
         _ => end,
     }
+}
+
+/// Unmaps the whole device, 1 GiB at a time, so that faults do not wait for all of it. Meanwhile its
+/// extents do not change. The layout rwsem excludes syncs, for the reason that [`unmap`] gives.
+///
+/// Process context; sleeps.
+pub(crate) fn unmap_device(device: &Device) {
+    let mut from = PageOffset::new(0);
+    // Without the device, nothing is mapped.
+    while let Some(live) = device.live() {
+        let layout = live.layout.write();
+        if from >= layout.end() {
+            break;
+        }
+        let next = next_part(from, layout.end());
+        device.inode().unmap_pages(from, next - from);
+        from = next;
+    }
+}
+
+/// Returns the page after the aligned 1 GiB around `from`, or `end` if that comes first.
+pub(crate) fn next_part(from: PageOffset, end: PageOffset) -> PageOffset {
+    (from.align_down(Order::PUD) + Order::PUD.pages()).min(end)
 }

@@ -159,7 +159,7 @@ static void remove_probe(const char *name)
 	write_to(TRACEFS "/kprobe_events", O_APPEND, text);
 }
 
-static void remove_slow(void)
+void trace_slow_end(void)
 {
 	char name[32];
 
@@ -173,7 +173,7 @@ static void remove_slow(void)
 /* Also what a program that was killed has left. */
 static void remove_all(void)
 {
-	remove_slow();
+	trace_slow_end();
 	write_to(INSTANCE "/events/rdax/enable", 0, "0");
 	rmdir(INSTANCE);
 	for (int i = 0; i < KINDS; i++)
@@ -240,7 +240,7 @@ static void set_slow(char where, const char *even, const char *odd, bool slow)
 	if (ret)
 		fail("slow %s: %s", even, strerror(-ret));
 	if (!slow)
-		remove_slow();
+		trace_slow_end();
 }
 
 void trace_slow_faults(bool slow)

@@ -53,6 +53,9 @@ void trace_slow_faults(bool slow);
 /* The same for each write-back, from its entry on. Not both at once. */
 void trace_slow_write_backs(bool slow);
 
+/* Ends both, if a test that failed has left them. */
+void trace_slow_end(void);
+
 uint64_t trace_now(void);
 
 #endif /* RDAX_SELFTEST_TRACE_H */
