@@ -150,6 +150,25 @@ impl Walk {
         self.is_missing
     }
 
+    /// Whether it has reached a node.
+    pub(in crate::kernel_ext) fn is_in_node(&self) -> bool {
+        self.reached().is_some()
+    }
+
+    /// Whether it has reached a node below that of its run.
+    ///
+    /// # Safety
+    ///
+    /// Those of [`look`].
+    pub(in crate::kernel_ext) unsafe fn is_below(&self) -> bool {
+        let Some(node) = self.reached() else {
+            return false;
+        };
+        // SAFETY: The walk has reached the node, which stays while the lock is held.
+        let shift = unsafe { (*node).shift };
+        shift < self.shift
+    }
+
     /// Returns the node that it has reached. `None` if it is at the head or has not begun.
     #[inline(always)]
     fn reached(&self) -> Option<*mut xa_node> {

@@ -496,8 +496,12 @@ impl<'a, T: Value> Guard<'a, T> {
     /// memory.
     #[inline(always)]
     pub(crate) fn erase(&mut self) -> Option<T> {
-        // SAFETY: As in `find_conflict()`.
-        let old = unsafe { xa_node::erase(&mut self.walk) };
+        let old = if self.walk.index == self.start {
+            // SAFETY: As in `find_conflict()`.
+            unsafe { xa_node::erase(&mut self.walk) }
+        } else {
+            None
+        };
         decode(old.unwrap_or_else(|| {
             // SAFETY: As in `find_conflict()`.
             let (walk, old) = unsafe { erase_slowly(self.xa, self.walk, self.start, self.order) };
@@ -608,6 +612,11 @@ unsafe fn find(mut walk: Walk, max: usize) -> (Walk, *mut c_void) {
     }
     // SAFETY: By the requirements of this function.
     let entry = walk.with(|raw| unsafe { bindings::xas_find(raw, max) });
+    if entry.is_null() && walk.is_in_node() {
+        // If it has passed `max`, the C function leaves the walk where it was, perhaps after the last
+        // slot of a node.
+        walk.node = XAS_RESTART;
+    }
     (walk, entry)
 }
 
@@ -660,11 +669,17 @@ fn moved<T: Value>(xa: &XArray<T>) {
 }
 
 /// Returns the walk for a store at its run of `1 << order` indices from `start`. From where a search
-/// has moved it to, the run would end past its node.
-fn walk_to_run<T: Value>(xa: &XArray<T>, walk: Walk, start: usize, order: u32) -> Walk {
+/// has moved it to, the run would end past its node, or begin in one below.
+///
+/// # Safety
+///
+/// That of [`find_conflict_slowly`].
+unsafe fn walk_to_run<T: Value>(xa: &XArray<T>, walk: Walk, start: usize, order: u32) -> Walk {
     // If the node of the run is missing, the offset is one in a node above.
     let is_inside = !walk.is_missing() && walk.offset & walk.siblings != 0;
-    if walk.index != start || is_inside {
+    // SAFETY: By the requirements of this function.
+    let is_below = unsafe { walk.is_below() };
+    if walk.index != start || is_inside || is_below {
         return Walk::new(xa.inner.get(), start, order);
     }
     walk
@@ -683,7 +698,8 @@ unsafe fn erase_slowly<T: Value>(
     start: usize,
     order: u32,
 ) -> (Walk, *mut c_void) {
-    let mut walk = walk_to_run(xa, walk, start, order);
+    // SAFETY: By the requirements of this function.
+    let mut walk = unsafe { walk_to_run(xa, walk, start, order) };
     // SAFETY: By the requirements of this function.
     let old = walk.with(|raw| unsafe { bindings::xas_store(raw, ptr::null_mut()) });
     moved(xa);
@@ -737,7 +753,8 @@ unsafe fn store_slowly<T: Value>(
     entry: *mut c_void,
     spare: &mut Spare,
 ) -> (Walk, Result<*mut c_void>) {
-    let mut walk = walk_to_run(xa, walk, start, order);
+    // SAFETY: By the requirements of this function.
+    let mut walk = unsafe { walk_to_run(xa, walk, start, order) };
     // `xas_store()` does much for each slot of a run. Where it has to make the node, it is given the
     // last slot only, since for that it needs the same nodes as for the run. An entry at index 0 would
     // need fewer: it would go into the array itself.
@@ -1232,6 +1249,75 @@ mod tests {
         assert_eq!(at(&xa, 62, 0), None);
         assert_eq!(at(&xa, 64, 0), Some(64));
         assert_eq!(find_marked(&xa, 0, usize::MAX), Some((3, 3)));
+        Ok(())
+    }
+
+    /// An erase after a search that moved the walk does not erase what the search has found.
+    #[test]
+    fn erase_of_nothing_after_a_search() -> Result {
+        let xa = array()?;
+        for index in [60, 61, 62] {
+            store(&xa, index, 0, index)?;
+        }
+        {
+            let mut guard = XaState::new(&xa, 5, 0).lock();
+            assert_eq!(guard.find(usize::MAX), Some((60, 60)));
+            assert_eq!(guard.erase(), None);
+        }
+        for index in [60, 61, 62] {
+            assert_eq!(at(&xa, index, 0), Some(index));
+        }
+        Ok(())
+    }
+
+    /// A search that ends without an entry may stop after the last slot of a node. The next one goes
+    /// on from the next node.
+    #[test]
+    fn find_after_a_search_in_vain() -> Result {
+        let xa = array()?;
+        for index in [64, 8192] {
+            store(&xa, index, 0, index)?;
+        }
+        {
+            let mut guard = XaState::new(&xa, 128, 0).lock();
+            assert_eq!(guard.find(4095), None);
+            assert!(!guard.walk.is_in_node());
+            assert_eq!(guard.find(usize::MAX), Some((8192, 8192)));
+        }
+        let small = array()?;
+        for index in [3, 5] {
+            store(&small, index, 0, index)?;
+        }
+        let mut guard = XaState::new(&small, 56, 3).lock();
+        assert_eq!(guard.find(63), None);
+        assert!(!guard.walk.is_in_node());
+        assert_eq!(guard.find_conflict(), None);
+        Ok(())
+    }
+
+    /// A store and an erase after a search that has found a smaller entry at the first index of the
+    /// run are of the whole run.
+    #[test]
+    fn run_over_what_a_search_has_found() -> Result {
+        for erased in [false, true] {
+            let (xa, mut spare) = (array()?, Spare::new());
+            for index in [512, 520, 1023, 1024, 1 << 12] {
+                store(&xa, index, 0, index)?;
+            }
+            {
+                let mut guard = XaState::new(&xa, 512, 9).lock();
+                assert_eq!(guard.find_conflict(), Some(512));
+                if erased {
+                    guard.erase();
+                } else {
+                    guard.store(7, &mut spare)?;
+                }
+            }
+            for index in [512, 520, 600, 1023] {
+                assert_eq!(at(&xa, index, 0), (!erased).then_some(7));
+            }
+            assert_eq!(at(&xa, 1024, 0), Some(1024));
+        }
         Ok(())
     }
 
