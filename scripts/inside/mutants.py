@@ -153,10 +153,15 @@ class Tree:
         return done.returncode != 0 and f"error[{code}]".encode() in done.stdout
 
     def caught_by_unit(self, module: str) -> bool:
-        done = subprocess.run([sys.executable, "-B", "-m", "unittest", module],
-                              cwd=self.top / "scripts/tests",
-                              env=os.environ | {"PYTHONPATH": "../inside:../tool"},
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+        """Does a test of that module fail? A deadlock is as good."""
+        try:
+            done = subprocess.run([sys.executable, "-B", "-m", "unittest", module],
+                                  cwd=self.top / "scripts/tests",
+                                  env=os.environ | {"PYTHONPATH": "../inside:../tool"},
+                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+                                  timeout=TIMEOUT)
+        except subprocess.TimeoutExpired:
+            return True
         if b"Ran 0 tests" in done.stdout or b"ModuleNotFoundError" in done.stdout:
             raise MutantError(f"there is no unit test {module}")
         return done.returncode != 0

@@ -16,9 +16,13 @@ class SelftestFilesTest(unittest.TestCase):
         (self.top / "kselftest-list.txt").write_text("rdax:fsync\nrdax:udev.sh\n")
         for name in ("fsync.c", "udev.sh", "poke.c"):
             (self.top / name).write_text(name)
+        self.scripts = self.top / "scripts"
+        for name in ("tool/rdax/cli.py", "tool/__pycache__/cli.pyc", "udev/60.rules", "rdax"):
+            (self.scripts / name).parent.mkdir(parents=True, exist_ok=True)
+            (self.scripts / name).write_text(name)
 
     def of(self, *programs: str) -> bytes:
-        return contents(programs, self.top, self.top)
+        return contents(programs, self.top, self.top, self.scripts)
 
     def test_its_own(self) -> None:
         before = {name: self.of(name) for name in ("fsync", "udev.sh")}
@@ -26,6 +30,17 @@ class SelftestFilesTest(unittest.TestCase):
         self.assertEqual(self.of("fsync"), before["fsync"])
         self.assertNotEqual(self.of("udev.sh"), before["udev.sh"])
         self.assertNotEqual(self.of("fsync", "udev.sh"), self.of("fsync"))
+
+    def test_scripts_that_it_runs(self) -> None:
+        for word, name in (("RDAX_TOOL", "tool/rdax/cli.py"), ("RDAX_TOOL", "rdax"),
+                           ("udevd.sh", "udev/60.rules")):
+            (self.top / "udev.sh").write_text(f". {word}")
+            before = {name: self.of(name) for name in ("fsync", "udev.sh")}
+            (self.scripts / name).write_text(f"another {word}")
+            self.assertEqual(self.of("fsync"), before["fsync"])
+            self.assertNotEqual(self.of("udev.sh"), before["udev.sh"], name)
+        (self.top / "udev.sh").write_text("RDAX_TOOL")
+        self.assertNotIn(b"cli.pyc", self.of("udev.sh"))
 
     def test_what_all_use(self) -> None:
         before = self.of(), self.of("fsync")
