@@ -14,7 +14,7 @@
 [ -e /usr/lib/udev/rules.d/90-daxctl-device.rules ] || skip_all "daxctl's rule isn't there"
 modprobe -q device_dax || skip_all "no device_dax"
 dax_load
-ktap_set_plan 15
+ktap_set_plan 19
 
 udev_cleanup() {
 	udevd_ends
@@ -71,9 +71,18 @@ expect "rdax: no work for daxctl" "$restore" wanted
 dax_release
 settle
 expect "unbound: its names" "$link" links
+expect "unbound: the kernel's mode again" "root:root 600" owner
+# What rdax did not have is left as it is.
+chown daemon "$DAX_NODE"
 check "of device_dax" dax_to device_dax
 settle
 expect "device_dax: its names" "$link" links
+expect "device_dax: who has changed the owner since keeps it" "daemon:root 600" owner
+dax_to rdax
+settle
+check "of device_dax at once" dax_to device_dax
+settle
+expect "device_dax at once: the kernel's mode" "root:root 600" owner
 echo "KERNEL==\"$DAX\", OWNER=\"nobody\", GROUP=\"daemon\", MODE=\"0640\"" \
 	>"$RULES/61-rdax-local.rules"
 reload_rules
