@@ -4,6 +4,7 @@
 import argparse
 import contextlib
 import errno
+import fcntl
 import io
 import json
 import os
@@ -822,6 +823,26 @@ class Saves(Divisions):
             self.config.write_text(text)
             self.refused("^rdax: .*rdax.conf")
 
+    def test_only_record_of_a_division(self) -> None:
+        before = self.saved()
+        for name in ("rdax2", "rdax10"):
+            shutil.rmtree(self.machine.devices / name)
+        self.files({"sys/bus/nd/devices/namespace0.0/rdax_region/available_size": str(4 << 30)})
+        for whole in (False, True):
+            if whole:
+                # As after a bind.
+                self.device("rdax0", "namespace0.0", "4096")
+                self.driver.append(self.machine.devices / "rdax0/extents", f"0 {4 << 30}")
+            status, out, err = self.run_tool("save")
+            self.assertEqual((status, out), (6, ""), err)
+            self.assertIn("is divided into rdax2 2G, rdax10 1G; now it has "
+                          f"{'rdax0 4G' if whole else 'no device'}, as after a bind", err)
+            self.assertEqual(self.config.read_text(), before)
+        self.assertNotEqual(self.saved("--yes"), before)
+        self.assertEqual(Path(f"{self.config}~").read_text(), before)
+        # Who has divided it anew is not asked.
+        self.saved()
+
     def test_nothing_bound(self) -> None:
         shutil.rmtree(self.top / "sys/bus/nd/devices/namespace0.0")
         self.refused("no namespace is bound, nor a device of the dax bus: nothing was saved")
@@ -843,6 +864,106 @@ class Saves(Divisions):
     def test_no_space(self) -> None:
         with mock.patch.object(os, "fsync", side_effect=OSError(errno.ENOSPC, "no space")):
             self.refused("no space")
+
+
+class Configured(Divisions):
+    """bind and create look at what the configuration has for whom."""
+
+    def test_divided(self) -> None:
+        self.config.write_text(NAMESPACE1 + DEVICES1)
+        status, out, err = self.run_tool("bind", "namespace1.0")
+        self.assertEqual((status, out, self.driver.log), (1, "", []))
+        self.assertIn("divides namespace1.0 into rdax1, rdax3. 'rdax restore namespace1.0' makes "
+                      "these; with --whole", err)
+
+    def test_names_of_others(self) -> None:
+        self.config.write_text(NAMESPACE1 + DEVICES1.replace("rdax3", "rdax0"))
+        status, out, err = self.run_tool("create", "namespace0.0", "--size", "4K")
+        self.assertEqual(status, 0, err)
+        self.assertIn("rdax3: 4K of namespace0.0", out)
+        self.assertIn("rdax_region/create rdax3", self.driver.log)
+
+    def test_bound_with_a_free_name(self) -> None:
+        self.config.write_text((NAMESPACE1 + DEVICES1).replace("rdax3", "rdax0").replace(
+            "namespace1.0", "namespace2.0"))
+        status, out, err = self.run_tool("bind", "namespace1.0")
+        self.assertEqual(status, 0, err)
+        self.assertIn("bound: rdax3, 512M", out)
+
+    def test_a_file_with_errors_hinders_nobody(self) -> None:
+        self.config.write_text("[[region")
+        status, out, err = self.run_tool("create", "namespace0.0", "--size", "4K")
+        self.assertEqual(status, 0, err)
+        self.assertIn("is not looked at: ", err)
+        self.assertIn("rdax0: 4K of namespace0.0", out)
+
+
+class Meanwhile(Divisions):
+    """Another process changes a device while a question waits for its answer."""
+
+    def changed(self, *argv: str) -> None:
+        size = self.machine.devices / "rdax2/size"
+
+        def agree(_what: str, _yes: bool) -> None:
+            size.write_text(str(3 << 30))
+
+        with mock.patch.object(rdax.devices, "agree", agree):
+            status, out, err = self.run_tool(*argv)
+        self.assertEqual((status, out), (1, ""), err)
+        self.assertIn("refused: rdax2 has changed meanwhile", err)
+        self.assertEqual(self.driver.log, [])
+
+    def test_resize(self) -> None:
+        self.changed("resize", "rdax2", "1G")
+
+    def test_destroy(self) -> None:
+        self.files({"sys/bus/nd/devices/namespace0.0/rdax_region/delete": ""})
+        with mock.patch.object(rdax.devices, "refuse_used"):
+            self.changed("destroy", "rdax2")
+
+    def test_added_size(self) -> None:
+        size = self.machine.devices / "rdax2/size"
+
+        def other(*_args: object) -> None:
+            size.write_text(str(3 << 30))
+
+        with mock.patch.object(rdax.devices, "refuse_too_large", other):
+            status, _, err = self.run_tool("resize", "rdax2", "+512M")
+        self.assertEqual((status, self.driver.log), (1, []), err)
+
+
+class Programs(unittest.TestCase):
+    def test_not_of_the_current_directory(self) -> None:
+        for part in rdax.module.PROGRAMS.split(":"):
+            self.assertTrue(part.startswith("/"))
+
+
+class Locks(Divisions):
+    def test_others_that_may_not_change_it_cannot_hold_it(self) -> None:
+        handle = os.open(self.machine.driver, os.O_RDONLY | os.O_DIRECTORY)
+        self.addCleanup(os.close, handle)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        flock = fcntl.flock
+
+        def at_once(handle: int, flags: int) -> None:
+            flock(handle, flags | fcntl.LOCK_NB)
+
+        with mock.patch.object(fcntl, "flock", at_once):
+            self.assertEqual(self.run_tool("create", "namespace0.0", "--size", "4K")[0], 0)
+
+    def test_who_waits_says_so(self) -> None:
+        handle = os.open(self.machine.driver / "bind", os.O_WRONLY)
+
+        def let_go(_handle: int, flags: int) -> None:
+            if flags & fcntl.LOCK_NB:
+                raise BlockingIOError
+            os.close(handle)
+
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with mock.patch.object(fcntl, "flock", let_go):
+            status, _, err = self.run_tool("create", "namespace0.0", "--size", "4K")
+        self.assertEqual(status, 0, err)
+        self.assertIn("another rdax is at work: this one waits for it", err)
 
 
 class Restores(Divisions):

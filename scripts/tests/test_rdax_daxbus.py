@@ -80,7 +80,7 @@ class Binds(Bus):
     def test_from_none(self) -> None:
         self.assertEqual(self.run_tool("bind", "/dev/dax3.0"), (
             0, "dax3.0: bound: 1G of dax_region3 (cxl); align 2M\n", ""))
-        self.assertEqual(self.log, ["rdax/new_id dax3.0"])
+        self.assertEqual(self.log, ["rdax/new_id dax3.0", "rdax/remove_id dax3.0"])
         self.assertEqual(self.run_tool("bind", "dax3.0"), (
             0, "dax3.0: bound already: 1G of dax_region3 (cxl); align 2M\n", ""))
 
@@ -97,7 +97,8 @@ class Binds(Bus):
         self.files({"sys/module/rdax/parameters/pages": "dax1.0\n"})
         self.assertEqual(self.run_tool("bind", "dax3.0", "--memory", "pages"), (
             0, "dax3.0: bound: 1G of dax_region3 (cxl); align 2M; with pages\n", ""))
-        self.assertEqual(self.log, ["parameters/pages dax1.0,dax3.0", "rdax/new_id dax3.0"])
+        self.assertEqual(self.log, ["parameters/pages dax1.0,dax3.0", "rdax/new_id dax3.0",
+                                    "rdax/remove_id dax3.0"])
         _, out, _ = self.run_tool("list", "--json")
         self.assertEqual([dax["memory"] for dax in json.loads(out)["dax"]], [None, "pages", None])
         # Whether they are tracked can change, and is chosen after the bind.
@@ -108,7 +109,8 @@ class Binds(Bus):
         self.assertEqual(self.run_tool("bind", "dax3.0", "--memory", "tracked")[0], 0)
         self.assertEqual(self.log, [
             "rdax/memory tracked", "rdax/unbind dax3.0", "rdax/remove_id dax3.0",
-            "parameters/pages dax1.0,dax3.0", "rdax/new_id dax3.0", "rdax/memory tracked"])
+            "parameters/pages dax1.0,dax3.0", "rdax/new_id dax3.0", "rdax/remove_id dax3.0",
+            "rdax/memory tracked"])
         self.assertEqual(self.run_tool("bind", "dax3.0", "--memory", "pages")[0], 0)
         # What is bound keeps what it has.
         status, _, err = self.run_tool("bind", "dax3.0", "--memory", "frames")
@@ -120,7 +122,8 @@ class Binds(Bus):
         self.assertEqual(self.run_tool("unbind", "dax3.0")[0], 0)
         self.assertEqual(self.run_tool("bind", "dax3.0", "--memory", "frames"), (
             0, "dax3.0: bound: 1G of dax_region3 (cxl); align 2M\n", ""))
-        self.assertEqual(self.log[-2:], ["parameters/pages dax1.0", "rdax/new_id dax3.0"])
+        self.assertEqual(self.log[-3:], ["parameters/pages dax1.0", "rdax/new_id dax3.0",
+                                         "rdax/remove_id dax3.0"])
 
     def test_memory_of_a_namespace(self) -> None:
         status, _, err = self.run_tool("bind", "namespace0.0", "--memory", "pages")
@@ -132,7 +135,7 @@ class Binds(Bus):
         self.assertEqual(self.run_tool("bind", "dax3.0")[0], 0)
         # If the name stayed with device_dax, that could take the device again.
         self.assertEqual(self.log, ["device_dax/unbind dax3.0", "device_dax/remove_id dax3.0",
-                                    "rdax/new_id dax3.0"])
+                                    "rdax/new_id dax3.0", "rdax/remove_id dax3.0"])
 
     def test_from_device_dax_open(self) -> None:
         # Its unbinding under an open file ends in a use after free.
@@ -339,7 +342,7 @@ class Configured(Bus):
         self.assertEqual(self.log, [])
         for state in ("restored", "as configured"):
             self.assertEqual(self.run_tool("restore"), (0, f"dax3.0: {state}: 1G\n", ""))
-        self.assertEqual(self.log, ["rdax/new_id dax3.0"])
+        self.assertEqual(self.log, ["rdax/new_id dax3.0", "rdax/remove_id dax3.0"])
 
     def test_restore_one(self) -> None:
         self.machine.config.write_text(self.entry("dax1.0") + self.entry("dax9.0", 0x60000000))

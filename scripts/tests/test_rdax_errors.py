@@ -71,7 +71,7 @@ class Answers(base.Divisions):
                 ("nd_pmem/bind namespace0.0", (*unbind, "--to", "nd_pmem"), rdax.errors.PMEM_ERRORS,
                  "namespace0.0 is unbound, but nd_pmem does not take it: "),
                 (f"rdax2/size {3 << 30}", resize, rdax.errors.SIZE_ERRORS, "size 3221225472"),
-                ("rdax_region/create 1", create, rdax.errors.CREATE_ERRORS,
+                ("rdax_region/create rdax0", create, rdax.errors.CREATE_ERRORS,
                  "no device can be made: "),
                 ("rdax_region/delete rdax10", ("destroy", "rdax10", "-y"),
                  rdax.errors.DELETE_ERRORS,
@@ -111,9 +111,9 @@ class Answers(base.Divisions):
         self.assertIn("namespace1.0: could not reserve region [mem 0x1-0x2]; it",
                       self.answer("rdax/bind namespace1.0", errno.EBUSY, "bind", "namespace1.0",
                                   log=line)[1])
-        line = "6,7,1,-;rdax namespace0.0: create 1 refused: there is no such number\n"
+        line = "6,7,1,-;rdax namespace0.0: create rdax0 refused: there is no such number\n"
         self.assertIn("made: there is no such number",
-                      self.answer("rdax_region/create 1", errno.ENOSPC, "create", "namespace0.0",
+                      self.answer("rdax_region/create rdax0", errno.ENOSPC, "create", "namespace0.0",
                                   "--size", "1G", log=line)[1])
         line = "6,7,1,-;rdax namespace0.0: rdax10: size 3221225472 refused: of another\n"
         self.assertNotIn("of another", self.answer("rdax2/size 3221225472", errno.ENOSPC, "resize",

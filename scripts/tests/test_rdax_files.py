@@ -151,7 +151,7 @@ class Forked(Driven):
 # Each command, and whether what it prints is its work.
 COMMANDS: list[tuple[tuple[str, ...], bool]] = [
     (("list",), True), (("list", "--json"), True),
-    (("bind", "namespace1.0"), False),
+    (("bind", "namespace1.0", "--whole"), False),
     (("unbind", "namespace0.0", "-y", "--to", "nd_pmem"), False),
     (("create", "namespace0.0", "--size", "1G"), False), (("create", "namespace0.0"), False),
     (("create", "namespace0.0", "--json"), False),
@@ -412,7 +412,7 @@ class Interrupted(Forked):
             driver = rdax.files.link_name(self.machine.namespaces / "namespace1.0/driver")
             return driver in ("rdax", "nd_pmem")
 
-        self.at_each_point(("bind", "namespace1.0", "--align", "2M", "--force"), whole)
+        self.at_each_point(("bind", "namespace1.0", "--align", "2M", "--force", "--whole"), whole)
 
     def test_create(self) -> None:
         def whole() -> bool:
@@ -430,7 +430,7 @@ class Limits(Forked):
 
     def test_few_open_files(self) -> None:
         for argv in (("list",), ("list", "--json"), ("save",), ("restore",), ("map", "rdax2"),
-                     ("sync", "rdax2"), ("bind", "namespace1.0"),
+                     ("sync", "rdax2"), ("bind", "namespace1.0", "--whole"),
                      ("create", "namespace0.0", "--size", "1G")):
             for more in range(8):
                 self.start_over()

@@ -58,7 +58,7 @@ class Named(base.Divisions):
 class Uuids(Named):
     def test_every_command_takes_one(self) -> None:
         for argv, text in (
-                (("bind", UUID1), "namespace1.0: bound: rdax0, 0; align 4K\n"),
+                (("bind", UUID1, "--whole"), "namespace1.0: bound: rdax0, 0; align 4K\n"),
                 (("create", UUID0, "--size", "1G"),
                  "rdax0: 1G of namespace0.0, align 4K; 1G left\n"),
                 (("unbind", UUID0, "-y"), "namespace0.0: unbound\n"),

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from . import files
+from .config import Config, DeviceConfig, Run
+from .configured import entry_of, free_name, make_device, names_of_others, read_if_any
 from .daxbus import DRIVERS, bind_dax, unbind_dax
 from .errors import BIND_ERRORS, PMEM_ERRORS, UNBIND_ERRORS, reason, status_of
 from .files import exact, forbidden, link_name, number_or, read, read_or
@@ -178,6 +180,32 @@ def check_bindable(namespace: Path) -> None:
         raise claimed(name, holder, read_or(namespace / "mode"))
 
 
+def refuse_configured(machine: Machine, config: Config, namespace: Path,
+                      args: argparse.Namespace) -> None:
+    """As one device, its bytes would have other names than before, and perhaps other owners."""
+    entry = entry_of(config, namespace)
+    if entry and not args.whole:
+        raise Failure(FAILED, f"refused: {machine.config} divides {namespace.name} into "
+                              f"{', '.join(sorted(entry.names()))}. 'rdax restore {namespace.name}' "
+                              "makes these; with --whole it becomes one device all the same")
+
+
+def bind_whole(machine: Machine, config: Config, namespace: Path,
+               args: argparse.Namespace) -> None:
+    """Binds it as one device, with a name that the configuration has for no other."""
+    reserved = names_of_others(config, namespace)
+    name = free_name(machine, reserved)
+    # The driver takes the first free one.
+    chosen = name != free_name(machine, ())
+    take_over(machine, namespace, Binding(args.align, known=args.force, used=args.force,
+                                          divided=chosen, named=args.namespace))
+    if not chosen:
+        return
+    region = machine.region(namespace.name)
+    make_device(machine, region, DeviceConfig(name, exact(region / "align"),
+                                              (Run(0, exact(region / "size")),)))
+
+
 def do_bind(machine: Machine, args: argparse.Namespace) -> None:
     if is_dax(args.namespace):
         bind_dax(machine, args)
@@ -189,14 +217,15 @@ def do_bind(machine: Machine, args: argparse.Namespace) -> None:
                               f"create-namespace -f -e {name} -m devdax' makes one of {name}, and "
                               "its data will be lost)")
     check_bindable(namespace)
+    config = read_if_any(machine)
     load_module(machine, args.module)
     with locked(machine):
         was = link_name(namespace / "driver") == "rdax"
         if was:
             machine.check_name(name, args.namespace)
         else:
-            take_over(machine, namespace, Binding(args.align, known=args.force, used=args.force,
-                                                  named=args.namespace))
+            refuse_configured(machine, config, namespace, args)
+            bind_whole(machine, config, namespace, args)
         region = machine.region(name)
         align = number_or(region / "align")
         if args.align and align != args.align:
@@ -221,6 +250,13 @@ def whole(machine: Machine, name: str) -> bool:
     return len(devices) == 1 and not exact(machine.region(name) / "available_size")
 
 
+def refuse_in_use(machine: Machine, name: str, force: bool) -> None:
+    used = users_of(machine, [device.name for device in machine.devices_of(name)])
+    if used and not force:
+        raise Failure(BUSY, f"refused: {'; '.join(used)} (--force: calls on open files then "
+                            "give ENXIO, accesses to mappings SIGBUS)")
+
+
 def do_unbind(machine: Machine, args: argparse.Namespace) -> None:
     if args.to and (args.to in DRIVERS) != is_dax(args.namespace):
         raise Failure(FAILED, f"refused: {args.to} is no driver for {args.namespace}: nd_pmem is "
@@ -238,13 +274,12 @@ def do_unbind(machine: Machine, args: argparse.Namespace) -> None:
             raise forbidden(file, "write")
     with locked(machine):
         machine.check_name(name, args.namespace)
-        used = users_of(machine, [device.name for device in machine.devices_of(name)])
-        if used and not args.force:
-            raise Failure(BUSY, f"refused: {'; '.join(used)} (--force: calls on open files then "
-                                "give ENXIO, accesses to mappings SIGBUS)")
+        refuse_in_use(machine, name, args.force)
         if not whole(machine, name):
             agree(f"{name} is divided: its data stay in memory, but which part belongs to which "
                   "device is forgotten, unless 'rdax save' has recorded it", args.yes)
+            # The answer may have taken a while.
+            refuse_in_use(machine, name, args.force)
         try:
             files.write(machine.driver / "unbind", name)
         except OSError as error:

@@ -13,7 +13,8 @@ from typing import Any, NoReturn
 from . import VERSION
 from .bind import do_bind, do_unbind
 from .daxbus import DRIVERS, MEMORY
-from .devices import do_create, do_destroy, do_punch, do_resize, do_sync
+from .create import do_create
+from .devices import do_destroy, do_punch, do_resize, do_sync
 from .errors import status_of
 from .list import do_list
 from .locks import INTERRUPTS
@@ -147,6 +148,8 @@ def parser() -> Parser:
                          help="4K, 2M or 1G (default: the module's)")
     command.add_argument("--force", action="store_true",
                          help="also when it holds something known, or is in use")
+    command.add_argument("--whole", action="store_true",
+                         help="as one device, although the configuration divides it")
     command.add_argument("--memory", choices=MEMORY,
                          help="of the dax bus: page frames only; or a struct page for each, so "
                               "that it can be pinned; or these, pinned only for a moment and "
@@ -193,6 +196,7 @@ def parser() -> Parser:
                          help="instead of /etc/rdax.conf (-: to stdout)")
     command.add_argument("--forget", action="store_true",
                          help="remove the entries of namespaces that are not bound")
+    yes(command)
 
     command = add("restore", do_restore, "bind and divide regions as the configuration file says")
     command.add_argument("namespaces", type=parse_memory, metavar="NAMESPACE|DAX", nargs="*",

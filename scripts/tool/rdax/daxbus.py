@@ -134,6 +134,9 @@ def attach(machine: Machine, device: Path, driver: Path) -> None:
             files.write(driver / "new_id", name)
             if link_name(device / "driver") != driver.name:
                 files.write(driver / "bind", name)
+            if driver.name == "rdax":
+                # It keeps the device, but takes no later one of that name.
+                files.write(driver / "remove_id", name)
         except OSError as error:
             logged = log.find(rf"\b{re.escape(name)}: (?:rdax: )?((?!probe with driver).*)")
             raise Failure(status_of(error), f"{name}: {driver.name} does not take it: "
@@ -141,7 +144,7 @@ def attach(machine: Machine, device: Path, driver: Path) -> None:
 
 
 def detach(device: Path, driver: Path) -> None:
-    """Otherwise the driver would take the next device of that name too."""
+    """Who has bound it by hand may have left its name, too."""
     files.write(driver / "unbind", device.name)
     files.write(driver / "remove_id", device.name)
 

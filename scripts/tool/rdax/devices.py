@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""rdax create, destroy, resize, punch and sync."""
+"""rdax destroy, resize, punch and sync."""
 
 import argparse
 import errno
@@ -56,18 +56,6 @@ def store(machine: Machine, device: Path, attribute: str, value: str) -> None:
                           f"{device.name}: {attribute} {value}{refused}: {why}") from None
 
 
-def free_for(machine: Machine, region: Path, align: int) -> int:
-    """All that a new device of this alignment can get: whole units of it in each free run."""
-    start, own = exact(region.parent / "resource"), exact(region / "align")
-    # A region begins at a multiple of its own alignment.
-    start = start if align > own else 0
-    total = 0
-    for run in free_runs(division(machine, region.parent), exact(region / "size")):
-        first = -(-(start + run.offset) // align) * align
-        total += max((start + run.offset + run.length) // align * align - first, 0)
-    return total
-
-
 def refuse_too_large(region: Path, wanted: int, free: int) -> None:
     if wanted > free:
         raise Failure(FAILED, f"refused: {region.parent.name} has {size_text(free)} left, and "
@@ -75,46 +63,16 @@ def refuse_too_large(region: Path, wanted: int, free: int) -> None:
                               "'rdax destroy' make room)")
 
 
-def do_create(machine: Machine, args: argparse.Namespace) -> None:
-    namespace = machine.named(args.namespace)
-    region = machine.region(namespace)
-    if (region / "create").exists() and not os.access(region / "create", os.W_OK):
-        raise forbidden(region / "create", "write")
-    # In a moment it is there, or it is not.
-    with locked(machine), uninterrupted():
-        machine.check_name(namespace, args.namespace)
-        wanted = args.size
-        if wanted is None:
-            wanted = free_for(machine, region, args.align or exact(region / "align"))
-            if not wanted:
-                raise Failure(FAILED, f"refused: {namespace} has nothing left for a device "
-                                      "('rdax resize' or 'rdax destroy' make room)")
-        refuse_too_large(region, wanted, exact(region / "available_size"))
-        with kernel_log(machine) as log:
-            try:
-                files.write(region / "create", "1")
-            except OSError as error:
-                logged = log.find(rf"\b{re.escape(namespace)}: (?:.* \(\d+\): )?create 1 "
-                                  "refused: (.*)")
-                raise Failure(FAILED, "no device can be made: "
-                                      + reason(error, CREATE_ERRORS, logged,
-                                               region.parent)) from None
-        name = read(region / "create")
-        device = machine.device(name)
-        try:
-            if args.align:
-                store(machine, device, "align", str(args.align))
-            if wanted:
-                store(machine, device, "size", str(wanted))
-        except BaseException:
-            files.write(region / "delete", name)
-            raise
-    size, align = number_or(device / "size"), number_or(device / "align")
-    left = number_or(region / "available_size")
-    text = sizes(args)
-    report(args, {"name": name, "namespace": namespace, "size": Bytes(size), "align": align,
-                  "available_size": Bytes(left)},
-           f"{name}: {text(size)} of {namespace}, align {size_text(align)}; {text(left)} left")
+def shape(device: Path) -> tuple[str, str]:
+    """What says whether a device has the same bytes as before, as far as a page of sysfs shows."""
+    return read(device / "size"), read_or(device / "extents")
+
+
+def refuse_changed(machine: Machine, name: str, before: tuple[str, str]) -> None:
+    """Another process may have changed the device since it was looked at, or made another one with
+    its name."""
+    if shape(machine.device(name)) != before:
+        raise Failure(FAILED, f"refused: {name} has changed meanwhile")
 
 
 def do_destroy(machine: Machine, args: argparse.Namespace) -> None:
@@ -122,17 +80,20 @@ def do_destroy(machine: Machine, args: argparse.Namespace) -> None:
     if not os.access(region / "delete", os.W_OK):
         raise forbidden(region / "delete", "write")
     refuse_used(machine, args.device)
+    before = shape(device)
     size = exact(device / "size")
     if size:
         agree(f"{args.device} will be removed. The data in its {size_text(size)} stay in memory "
               f"until another device of {region.parent.name} is given that memory and writes to "
               "it, but nothing records where they are", args.yes)
-    try:
-        files.write(region / "delete", args.device)
-    except OSError as error:
-        why = (in_use(machine, args.device) if error.errno == errno.EBUSY
-               else reason(error, DELETE_ERRORS, namespace=region.parent))
-        raise Failure(status_of(error), f"refused: {why}") from None
+    with locked(machine):
+        refuse_changed(machine, args.device, before)
+        try:
+            files.write(region / "delete", args.device)
+        except OSError as error:
+            why = (in_use(machine, args.device) if error.errno == errno.EBUSY
+                   else reason(error, DELETE_ERRORS, namespace=region.parent))
+            raise Failure(status_of(error), f"refused: {why}") from None
     left = number_or(region / "available_size")
     report(args, {"name": args.device, "namespace": region.parent.name,
                   "available_size": Bytes(left)},
@@ -141,6 +102,7 @@ def do_destroy(machine: Machine, args: argparse.Namespace) -> None:
 
 def do_resize(machine: Machine, args: argparse.Namespace) -> None:
     device, region = machine.device(args.device), machine.region_of(args.device)
+    before = shape(device)
     old, align = exact(device / "size"), exact(device / "align")
     new = args.size.number + (old if args.size.is_added else 0)
     if not os.access(device / "size", os.W_OK):
@@ -154,7 +116,9 @@ def do_resize(machine: Machine, args: argparse.Namespace) -> None:
         agree(f"{args.device} loses its last {size_text(old - new)}. The data there "
               "stay in memory until another device is given that memory and writes to it; programs "
               "that use this part get SIGBUS", args.yes)
-    store(machine, device, "size", str(new))
+    with locked(machine):
+        refuse_changed(machine, args.device, before)
+        store(machine, device, "size", str(new))
     size, left = number_or(device / "size"), number_or(region / "available_size")
     text, namespace = sizes(args), region.parent.name
     report(args, {"name": args.device, "namespace": namespace, "size": Bytes(size),

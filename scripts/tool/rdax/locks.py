@@ -7,8 +7,8 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from . import files
 from .machine import Machine
+from .say import say
 
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -25,10 +25,21 @@ def uninterrupted() -> Iterator[None]:
 
 @contextmanager
 def locked(machine: Machine) -> Iterator[None]:
-    """One of this program at a time: the module's parameters are everybody's."""
-    handle = files.opened(machine.driver, os.O_RDONLY | os.O_DIRECTORY, "read")
+    """One of this program at a time: the module's parameters are everybody's.
+
+    Only root can open this file, so only root can make others wait. Who can't changes nothing.
+    """
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        handle = os.open(machine.driver / "bind", os.O_WRONLY | os.O_CLOEXEC)
+    except PermissionError:
+        yield
+        return
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another rdax is at work: this one waits for it")
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)

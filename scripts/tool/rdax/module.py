@@ -17,6 +17,8 @@ from .say import FAILED, FORBIDDEN, Failure, printable, say, text_of
 from .values import LONGEST_NAME, PAGE
 
 CAP_SYS_MODULE = 16
+# Where modprobe and insmod are. An empty PATH would stand for the current directory.
+PROGRAMS = "/usr/sbin:/usr/bin:/sbin:/bin"
 # A file in sysfs shows and takes a page, with the newline and a 0.
 LONGEST_PARAMETER = PAGE - 2
 
@@ -35,7 +37,7 @@ def load_module(machine: Machine, path: str | None) -> None:
         raise Failure(FORBIDDEN, "not permitted: the right to load a module (CAP_SYS_MODULE) is "
                                  "needed, because rdax is not loaded; root has it")
     command = ["insmod", path] if path else ["modprobe", "rdax"]
-    env = dict(os.environ, PATH=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin", LC_ALL="C")
+    env = dict(os.environ, PATH=PROGRAMS, LC_ALL="C")
     with kernel_log(machine) as log:
         try:
             done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -62,7 +64,7 @@ def load_driver(machine: Machine, driver: Path, module: str) -> None:
     if not may_load():
         raise Failure(FORBIDDEN, "not permitted: the right to load a module (CAP_SYS_MODULE) is "
                                  f"needed, because {module} is not loaded; root has it")
-    env = dict(os.environ, PATH=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin", LC_ALL="C")
+    env = dict(os.environ, PATH=PROGRAMS, LC_ALL="C")
     try:
         done = subprocess.run(["modprobe", module], stdin=subprocess.DEVNULL, capture_output=True,
                               text=True, errors="replace", env=env, check=False)

@@ -18,12 +18,10 @@ from .config import (
     Run,
     read_config,
 )
+from .configured import free_name, make_device
 from .daxbus import find_dax, place, refuse_hindered, take_dax
-from .devices import store
 from .division import devices_data, devices_text, difference, division, find_namespace, is_wanted
-from .errors import CREATE_ERRORS, reason
 from .files import exact, link_name, number_or
-from .kernellog import kernel_log
 from .locks import locked, uninterrupted
 from .machine import Machine, also_read_only
 from .module import load_module
@@ -87,28 +85,6 @@ def check_names(machine: Machine, region: RegionConfig) -> None:
         if (machine.devices / device.name).exists():
             owner = link_name(machine.devices / device.name / "device")
             raise Failure(FAILED, f"refused: {owner} has a device {device.name} already")
-
-
-def free_name(machine: Machine, reserved: set[str]) -> str:
-    number = 0
-    while f"rdax{number}" in reserved or (machine.devices / f"rdax{number}").exists():
-        number += 1
-    return f"rdax{number}"
-
-
-def make_device(machine: Machine, region: Path, wanted: DeviceConfig) -> None:
-    with kernel_log(machine) as log:
-        try:
-            files.write(region / "create", wanted.name)
-        except OSError as error:
-            logged = log.find(rf"\bcreate {wanted.name} refused: (.*)")
-            why = reason(error, CREATE_ERRORS, logged, region.parent)
-            raise Failure(FAILED, f"{wanted.name} can't be made: {why}") from None
-    device = machine.device(wanted.name)
-    if exact(device / "align") != wanted.align:
-        store(machine, device, "align", str(wanted.align))
-    for run in wanted.runs:
-        store(machine, device, "extents", f"{run.offset} {run.length}")
 
 
 def build(machine: Machine, namespace: Path, region: RegionConfig,

@@ -13,19 +13,30 @@ from .config import (
     Config,
     DaxConfig,
     RegionConfig,
+    Run,
     dax_lines,
+    merged,
     parse_config,
     read_config,
     region_lines,
 )
 from .daxbus import place
-from .division import devices_data, devices_text, division, is_about, is_of, is_wanted, present
+from .division import (
+    devices_data,
+    devices_text,
+    difference,
+    division,
+    is_about,
+    is_of,
+    is_wanted,
+    present,
+)
 from .files import exact, forbidden
 from .locks import locked
 from .machine import Machine, uuid_of
 from .report import Bytes, report, sizes
-from .say import FAILED, OUTPUT, Failure, printable, say
-from .values import in_order, is_dax
+from .say import FAILED, OUTPUT, Failure, agree, printable, say
+from .values import in_order, is_dax, size_text
 
 
 def read_region(machine: Machine, namespace: Path, force: bool) -> RegionConfig:
@@ -115,6 +126,20 @@ def dax_places(machine: Machine, old: Config,
     return saved, kept
 
 
+def agree_to_forget(old: Config, namespace: Path, region: RegionConfig, path: Path,
+                    yes: bool) -> None:
+    """After a bind without a restore, the file may be the only record of a division."""
+    now = region.devices or ()
+    is_new = not now or (len(now) == 1 and merged(now[0].runs) == (Run(0, region.size or 0),))
+    for entry in old.entries:
+        was = entry.region.devices or ()
+        if is_new and is_about(entry, namespace) and was and difference(now, was):
+            agree(f"{path} says that {namespace.name} is divided into "
+                  f"{devices_text(was, size_text)}; now it has {devices_text(now, size_text)}, as "
+                  "after a bind. If nothing else records which bytes are whose, that will be lost "
+                  "('rdax restore' makes these devices again)", yes)
+
+
 def read_old(path: Path) -> Config:
     """The configuration that will be replaced. What is not understood is not replaced."""
     if path.exists() and not path.is_file():
@@ -167,6 +192,8 @@ def do_save(machine: Machine, args: argparse.Namespace) -> None:
         if path is None:
             OUTPUT.write(text)
             return
+        for region in saved:
+            agree_to_forget(old, machine.namespaces / region.namespace, region, path, args.yes)
         done, backup = replace(path, text.encode())
     size = sizes(args)
     lines = [f"{region.namespace}: saved: {devices_text(region.devices or (), size)}"
