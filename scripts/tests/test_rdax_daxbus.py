@@ -344,6 +344,29 @@ class Configured(Bus):
             self.assertEqual(self.run_tool("restore"), (0, f"dax3.0: {state}: 1G\n", ""))
         self.assertEqual(self.log, ["rdax/new_id dax3.0", "rdax/remove_id dax3.0"])
 
+    def test_uuid(self) -> None:
+        uuid, parent = "0c3f0000-1111-2222-3333-444455556666", self.machine.dax_devices / "dax1.0"
+        file = parent.resolve().parent / "uuid"
+        file.write_text(f"{uuid}\n")
+        self.bound_to("dax1.0", "rdax")
+        self.assertEqual(self.run_tool("save")[0], 0)
+        text = self.machine.config.read_text()
+        self.assertIn(f'size = "1G"\nuuid = "{uuid}"\n', text)
+        self.assertEqual(self.run_tool("restore")[0], 0)
+        # It was created again at this place.
+        (parent / "driver").unlink()
+        for another in (uuid.replace("0c", "1d"), None):
+            if another:
+                file.write_text(another)
+            else:
+                file.unlink()
+            status, out, err = self.run_tool("restore")
+            self.assertEqual((status, out, self.log), (1, "", []), err)
+            self.assertIn(f"another device: its uuid is {another or 'not known'}, not {uuid}", err)
+        # An entry without one is about the place.
+        self.machine.config.write_text(text.replace(f'uuid = "{uuid}"\n', ""))
+        self.assertEqual(self.run_tool("restore")[0], 0)
+
     def test_restore_one(self) -> None:
         self.machine.config.write_text(self.entry("dax1.0") + self.entry("dax9.0", 0x60000000))
         # dax1.0 is another device now: its place is not configured.

@@ -72,12 +72,14 @@ class Entry(NamedTuple):
 
 
 class DaxConfig(NamedTuple):
-    """A device of the dax bus. Its place identifies it: its name may be another one's later."""
+    """A device of the dax bus. Its place identifies it, and its UUID if it is a namespace in devdax
+    mode: its name may be another one's later."""
 
     device: str
     resource: int
     size: int
     memory: str = "frames"
+    uuid: str = ""
 
 
 class DaxEntry(NamedTuple):
@@ -285,7 +287,8 @@ def parse_region_table(value: Any, problems: list[str]) -> RegionConfig:
 def parse_dax_table(value: Any, problems: list[str]) -> DaxConfig:
     fields = Fields(value, "", problems)
     dax = DaxConfig(fields.need("device", as_dax, ""), fields.need("resource", as_size, 0),
-                    fields.need("size", as_size, 0), fields.take("memory", as_memory, "frames"))
+                    fields.need("size", as_size, 0), fields.take("memory", as_memory, "frames"),
+                    fields.take("uuid", as_uuid, ""))
     fields.end()
     return dax
 
@@ -395,5 +398,7 @@ def region_lines(region: RegionConfig) -> Iterator[str]:
 def dax_lines(dax: DaxConfig) -> Iterator[str]:
     yield from ("", "[[dax]]", f'device = "{dax.device}"', f"resource = {dax.resource:#x}",
                 f'size = "{size_text(dax.size)}"')
+    if dax.uuid:
+        yield f'uuid = "{dax.uuid}"'
     if dax.memory != "frames":
         yield f'memory = "{dax.memory}"'

@@ -14,7 +14,7 @@ from .errors import DAX_ERRORS, MEMORY_ERRORS, UNBIND_ERRORS, reason, status_of
 from .files import exact, forbidden, link_name, names_in, number_or, read_or
 from .kernellog import kernel_log
 from .locks import locked, uninterrupted
-from .machine import Machine, users_of
+from .machine import Machine, users_of, uuid_of
 from .module import load_driver, load_module
 from .report import Bytes, report, sizes
 from .say import BUSY, FAILED, MISSING, Failure, agree, say, text_of
@@ -227,7 +227,7 @@ def take_dax(machine: Machine, device: Path, module: str | None, memory: str | N
 def place(device: Path) -> DaxConfig:
     """What identifies a device as long as the machine's hardware stays the same."""
     return DaxConfig(device.name, exact(device / "resource"), exact(device / "size"),
-                     memory_of(device) or "frames")
+                     memory_of(device) or "frames", uuid_of(device.resolve().parent))
 
 
 def find_dax(machine: Machine, dax: DaxConfig) -> Path:
@@ -240,6 +240,9 @@ def find_dax(machine: Machine, dax: DaxConfig) -> Path:
             if found.size != dax.size:
                 raise Failure(FAILED, f"refused: {device.name} is another device, or has changed: "
                                       f"it has {size_text(found.size)}, not {size_text(dax.size)}")
+            if dax.uuid and found.uuid != dax.uuid:
+                raise Failure(FAILED, f"refused: {device.name} is another device: its uuid is "
+                                      f"{found.uuid or 'not known'}, not {dax.uuid}")
             return device
     raise Failure(MISSING, f"no device of the dax bus begins at {dax.resource:#x}")
 
