@@ -840,7 +840,7 @@ class Saves(Divisions):
             self.assertEqual(self.config.read_text(), before)
         self.assertNotEqual(self.saved("--yes"), before)
         self.assertEqual(Path(f"{self.config}~").read_text(), before)
-        # Who has divided it anew is not asked.
+        # A region that was divided anew needs no answer.
         self.saved()
 
     def test_nothing_bound(self) -> None:

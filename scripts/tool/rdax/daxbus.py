@@ -144,7 +144,7 @@ def attach(machine: Machine, device: Path, driver: Path) -> None:
 
 
 def detach(device: Path, driver: Path) -> None:
-    """Who has bound it by hand may have left its name, too."""
+    """A user who has bound it by hand may have left its name there, too."""
     files.write(driver / "unbind", device.name)
     files.write(driver / "remove_id", device.name)
 
