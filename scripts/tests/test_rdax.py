@@ -890,6 +890,15 @@ class Configured(Divisions):
         self.assertEqual(status, 0, err)
         self.assertIn("bound: rdax3, 512M", out)
 
+    def test_given_back_without_its_device(self) -> None:
+        self.config.write_text((NAMESPACE1 + DEVICES1).replace("rdax3", "rdax0").replace(
+            "namespace1.0", "namespace2.0"))
+        for failure, status in ((errno.ENOMEM, 1), (KeyboardInterrupt, 130)):
+            self.driver.fails["rdax_region/create rdax3"] = failure
+            self.assertEqual(self.run_tool("bind", "namespace1.0")[0], status)
+            self.assertEqual(self.driver.log[-2:],
+                             ["rdax/unbind namespace1.0", "nd_pmem/bind namespace1.0"])
+
     def test_a_file_with_errors_hinders_nobody(self) -> None:
         self.config.write_text("[[region")
         status, out, err = self.run_tool("create", "namespace0.0", "--size", "4K")

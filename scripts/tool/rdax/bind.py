@@ -197,13 +197,20 @@ def bind_whole(machine: Machine, config: Config, namespace: Path,
     name = free_name(machine, reserved)
     # The driver takes the first free one.
     chosen = name != free_name(machine, ())
+    before = link_name(namespace / "driver")
     take_over(machine, namespace, Binding(args.align, known=args.force, used=args.force,
                                           divided=chosen, named=args.namespace))
     if not chosen:
         return
-    region = machine.region(namespace.name)
-    make_device(machine, region, DeviceConfig(name, exact(region / "align"),
-                                              (Run(0, exact(region / "size")),)))
+    region, old = machine.region(namespace.name), machine.drivers / before if before else None
+    try:
+        make_device(machine, region, DeviceConfig(name, exact(region / "align"),
+                                                  (Run(0, exact(region / "size")),)))
+    except Failure as failure:
+        raise Failure(failure.status, f"{failure}{given_back(machine, namespace, old)}") from None
+    except BaseException:
+        say(f"{namespace.name}: interrupted{given_back(machine, namespace, old)}")
+        raise
 
 
 def do_bind(machine: Machine, args: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ from .say import FAILED, Failure, say
 
 
 def read_if_any(machine: Machine) -> Config:
-    """The configuration, or an empty one where there is none that can be read."""
+    """The configuration, or an empty one if it cannot be read or does not exist."""
     if machine.config.exists():
         try:
             return read_config(machine.config)
