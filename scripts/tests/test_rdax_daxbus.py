@@ -344,6 +344,21 @@ class Configured(Bus):
             self.assertEqual(self.run_tool("restore"), (0, f"dax3.0: {state}: 1G\n", ""))
         self.assertEqual(self.log, ["rdax/new_id dax3.0", "rdax/remove_id dax3.0"])
 
+    def test_dry_run_of_other_memory(self) -> None:
+        self.bound_to("dax3.0", "rdax")
+        now = self.machine.dax_devices / "dax3.0/rdax/memory"
+        now.parent.mkdir(exist_ok=True)
+        for has, wanted, said in (("pages", "tracked", "would be changed"),
+                                  ("tracked", "tracked", "as configured"),
+                                  ("frames", "pages", "")):
+            now.write_text(f"{has}\n")
+            self.machine.config.write_text(f'{self.entry()}memory = "{wanted}"\n')
+            status, out, err = self.run_tool("restore", "--dry-run")
+            self.assertEqual(out, f"dax3.0: {said}: 1G\n" if said else "")
+            self.assertEqual(status, 0 if said else 1)
+            self.assertEqual("dax3.0 is bound with frames" in err, not said)
+            self.assertEqual(now.read_text(), f"{has}\n")
+
     def test_uuid(self) -> None:
         uuid, parent = "0c3f0000-1111-2222-3333-444455556666", self.machine.dax_devices / "dax1.0"
         file = parent.resolve().parent / "uuid"

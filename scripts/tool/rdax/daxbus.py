@@ -94,6 +94,17 @@ def choose_memory(machine: Machine, name: str, memory: str) -> None:
     files.write(file, ",".join(names))
 
 
+def changes_tracking(device: Path, memory: str | None) -> bool:
+    """Whether a device that rdax has becomes MEMORY by a change of what is tracked."""
+    now = memory_of(device)
+    if memory in (None, now):
+        return False
+    if "frames" in (memory, now):
+        raise Failure(BUSY, f"refused: {device.name} is bound with {now} ('rdax unbind "
+                            f"{device.name}' first)")
+    return True
+
+
 def choose_tracking(device: Path, memory: str) -> None:
     """Makes a device that is bound with pages track what is written to them, or not."""
     file = device / "rdax/memory"
@@ -205,12 +216,8 @@ def take_dax(machine: Machine, device: Path, module: str | None, memory: str | N
                                   + (logged or "the kernel's log of when it was loaded says why"))
     with locked(machine):
         if link_name(device / "driver") == "rdax":
-            now = memory_of(device)
-            if memory not in (None, now) and "frames" not in (memory, now):
+            if changes_tracking(device, memory):
                 choose_tracking(device, memory or "")
-            elif memory not in (None, now):
-                raise Failure(BUSY, f"refused: {device.name} is bound with {now} ('rdax unbind "
-                                    f"{device.name}' first)")
             return True
         refuse_hindered(machine, device)
         if not exact(device / "size"):

@@ -19,7 +19,7 @@ from .config import (
     read_config,
 )
 from .configured import free_name, make_device
-from .daxbus import find_dax, place, refuse_hindered, take_dax
+from .daxbus import changes_tracking, find_dax, place, refuse_hindered, take_dax
 from .division import devices_data, devices_text, difference, division, find_namespace, is_wanted
 from .files import exact, link_name, number_or
 from .locks import locked, uninterrupted
@@ -170,9 +170,13 @@ def restore_dax(machine: Machine, entry: DaxEntry, args: argparse.Namespace) -> 
     device = find_dax(machine, entry.dax)
     if args.dry_run:
         refuse_hindered(machine, device)
-        bound = link_name(device / "driver") == "rdax"
-        return RestoredDax(device.name, "as configured" if bound else "would be bound",
-                           entry.dax.size)
+        if link_name(device / "driver") != "rdax":
+            state = "would be bound"
+        elif changes_tracking(device, entry.dax.memory):
+            state = "would be changed"
+        else:
+            state = "as configured"
+        return RestoredDax(device.name, state, entry.dax.size)
     was = take_dax(machine, device, args.module, entry.dax.memory)
     return RestoredDax(device.name, "as configured" if was else "restored", entry.dax.size)
 
