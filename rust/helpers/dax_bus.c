@@ -4,9 +4,15 @@
 #include <linux/build_bug.h>
 #include <linux/cdev.h>
 #include <linux/fs.h>
+#include <linux/gfp.h>
 #include <linux/kref.h>
+#include <linux/kstrtox.h>
 #include <linux/libnvdimm.h>
+#include <linux/minmax.h>
 #include <linux/pfn.h>
+#include <linux/range.h>
+#include <linux/sysfs.h>
+#include <linux/uaccess.h>
 
 #include "dax_bus.h"
 
@@ -157,25 +163,71 @@ void rust_helper_dax_bus_unregister(struct rdax_dax_driver *drv)
 
 /*
  * Whether a device that is being bound is what its structure says, as far as that can be told from outside:
- * its driver is ours, its number is that of its DAX inode, and its ranges are those that the bus itself finds.
+ * its driver is ours, and its number is that of its DAX inode.
  */
 bool rust_helper_dev_dax_is_sane(struct dev_dax *dev_dax)
 {
 	struct rdax_dev_dax *dax = restated(dev_dax);
-	int i;
 
-	if (!registered || dax->dev.driver != &registered->drv)
-		return false;
-	if (dax->nr_range < 1 || !dax->ranges || dax->dev.devt != dax_inode(dax->dax_dev)->i_rdev)
-		return false;
-	for (i = 0; i < dax->nr_range; i++) {
-		const struct range *range = &dax->ranges[i].range;
+	return registered && dax->dev.driver == &registered->drv &&
+	       dax->dev.devt == dax_inode(dax->dax_dev)->i_rdev;
+}
 
-		if (range->end < range->start ||
-		    dax_pgoff_to_phys(dev_dax, dax->ranges[i].pgoff, range_len(range)) != range->start)
-			return false;
+/*
+ * Reads a device's size as sysfs does. For that the bus takes dax_dev_rwsem, which is not exported. So who was
+ * about to change the device's ranges has done so afterwards.
+ */
+static int bus_size(struct device *dev, char *page, u64 *size)
+{
+	const struct attribute_group *const *group = dev->type->groups;
+	struct attribute *const *attr;
+	ssize_t ret;
+
+	for (; group && *group; group++) {
+		for (attr = (*group)->attrs; attr && *attr; attr++) {
+			if (strcmp((*attr)->name, "size"))
+				continue;
+			ret = dev->kobj.ktype->sysfs_ops->show(&dev->kobj, *attr, page);
+			return ret < 0 ? ret : kstrtou64(page, 0, size);
+		}
 	}
-	return true;
+	return -ENODEV;
+}
+
+/*
+ * Copies up to ROOM of the ranges of a device that is being bound, in the order of their page offsets. Returns
+ * how many there are, or -errno: EINTR after a signal; ENODEV if they are not what the bus says.
+ *
+ * A device that has a driver can get further ranges at any time, by its attribute "mapping", and its list then
+ * moves. So the copy may be of memory that has been freed, and counts only if nobody was changing the list:
+ * mapping_store() holds dax_dev_rwsem for that, and leaves a larger nr_range.
+ */
+int rust_helper_dev_dax_ranges(struct dev_dax *dev_dax, struct range *ranges, unsigned int room)
+{
+	struct rdax_dev_dax *dax = restated(dev_dax);
+	char *page = (char *)__get_free_page(GFP_KERNEL);
+	const struct rdax_dax_range *from;
+	unsigned int nr, i;
+	u64 size, sum;
+	int ret;
+
+	if (!page)
+		return -ENOMEM;
+	do {
+		from = READ_ONCE(dax->ranges);
+		nr = READ_ONCE(dax->nr_range);
+		ret = 0;
+		sum = 0;
+		for (i = 0; i < min(nr, room) && !ret; i++) {
+			ret = copy_from_kernel_nofault(&ranges[i], &from[i].range, sizeof(*ranges));
+			sum += ret ? 0 : range_len(&ranges[i]);
+		}
+		ret = bus_size(&dax->dev, page, &size) ?: ret;
+	} while (ret != -EINTR && (READ_ONCE(dax->ranges) != from || READ_ONCE(dax->nr_range) != nr));
+	free_page((unsigned long)page);
+	if (ret || !nr || nr > INT_MAX || (nr <= room && sum != size))
+		return ret == -EINTR ? ret : -ENODEV;
+	return nr;
 }
 
 /*
@@ -225,6 +277,11 @@ bool rust_helper_dev_dax_is_sane(struct dev_dax *dev_dax)
 	return false;
 }
 
+int rust_helper_dev_dax_ranges(struct dev_dax *dev_dax, struct range *ranges, unsigned int room)
+{
+	return -ENODEV;
+}
+
 bool rust_helper_dev_dax_is_open(struct dev_dax *dev_dax)
 {
 	return false;
@@ -245,15 +302,4 @@ struct device *rust_helper_dev_dax_device(struct dev_dax *dev_dax)
 unsigned int rust_helper_dev_dax_align(struct dev_dax *dev_dax)
 {
 	return restated(dev_dax)->align;
-}
-
-/* The range INDEX of a device, in the order of its page offsets. False if there is none. */
-bool rust_helper_dev_dax_range(struct dev_dax *dev_dax, unsigned int index, struct range *range)
-{
-	struct rdax_dev_dax *dax = restated(dev_dax);
-
-	if (index >= (unsigned int)dax->nr_range)
-		return false;
-	*range = dax->ranges[index].range;
-	return true;
 }

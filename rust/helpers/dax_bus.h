@@ -88,7 +88,7 @@ struct device *rust_helper_dev_dax_device(struct dev_dax *dev_dax);
 bool rust_helper_dev_dax_is_sane(struct dev_dax *dev_dax);
 bool rust_helper_dev_dax_is_open(struct dev_dax *dev_dax);
 unsigned int rust_helper_dev_dax_align(struct dev_dax *dev_dax);
-bool rust_helper_dev_dax_range(struct dev_dax *dev_dax, unsigned int index, struct range *range);
+int rust_helper_dev_dax_ranges(struct dev_dax *dev_dax, struct range *ranges, unsigned int room);
 struct nd_region *rust_helper_dev_dax_nd_region(struct dev_dax *dev_dax);
 
 #endif /* _RDAX_DAX_BUS_H */

@@ -64,7 +64,7 @@ G=$((1 << 30))
 # The first page of 1 GiB that is in the device.
 huge=$(((G - resource % G) % G))
 divisible=$([ "$KIND" = devdax ] || echo yes)
-ktap_set_plan 34
+ktap_set_plan 35
 
 check "bound" of_driver rdax
 
@@ -184,10 +184,29 @@ binds_meanwhile() {
 }
 seen=()
 
+# How often a bind takes the bus's rwsem to read.
+locks_of_a_bind() {
+	local trace=/sys/kernel/tracing
+	local instance=$trace/instances/rdax_bind
+	[ -e $trace/kprobe_events ] || mount -t tracefs tracefs $trace
+	echo 'p:rdax_bind/lock down_read_interruptible' >>$trace/kprobe_events
+	mkdir $instance
+	echo "$BASHPID" >$instance/set_event_pid
+	echo 1 >$instance/events/rdax_bind/lock/enable
+	echo "$DAX" >"$DAX_DRIVERS/rdax/bind"
+	echo 0 >$instance/events/rdax_bind/lock/enable
+	grep -c ' lock: ' $instance/trace
+	rmdir $instance
+	echo '-:rdax_bind/lock' >>$trace/kprobe_events
+}
+
 if [ -n "$divisible" ]; then
 	echo "$DAX" >"$DAX_DRIVERS/rdax/unbind"
 	whole=$size
 	check "each bind has the first ranges, complete" binds_meanwhile
+	# The bus once; rdax for the first range, and when it knows how many there are.
+	expect "a bind waits for who changes the list, also when it has copied it" 3 locks_of_a_bind
+	echo "$DAX" >"$DAX_DRIVERS/rdax/unbind"
 	expect "bound with all of them" ok poke write "$DAX_DRIVERS/rdax/bind" "$DAX"
 	expect "they are its extents" "$(expected)" cat "$DAX_DEVICE/rdax/extents"
 	# One more, meanwhile: it counts from the next bind on.
@@ -196,7 +215,7 @@ if [ -n "$divisible" ]; then
 		poke write "$DAX_DEVICE/mapping" "$(printf '%x-%x' $from $((from + LENGTH - 1)))"
 	expect "not in the extents yet" "$(expected)" cat "$DAX_DEVICE/rdax/extents"
 else
-	for n in 1 2 3 4 5; do
+	for n in 1 2 3 4 5 6; do
 		ktap_test_skip "the bus does not divide it"
 	done
 fi

@@ -37,6 +37,7 @@ use core::{
 };
 use kernel::{
     device::Device,
+    error::to_result,
     prelude::*,
     static_lock_class,
     sync::Arc, //
@@ -60,14 +61,14 @@ pub(crate) struct Range {
 pub(crate) struct Unclaimed<'a> {
     raw: *mut bindings::dev_dax,
     /// Its ranges, as they were in the beginning. A write to the bus's attribute `mapping` may add
-    /// one at any time, and moves the bus's list then.
+    /// one at any time.
     ranges: KVec<Range>,
     _bound: PhantomData<&'a bindings::dev_dax>,
 }
 
 impl Unclaimed<'_> {
     /// Checks that the bus's structures are as `helpers/dax_bus.h` has them. Sleeps. Errors: `ENODEV`
-    /// if not, `ENOMEM`.
+    /// if not, `ENOMEM`, `EINTR`.
     ///
     /// # Safety
     ///
@@ -78,11 +79,25 @@ impl Unclaimed<'_> {
         if !unsafe { bindings::dev_dax_is_sane(raw) } {
             return Err(ENODEV);
         }
-        let mut ranges = KVec::new();
-        let mut range = bindings::range { start: 0, end: 0 };
-        // SAFETY: As above. The list may move while one of them is read, as in `dev_dax_probe()` of
-        // device_dax: the bus's locks are not exported.
-        while unsafe { bindings::dev_dax_range(raw, ranges.len() as c_uint, &mut range) } {
+        let mut room = 1;
+        let found = loop {
+            let none = bindings::range { start: 0, end: 0 };
+            let mut found = KVec::from_elem(none, room, GFP_KERNEL)?;
+            // SAFETY: As above. `found` has room for as many ranges.
+            let nr = unsafe {
+                bindings::dev_dax_ranges(raw, found.as_mut_ptr(), c_uint::try_from(room)?)
+            };
+            to_result(nr)?;
+            // There may be more each time.
+            let nr = usize::try_from(nr)?;
+            if nr <= room {
+                found.truncate(nr);
+                break found;
+            }
+            room = nr;
+        };
+        let mut ranges = KVec::with_capacity(found.len(), GFP_KERNEL)?;
+        for range in found {
             let len = range.end.checked_sub(range.start).ok_or(ENODEV)?;
             let len = len.checked_add(1).ok_or(ENODEV)?;
             let start = range.start;
