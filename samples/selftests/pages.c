@@ -16,6 +16,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -274,6 +276,92 @@ TEST_F(pages, a_punch_waits_for_a_pin)
 	for (uint64_t i = 0; i < SZ_2M; i += SZ_4K)
 		EXPECT_EQ(0, self->map[i + 8]);
 	EXPECT_EQ(0, rdax_wrong(self->map + SZ_2M, SZ_2M, SZ_2M, SZ_4K, SEED));
+	close(ring.fd);
+}
+
+#define TRACEFS		"/sys/kernel/tracing"
+#define INSTANCE	TRACEFS "/instances/rdax_pages"
+#define PROBES		"rdax_pages"
+
+static int set_probes(const char *text)
+{
+	int fd = open(TRACEFS "/kprobe_events", O_WRONLY | O_APPEND | O_CLOEXEC);
+	int ret = fd < 0 || write(fd, text, strlen(text)) < 0 ? -errno : 0;
+
+	if (fd >= 0)
+		close(fd);
+	return ret;
+}
+
+/* From now on the kernel records what this process and its children do in a punch. */
+static int record_tries(void)
+{
+	char pid[16];
+	int ret = set_probes("p:" PROBES "/look rust_helper_pages_are_idle\n"
+			     "p:" PROBES "/end percpu_up_write\n");
+
+	if (!ret && mkdir(INSTANCE, 0700))
+		ret = -errno;
+	if (ret)
+		return ret;
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	ret = rdax_write_file(INSTANCE "/options/event-fork", "1");
+	ret = ret ?: rdax_write_file(INSTANCE "/set_event_pid", pid);
+	return ret ?: rdax_write_file(INSTANCE "/events/" PROBES "/enable", "1");
+}
+
+/* How often each of the tries looked at pages. Returns how many tries there were, or -errno. */
+static int recorded_tries(int *looks, int most)
+{
+	char *line = NULL;
+	size_t room = 0;
+	int tries = 0;
+	FILE *f;
+
+	rdax_write_file(INSTANCE "/events/" PROBES "/enable", "0");
+	f = fopen(INSTANCE "/trace", "r");
+	if (!f)
+		return -errno;
+	while (tries < most && getline(&line, &room, f) > 0) {
+		looks[tries] += strstr(line, " look: ") != NULL;
+		tries += strstr(line, " end: ") != NULL;
+	}
+	fclose(f);
+	free(line);
+	rmdir(INSTANCE);
+	return set_probes("-:" PROBES "/look\n-:" PROBES "/end\n") ?: tries;
+}
+
+/*
+ * The first try of a punch does not keep others out: what refers to the page may be a task that
+ * waits for the punch, in ->page_mkwrite(). The others do, and look again and again meanwhile.
+ */
+TEST_F(pages, a_first_try_looks_once)
+{
+	struct waiter *waiter = rdax_shared(sizeof(*waiter));
+	int looks[PUNCH_TRIES] = {}, tries, most = 0;
+	struct ring ring;
+	pid_t child;
+
+	if (access(TRACEFS "/kprobe_events", F_OK))
+		mount("tracefs", TRACEFS, "tracefs", 0, NULL);
+	rdax_fill(self->map, 0, SZ_4K, SZ_4K, SEED);
+	ASSERT_EQ(0, pin(&ring, self->map, SZ_4K));
+	ASSERT_EQ(0, record_tries());
+	child = waiter_begin(waiter, &self->fd, punch_it);
+	EXPECT_LT(0, child);
+	/* Past its first tries. */
+	sleep(RDAX_SLOWER);
+	EXPECT_EQ(0, unpin(&ring));
+	EXPECT_EQ(0, waiter_end(child));
+	tries = recorded_tries(looks, PUNCH_TRIES);
+	ASSERT_EQ(PUNCH_TRIES, tries);
+	for (int i = 0; i < tries; i++) {
+		TH_LOG("try %d: %d looks", i, looks[i]);
+		most = looks[i] > most ? looks[i] : most;
+	}
+	EXPECT_EQ(1, looks[0]);
+	EXPECT_LT(1, most);
 	close(ring.fd);
 }
 
