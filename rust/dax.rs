@@ -5,7 +5,7 @@
 
 #![deny(unsafe_code)]
 
-// Plain values, which do not need the kernel.
+// Plain values.
 mod mode;
 mod params;
 mod signature;

@@ -81,11 +81,11 @@ pub(crate) struct Contents {
     #[pin]
     pub(crate) entries: EntryTable,
     /// Where its pages lie. Faults hold it shared. A task that changes the extents, or several
-    /// entries and their media, holds it exclusively.
+    /// entries and their media, or unmaps beside syncs, holds it exclusively.
     #[pin]
     pub(crate) layout: PercpuRwSemaphore<Extents>,
-    /// Held while something that a pin may have written is written back: with tracked pages, by
-    /// each sync.
+    /// Held while something that a pin may have written is written back: once pages were tracked
+    /// since the bind, by each sync.
     #[pin]
     pub(crate) pinned: Mutex<()>,
 }

@@ -29,7 +29,8 @@ use kernel::sync::atomic::{
 /// The [`Mode`] of a device: one word, because each fault reads it.
 pub(crate) struct DeviceMode(Atomic<u32>);
 
-/// How faults map. A value is valid while the layout rwsem is held.
+/// How faults map. While the layout rwsem is held, no reason to map writable is added. One may be
+/// taken away at any time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mode(u32);
 

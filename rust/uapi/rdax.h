@@ -75,7 +75,8 @@ struct rdax_prefault {
  * memory), EACCES (its protection forbids the access), EFAULT (the access would
  * raise SIGBUS), EINTR (by a fatal signal). Without it: EINVAL (length 0,
  * overflow, alignment, flags, size), E2BIG (see above), ENXIO (the device is
- * gone), EROFS (for writing, and the region is read-only).
+ * gone), EROFS (for writing, and the region is read-only), EOPNOTSUPP (the
+ * device was bound with pages: use madvise() with MADV_POPULATE_READ or _WRITE).
  */
 #define RDAX_IOC_PREFAULT	_IOWR(RDAX_IOC_MAGIC, 3, struct rdax_prefault)
 

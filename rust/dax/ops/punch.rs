@@ -51,8 +51,8 @@ const STEP: u64 = Order::PMD.bytes() as u64;
 /// exclusively: about 10 ms.
 const CUT_STEP: usize = 16 * Order::PMD.bytes();
 
-/// For how long a punch sleeps before it looks again whether a page is pinned, in milliseconds: at
-/// first, and at most.
+/// For how long a punch sleeps after its second try, and at most, before it looks again whether a
+/// page is pinned, in milliseconds. The former is also for how long the second try keeps pins out.
 const PIN_WAIT_MS: u32 = 10;
 const PIN_WAIT_MAX_MS: u32 = 1000;
 

@@ -185,8 +185,8 @@ fn step(
     let live = device.live().ok_or(ENXIO)?;
     // Where the platform writes the caches back, a flush of the region is enough.
     if live.media().has_cache() {
-        // Shared: excludes a punch, which deletes a dirty entry before it zeroes the media and
-        // writes that back.
+        // Shared: excludes a punch, which deletes a dirty entry before it zeroes the media, and
+        // whatever unmaps pages that are still written through a TLB, see `unmap()`.
         let layout = live.layout.read();
         let (mut from, mut done) = (from, Pages::ZERO);
         while let Some(run) = live.entries.lock_dirty_run(from, end) {

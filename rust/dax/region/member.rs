@@ -42,7 +42,7 @@ pub(super) struct Attached {
 
 impl Drop for Attached {
     /// Sleeps. The caller does not hold the mmap lock, because a fault may be running. It holds
-    /// [`Region`](super::Region)'s locks only if the device was never seen by user space.
+    /// `Region::state` only if the device was never seen by user space.
     fn drop(&mut self) {
         // The order matters. `revoke()` waits for all handlers, and then unmaps everything, so
         // nothing is written after the write-back. After that, no entry is needed.

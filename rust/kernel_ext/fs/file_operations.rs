@@ -187,7 +187,8 @@ impl<T: FileOperations> FileVTable<T> {
             (*file).f_wb_err = bindings::errseq_sample(&raw mut (*(*file).f_mapping).wb_err);
             (*file).private_data = Arc::<T>::into_raw(data).cast_mut().cast();
             // There is no page cache to bypass. A read or write waits only for the user's memory,
-            // or for a step of a punch, which zeroes 2 MiB, and may wait 80 ms for pins.
+            // or for one step of what changes the layout: a punch zeroes 2 MiB and may wait 80 ms
+            // for pins, or 100 ms for a broken page; others unmap 1 GiB, or write back 32 MiB.
             (*file).f_mode |= bindings::FMODE_CAN_ODIRECT | bindings::FMODE_NOWAIT;
         }
         Ok(0)

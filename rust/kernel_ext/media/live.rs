@@ -100,7 +100,7 @@ impl<T> UnmappedMedia<T> {
     /// Returns the bound device. The caller must not keep a reference to it: libnvdimm frees the
     /// region under a namespace that outlives its removal.
     pub(crate) fn device(&self) -> &Device {
-        // SAFETY: `self` is alive, so the device is, too.
+        // SAFETY: `self` is alive or being revoked, so the device is still bound.
         unsafe { Device::from_raw(self.media.device()) }
     }
 

@@ -32,7 +32,8 @@ use kernel::{
 pub(crate) trait MemoryFailureOperations: FileOperations {
     /// Records that the frame `pfn` is broken, and returns its page offset in the device.
     ///
-    /// Atomic context, with `i_mmap_rwsem` held, so it cannot unmap.
+    /// With page frames, atomic context, with `i_mmap_rwsem` held, so it cannot unmap. With pages,
+    /// process context, with the mutex of the pages held.
     ///
     /// Errors: `ENOENT` if it is not a frame of the device.
     fn broken(this: ArcBorrow<'_, Self>, pfn: Pfn) -> Result<PageOffset>;
