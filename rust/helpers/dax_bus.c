@@ -174,8 +174,8 @@ bool rust_helper_dev_dax_is_sane(struct dev_dax *dev_dax)
 }
 
 /*
- * Reads a device's size as sysfs does. For that the bus takes dax_dev_rwsem, which is not exported. So who was
- * about to change the device's ranges has done so afterwards.
+ * Reads a device's size as sysfs does. For that the bus takes dax_dev_rwsem, which is not exported. So who had
+ * begun to change the device's ranges has ended afterwards.
  */
 static int bus_size(struct device *dev, char *page, u64 *size)
 {
@@ -198,9 +198,11 @@ static int bus_size(struct device *dev, char *page, u64 *size)
  * Copies up to ROOM of the ranges of a device that is being bound, in the order of their page offsets. Returns
  * how many there are, or -errno: EINTR after a signal; ENODEV if they are not what the bus says.
  *
- * A device that has a driver can get further ranges at any time, by its attribute "mapping", and its list then
- * moves. So the copy may be of memory that has been freed, and counts only if nobody was changing the list:
- * mapping_store() holds dax_dev_rwsem for that, and leaves a larger nr_range.
+ * A device that has a driver can get further ranges at any time, by its attribute "mapping". mapping_store()
+ * then holds dax_dev_rwsem, moves the list, and makes nr_range larger, perhaps before it has stored the range.
+ * - Who had made nr_range what is read first has ended before the copy begins, so all these ranges are stored.
+ * - Who begins later has either ended, and nr_range differs, or begins after the copy has ended.
+ * In between, the copy may be of memory that has been freed.
  */
 int rust_helper_dev_dax_ranges(struct dev_dax *dev_dax, struct range *ranges, unsigned int room)
 {
@@ -214,9 +216,9 @@ int rust_helper_dev_dax_ranges(struct dev_dax *dev_dax, struct range *ranges, un
 	if (!page)
 		return -ENOMEM;
 	do {
-		from = READ_ONCE(dax->ranges);
 		nr = READ_ONCE(dax->nr_range);
-		ret = 0;
+		ret = bus_size(&dax->dev, page, &size);
+		from = READ_ONCE(dax->ranges);
 		sum = 0;
 		for (i = 0; i < min(nr, room) && !ret; i++) {
 			ret = copy_from_kernel_nofault(&ranges[i], &from[i].range, sizeof(*ranges));

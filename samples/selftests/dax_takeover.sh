@@ -15,9 +15,19 @@ dax_load
 work=$(mktemp -d) || exit 1
 policy=/sys/devices/system/memory/auto_online_blocks
 was=$(cat $policy)
+# What locks_of_a_bind has made.
+forget_locks() {
+	local trace=/sys/kernel/tracing
+	[ -d $trace/instances/rdax_bind ] || return
+	echo 0 >$trace/instances/rdax_bind/events/rdax_bind/lock/enable
+	rmdir $trace/instances/rdax_bind
+	echo '-:rdax_bind/lock' >>$trace/kprobe_events
+}
+
 takeover_cleanup() {
 	[ -z "${OLD_PID:-}" ] || kill "$OLD_PID" 2>/dev/null
 	[ -z "${racer:-}" ] || kill "$racer" 2>/dev/null
+	forget_locks
 	dax_cleanup
 	if [ -n "${whole:-}" ]; then
 		# One range again: those behind the first are removed before it grows.
@@ -194,18 +204,16 @@ locks_of_a_bind() {
 	echo "$BASHPID" >$instance/set_event_pid
 	echo 1 >$instance/events/rdax_bind/lock/enable
 	echo "$DAX" >"$DAX_DRIVERS/rdax/bind"
-	echo 0 >$instance/events/rdax_bind/lock/enable
 	grep -c ' lock: ' $instance/trace
-	rmdir $instance
-	echo '-:rdax_bind/lock' >>$trace/kprobe_events
+	forget_locks
 }
 
 if [ -n "$divisible" ]; then
 	echo "$DAX" >"$DAX_DRIVERS/rdax/unbind"
 	whole=$size
 	check "each bind has the first ranges, complete" binds_meanwhile
-	# The bus once; rdax for the first range, and when it knows how many there are.
-	expect "a bind waits for who changes the list, also when it has copied it" 3 locks_of_a_bind
+	# The bus once; rdax before and after it copies the first range, and all of them.
+	expect "a bind waits for who changes the list" 5 locks_of_a_bind
 	echo "$DAX" >"$DAX_DRIVERS/rdax/unbind"
 	expect "bound with all of them" ok poke write "$DAX_DRIVERS/rdax/bind" "$DAX"
 	expect "they are its extents" "$(expected)" cat "$DAX_DEVICE/rdax/extents"
