@@ -261,17 +261,25 @@ struct inode *rust_helper_dev_dax_get_inode(struct dev_dax *dev_dax)
 #endif
 
 /*
- * Sets what is called with DATA when a page breaks, with a mutex held, and what then takes DATA back. With NULL,
- * waits for calls that are running, and has DATA taken back. Sleeps.
+ * Sets what is called with DATA when a page breaks, with a mutex held, and what then takes DATA back. It is called
+ * at once for each page that broke before. With NULL, waits for calls that are running, and has DATA taken back.
+ * Sleeps.
  */
 void rust_helper_pages_listen(struct rdax_pages *pages,
 			      void (*broken)(void *data, unsigned long pfn),
 			      void (*put)(void *data), void *data)
 {
+	unsigned long pfn;
+	void *entry;
+
 	mutex_lock(&pages->lock);
 	swap(pages->broken, broken);
 	swap(pages->put, put);
 	swap(pages->data, data);
+	/* The kernel finds the pages before the driver has a device that could be told. */
+	if (pages->broken)
+		xa_for_each(&pages->removed, pfn, entry)
+			pages->broken(pages->data, pfn);
 	mutex_unlock(&pages->lock);
 	if (put)
 		put(data);

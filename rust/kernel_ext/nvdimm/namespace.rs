@@ -155,9 +155,10 @@ impl Namespace<'_> {
 
         // SAFETY: By its type, `dev` lies in an `nd_namespace_common`.
         let common = unsafe { container_of!(dev, bindings::nd_namespace_common, dev) };
-        // SAFETY: `common` is valid, because `dev` lies in it. `claim` changes only under the
-        // device lock, which is held.
-        if !unsafe { (*common).claim }.is_null() {
+        // SAFETY: `common` is valid, because `dev` lies in it. `claim` may change at any time, but
+        // whoever claims a namespace that has a driver fails when it uses it, as
+        // `nvdimm_namespace_common_probe()` does below for one that was claimed.
+        if !unsafe { (&raw const (*common).claim).read_volatile() }.is_null() {
             return Err(EBUSY);
         }
         // SAFETY: `dev` is a device on the bus being bound.
