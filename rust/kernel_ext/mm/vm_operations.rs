@@ -271,7 +271,9 @@ impl<T: VmOperations> VmVTable<T> {
     /// unmapped first.
     ///
     /// Where reads are to map memory writable, leaves from the time when the mapping could not be
-    /// written are unmapped: KVM would meet them, and not ask for a write fault.
+    /// written are unmapped: KVM would meet them, and not ask for a write fault. The VMA is locked
+    /// before that is decided: a task that decides it later unmaps the leaves itself, and from then
+    /// on a fault waits until the mapping may be written.
     ///
     /// # Safety
     ///
@@ -289,9 +291,11 @@ impl<T: VmOperations> VmVTable<T> {
             let old = (*vma).__bindgen_anon_2.vm_flags;
             let gains = flags & !old & bindings::VM_WRITE != 0 && old & bindings::VM_PFNMAP != 0;
             let followed = || mm_has_notifiers((*vma).vm_mm);
-            if gains && (followed() || Self::data(vma).maps_writable()) {
+            if gains {
                 bindings::vma_start_write(vma);
-                bindings::zap_special_vma_range(vma, start, end - start);
+                if followed() || Self::data(vma).maps_writable() {
+                    bindings::zap_special_vma_range(vma, start, end - start);
+                }
                 return 0;
             }
         }
