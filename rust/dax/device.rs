@@ -358,11 +358,14 @@ impl Device {
         let live = self.live().ok_or(ENXIO)?;
         // Exclusive: no fault maps anything meanwhile, and no sync makes a mapping read-only.
         let _layout = live.layout.write();
-        if !self.mode.get().maps_writable() {
+        let users = self.users.lock();
+        let first = !self.mode.get().maps_writable();
+        self.mode.set(reason, true);
+        drop(users);
+        // What `mprotect()` has made writable meanwhile is unmapped here, or there.
+        if first {
             self.inode().unmap_all();
         }
-        let _users = self.users.lock();
-        self.mode.set(reason, true);
         Ok(())
     }
 

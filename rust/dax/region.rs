@@ -161,12 +161,13 @@ impl Region {
     /// write that began before is running, and no mapping is writable. Process context; sleeps.
     pub(crate) fn set_read_only(&self, read_only: bool) {
         self.geometry.set_read_only(read_only);
-        if read_only {
-            self.for_each(|device| {
+        self.for_each(|device| {
+            // Where reads map writable, they could not do so while writes were refused.
+            if read_only || device.mode.get().maps_writable() {
                 device.synchronize();
                 unmap_device(device);
-            });
-        }
+            }
+        });
     }
 
     /// Returns the number of free bytes. Sleeps.

@@ -164,6 +164,29 @@ TEST_F(region, mappings)
 	munmap(map, LEN);
 }
 
+static uint64_t mapped(void)
+{
+	return rdax_attr("faults/pte_mapped") + rdax_attr("faults/pmd_mapped");
+}
+
+/* While reads are to map memory writable, they do so as soon as the region can be written again. */
+TEST_F(region, reads_map_writable)
+{
+	uint64_t before;
+
+	ASSERT_EQ(0, rdax_write_file(rdax_attr_path("faults/map_writable"), "1"));
+	ASSERT_EQ(0, region_set_read_only(true));
+	before = mapped();
+	EXPECT_EQ(0, rdax_load(self->map));
+	EXPECT_EQ(before + 1, mapped());
+	ASSERT_EQ(0, region_set_read_only(false));
+	EXPECT_EQ(0, rdax_load(self->map));
+	EXPECT_EQ(before + 2, mapped());
+	__atomic_fetch_add(self->map, 0, __ATOMIC_RELAXED);
+	EXPECT_EQ(before + 2, mapped());
+	EXPECT_EQ(0, rdax_write_file(rdax_attr_path("faults/map_writable"), "0"));
+}
+
 /* Bound while it is so. */
 TEST_F(region, from_the_start)
 {

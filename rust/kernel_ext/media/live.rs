@@ -140,7 +140,8 @@ impl<T> LiveMedia<T> {
         }
     }
 
-    /// Notes pages that break, if the media has pages, until the value is revoked. Sleeps.
+    /// Notes pages that break, or broke before, if the media has pages, until the value is revoked.
+    /// Sleeps.
     pub(crate) fn listen<D: MemoryFailureOperations>(&self, device: Arc<D>) {
         if let Some(pages) = self.media.pages().filter(|_| self.inode.is_some()) {
             // SAFETY: The device is bound, because `self` is alive. `revoked()` ends it, before the

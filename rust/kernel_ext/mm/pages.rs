@@ -161,8 +161,9 @@ impl DevicePages {
         unsafe { bindings::pages_put_back(self.raw.as_ptr(), pfn.get()) };
     }
 
-    /// Calls [`MemoryFailureOperations::broken`] of `device` for each page that breaks, in process
-    /// context, until [`DevicePages::unlisten`]. Sleeps.
+    /// Calls [`MemoryFailureOperations::broken`] of `device` for each page that has broken since the
+    /// pages were made, and for each that breaks, in process context, until
+    /// [`DevicePages::unlisten`]. Sleeps.
     ///
     /// # Safety
     ///
