@@ -1003,7 +1003,8 @@ static bool unserved_memory(struct user *u)
 	};
 
 	served.buf = mmap(NULL, SERVED, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	served.uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	/* One that may block cannot be polled. */
+	served.uffd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 	if (!WELL(served.buf != MAP_FAILED && served.uffd >= 0))
 		return false;
 	if (!WELL(!ioctl(served.uffd, UFFDIO_API, &api)))

@@ -755,7 +755,11 @@ TEST_F(poison, write_unserved)
 	};
 	struct uffdio_zeropage zero = { .range = reg.range };
 	struct uffdio_api api = { .api = UFFD_API };
-	struct pollfd waits = { .fd = syscall(SYS_userfaultfd, O_CLOEXEC), .events = POLLIN };
+	/* One that may block cannot be polled. */
+	struct pollfd waits = {
+		.fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK),
+		.events = POLLIN,
+	};
 	void *of[] = { &self->fd, page }, *ret;
 	pthread_t thread;
 
@@ -766,6 +770,7 @@ TEST_F(poison, write_unserved)
 	ASSERT_EQ(0, report(BAD));
 	ASSERT_EQ(0, pthread_create(&thread, NULL, write_a_page, of));
 	ASSERT_EQ(1, poll(&waits, 1, RDAX_PATIENCE * 1000));
+	EXPECT_EQ(POLLIN, waits.revents);
 	EXPECT_STREQ(run(BAD, 8), rdax_text(BADBLOCKS));
 	EXPECT_EQ(0, rdax_unbind());
 	ASSERT_EQ(0, ioctl(waits.fd, UFFDIO_ZEROPAGE, &zero));

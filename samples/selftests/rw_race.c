@@ -321,7 +321,8 @@ static int serve_by_hand(struct served *s, uint64_t len, uint64_t missing)
 	s->len = len;
 	s->missing = missing;
 	s->buf = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	s->uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
+	/* One that may block cannot be polled. */
+	s->uffd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 	if (s->buf == MAP_FAILED || s->uffd < 0 || ioctl(s->uffd, UFFDIO_API, &api))
 		return -1;
 	madvise(s->buf, len, MADV_NOHUGEPAGE);
@@ -337,7 +338,8 @@ static int wait_for_fault(struct served *s)
 	struct pollfd waits = { .fd = s->uffd, .events = POLLIN };
 	struct uffd_msg msg;
 
-	if (poll(&waits, 1, RDAX_PATIENCE * 1000) != 1)
+	/* Less than rdax_bounded() waits: the caller says where it ended. */
+	if (poll(&waits, 1, RDAX_PATIENCE * 500) != 1)
 		return -1;
 	return read(s->uffd, &msg, sizeof(msg)) == sizeof(msg) ? 0 : -1;
 }
@@ -443,6 +445,7 @@ static int begin_waiting(struct waiting *w, pthread_t *thread)
 
 static int unbind_meanwhile(void *arg)
 {
+	struct timespec limit = {};
 	struct waiting *w = arg;
 	pthread_t thread;
 	char *rest = malloc(SERVED);
@@ -459,8 +462,8 @@ static int unbind_meanwhile(void *arg)
 		return 2;
 	if (serve(&w->served, rest))
 		return 3;
-	pthread_join(thread, NULL);
-	return 0;
+	limit.tv_sec = time(NULL) + RDAX_PATIENCE / 4;
+	return pthread_timedjoin_np(thread, NULL, &limit) ? 4 : 0;
 }
 
 TEST_F(served, unbound)
