@@ -174,8 +174,8 @@ bool rust_helper_dev_dax_is_sane(struct dev_dax *dev_dax)
 }
 
 /*
- * Reads a device's size as sysfs does. For that the bus takes dax_dev_rwsem, which is not exported. So who had
- * begun to change the device's ranges has ended afterwards.
+ * Reads a device's size as sysfs does. For that the bus takes dax_dev_rwsem, which is not exported. So a
+ * task that had begun to change the device's ranges has ended afterwards.
  */
 static int bus_size(struct device *dev, char *page, u64 *size)
 {
@@ -200,9 +200,10 @@ static int bus_size(struct device *dev, char *page, u64 *size)
  *
  * A device that has a driver can get further ranges at any time, by its attribute "mapping". mapping_store()
  * then holds dax_dev_rwsem, moves the list, and makes nr_range larger, perhaps before it has stored the range.
- * - Who had made nr_range what is read first has ended before the copy begins, so all these ranges are stored.
- * - Who begins later has either ended, and nr_range differs (or the list, if it has failed and taken the range
- *   back), or begins after the copy has ended.
+ * - The task that made nr_range what is read first has ended before the copy begins, so all these ranges are
+ *   stored.
+ * - A task that begins later has either ended, and nr_range differs (or the list, if the task has failed and taken
+ *   the range back), or begins after the copy has ended.
  * In between, the copy may be of memory that has been freed.
  */
 int rust_helper_dev_dax_ranges(struct dev_dax *dev_dax, struct range *ranges, unsigned int room)

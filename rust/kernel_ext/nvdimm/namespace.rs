@@ -156,7 +156,7 @@ impl Namespace<'_> {
         // SAFETY: By its type, `dev` lies in an `nd_namespace_common`.
         let common = unsafe { container_of!(dev, bindings::nd_namespace_common, dev) };
         // SAFETY: `common` is valid, because `dev` lies in it. `claim` may change at any time, but
-        // whoever claims a namespace that has a driver fails when it is enabled, as
+        // a claim of a namespace that has a driver fails when it is enabled, as
         // `nvdimm_namespace_common_probe()` does below for one that was claimed.
         if !unsafe { (&raw const (*common).claim).read_volatile() }.is_null() {
             return Err(EBUSY);
