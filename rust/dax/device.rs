@@ -362,7 +362,7 @@ impl Device {
         let first = !self.mode.get().maps_writable();
         self.mode.set(reason, true);
         drop(users);
-        // What `mprotect()` has made writable meanwhile is unmapped here, or there.
+        // A mapping that `mprotect()` makes writable meanwhile is unmapped here, or by that.
         if first {
             self.inode().unmap_all();
         }

@@ -196,7 +196,7 @@ static int bus_size(struct device *dev, char *page, u64 *size)
 
 /*
  * Copies up to ROOM of the ranges of a device that is being bound, in the order of their page offsets. Returns
- * how many there are, or -errno: EINTR after a signal; ENODEV if they are not what the bus says.
+ * how many there are, or -errno: EINTR after a signal; ENOMEM; ENODEV if they are not what the bus says.
  *
  * A device that has a driver can get further ranges at any time, by its attribute "mapping". mapping_store()
  * then holds dax_dev_rwsem, moves the list, and makes nr_range larger, perhaps before it has stored the range.

@@ -262,8 +262,8 @@ struct inode *rust_helper_dev_dax_get_inode(struct dev_dax *dev_dax)
 
 /*
  * Sets what is called with DATA when a page breaks, with a mutex held, and what then takes DATA back. It is called
- * at once for each page that broke before and was noted. With NULL, waits for calls that are running, and has DATA taken back.
- * Sleeps.
+ * at once for each page that broke before and was noted. With NULL, waits for calls that are running, and has DATA
+ * taken back. Sleeps.
  */
 void rust_helper_pages_listen(struct rdax_pages *pages,
 			      void (*broken)(void *data, unsigned long pfn),

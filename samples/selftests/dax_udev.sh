@@ -77,7 +77,7 @@ chown daemon "$DAX_NODE"
 check "of device_dax" dax_to device_dax
 settle
 expect "device_dax: its names" "$link" links
-expect "device_dax: who has changed the owner since keeps it" "daemon:root 600" owner
+expect "device_dax: an owner that was changed since stays" "daemon:root 600" owner
 dax_to rdax
 settle
 check "of device_dax at once" dax_to device_dax

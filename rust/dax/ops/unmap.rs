@@ -55,7 +55,8 @@ pub(crate) fn unmap_across(live: &Live, inode: &AnonInode, end: PageOffset) -> P
 }
 
 /// Unmaps the whole device, 1 GiB at a time, so that faults do not wait for all of it. The caller
-/// holds `Region::state`, so its extents do not change meanwhile. The layout rwsem excludes syncs, for the reason that [`unmap`] gives.
+/// holds `Region::state`, so its extents do not change meanwhile. The layout rwsem excludes syncs,
+/// for the reason that [`unmap`] gives.
 ///
 /// Process context; sleeps.
 pub(crate) fn unmap_device(device: &Device) {
