@@ -32,10 +32,29 @@ ADVICE = re.compile(
     r"(Spectre|MDS|TAA|MMIO|RETBleed|SRSO|L1TF|VMSCAPE)\b.*: WARNING: ", re.IGNORECASE)
 # A machine check that a test asked QEMU for, and that nfit took charge of.
 PROVOKED = re.compile(STAMP + r"mce: \[Hardware Error\]: Machine check events logged$")
+# What kmemleak says: how many objects it has found, the head of each one's record, and a caller
+# that is in the record of a leak of the kernel itself, see Documentation/kernel-bugs.rst.
+LEAKS = re.compile(STAMP + r"kmemleak: (\d+) new suspected memory leaks")
+LEAK = re.compile(STAMP + r"kmemleak: unreferenced object ")
+KNOWN_CALLER = re.compile(STAMP + r"kmemleak: +device_set_deferred_probe_reason\+")
+
+
+def without_known_leaks(lines: list[str]) -> list[str]:
+    """The lines without those that tell of leaks, if all of them are known."""
+    number = sum(int(found[3]) for line in lines if (found := LEAKS.match(line)))
+    known: list[bool] = []
+    for line in lines:
+        if LEAK.match(line):
+            known.append(False)
+        elif known and KNOWN_CALLER.match(line):
+            known[-1] = True
+    if len(known) != number or not all(known):
+        return lines
+    return [line for line in lines if not LEAKS.match(line) and not LEAK.match(line)]
 
 
 def trouble(lines: Iterable[str], allowed: re.Pattern[str] | None = None) -> list[str]:
-    return [line.rstrip() for line in lines if TROUBLE.search(line) and not ADVICE.search(line)
+    return [line.rstrip() for line in without_known_leaks(list(lines)) if TROUBLE.search(line) and not ADVICE.search(line)
             and not (allowed and allowed.search(line.rstrip()))]
 
 

@@ -56,6 +56,12 @@ FINE = (
 )
 
 
+def leak(caller: str) -> list[str]:
+    return ["[   12.345678] kmemleak: unreferenced object 0xff11000102affe60 (size 32):",
+            '[   12.345679] kmemleak:   comm "ndctl", pid 1, jiffies 4295442664',
+            f"[   12.345680] kmemleak:     {caller}+0x41/0x80"]
+
+
 class ConsoleTest(unittest.TestCase):
     def test_trouble(self) -> None:
         for line in TROUBLE:
@@ -70,6 +76,21 @@ class ConsoleTest(unittest.TestCase):
             with self.subTest(line):
                 allowed = line.endswith("events logged")
                 self.assertEqual(trouble([line], PROVOKED), [] if allowed else [line])
+
+    def test_known_leaks(self) -> None:
+        known, other = leak("device_set_deferred_probe_reason"), leak("rdax_fault")
+
+        def found(number: int, *leaks: list[str]) -> list[str]:
+            told = f"[   12.345677] kmemleak: {number} new suspected memory leaks (see kmemleak)"
+            return trouble([told, *sum(leaks, [])])
+
+        self.assertEqual(found(1, known), [])
+        self.assertEqual(found(2, known, known), [])
+        self.assertEqual(len(found(2, known, other)), 3)
+        self.assertEqual(len(found(2, other, known)), 3)
+        self.assertEqual(len(found(1, other)), 2)
+        # Not all of them are shown.
+        self.assertEqual(len(found(2, known)), 2)
 
 
 if __name__ == "__main__":
