@@ -41,11 +41,24 @@ stopped_by_kvm() {
 	grep -q "KVM internal error\|error: kvm run failed" "$work/out"
 }
 
+# What resets it is a panic, or a fault of which its console tells nothing. QEMU logs the registers
+# at each reset; the first two are before it starts.
+was_reset() {
+	local resets
+	resets=$(grep -c "^CPU Reset" "$work/resets" 2>/dev/null)
+	[ "${resets:-0}" -gt 2 ]
+}
+
+registers() {
+	awk '/^CPU Reset/ { resets++; line = 0 } resets == 3 && line++ < 24 { print "# " $0 }' \
+		"$work/resets"
+}
+
 boots() {
 	mkdir "$work/root"
 	cp "$HERE/linux_vm_init" "$work/root/init"
 	(cd "$work/root" && echo init | cpio --quiet -o -H newc >"$work/initrd") || return
-	timeout 900 qemu-system-x86_64 -nodefaults -display none -no-reboot \
+	timeout 900 qemu-system-x86_64 -nodefaults -display none -d cpu_reset -D "$work/resets" \
 		-machine q35,accel=kvm,kernel_irqchip=split,memory-backend=dax -cpu host -m 256M \
 		-object "memory-backend-file,id=dax,mem-path=$DAX_NODE,size=256M,share=on,align=2M" \
 		-kernel "$IMAGE" -initrd "$work/initrd" -serial "file:$work/console" \
@@ -53,12 +66,12 @@ boots() {
 		>"$work/out" 2>&1 </dev/null &
 	local vm=$! status=0
 	while kill -0 "$vm" 2>/dev/null; do
-		! stopped_by_kvm || kill "$vm"
+		! stopped_by_kvm && ! was_reset || kill "$vm"
 		sleep 1
 	done
 	wait "$vm" || status=$?
-	! stopped_by_kvm || status=1
-	[ "$status" = 0 ] || sed 's/^/# /' "$work/out" "$work/console"
+	! stopped_by_kvm && ! was_reset || status=1
+	[ "$status" = 0 ] || { sed 's/^/# /' "$work/out" "$work/console"; registers; }
 	return $status
 }
 
