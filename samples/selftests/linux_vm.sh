@@ -66,11 +66,15 @@ boots() {
 		>"$work/out" 2>&1 </dev/null &
 	local vm=$! status=0
 	while kill -0 "$vm" 2>/dev/null; do
-		! stopped_by_kvm && ! was_reset || kill "$vm"
+		if stopped_by_kvm || was_reset; then
+			kill "$vm"
+		fi
 		sleep 1
 	done
 	wait "$vm" || status=$?
-	! stopped_by_kvm && ! was_reset || status=1
+	if stopped_by_kvm || was_reset; then
+		status=1
+	fi
 	[ "$status" = 0 ] || { sed 's/^/# /' "$work/out" "$work/console"; registers; }
 	return $status
 }
