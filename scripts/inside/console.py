@@ -54,7 +54,8 @@ def without_known_leaks(lines: list[str]) -> list[str]:
 
 
 def trouble(lines: Iterable[str], allowed: re.Pattern[str] | None = None) -> list[str]:
-    return [line.rstrip() for line in without_known_leaks(list(lines)) if TROUBLE.search(line) and not ADVICE.search(line)
+    return [line.rstrip() for line in without_known_leaks(list(lines))
+            if TROUBLE.search(line) and not ADVICE.search(line)
             and not (allowed and allowed.search(line.rstrip()))]
 
 
