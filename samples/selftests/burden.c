@@ -209,9 +209,9 @@ TEST_F(burden, readers_large_entry)
 
 /*
  * The driver's part of a fault allocates nothing for which it may have to wait: the kernel
- * records each allocation with its stack. A node of the index that it could not get without
- * waiting it gets afterwards, with no lock held: a failed attempt excuses what is recorded until
- * then, the pages for the node and the node.
+ * records each allocation with its stack. If it cannot get a node of the index without waiting,
+ * it waits for one later, with no lock held. So a failed attempt excuses the next node, and the
+ * pages that are allocated for it.
  */
 struct allocations {
 	int all, by_driver, failed, waiting;

@@ -41,8 +41,8 @@ stopped_by_kvm() {
 	grep -q "KVM internal error\|error: kvm run failed" "$work/out"
 }
 
-# What resets it is a panic, or a fault of which its console tells nothing. QEMU logs the registers
-# at each reset; the first two are before it starts.
+# A panic resets the machine, and so does a triple fault, of which its console tells nothing. QEMU
+# logs the registers at each reset. The first two resets are before the machine starts.
 was_reset() {
 	local resets
 	resets=$(grep -c "^CPU Reset" "$work/resets" 2>/dev/null)
