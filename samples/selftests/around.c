@@ -25,19 +25,25 @@ FIXTURE(around)
 	int fd;
 };
 
-/* At an address that agrees with the offset: which pages share a page table is sure then. */
-static char *map_small(int fd, uint64_t offset, uint64_t len)
+/* At `from` bytes behind a multiple of 1 GiB: which pages share a page table and a PMD table is sure then. */
+static char *map_small_at(int fd, uint64_t offset, uint64_t len, uint64_t from)
 {
-	char *room = mmap(NULL, len + 2 * SZ_2M, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *room = mmap(NULL, len + 2 * SZ_1G, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			  -1, 0);
 	char *map;
 
 	if (room == MAP_FAILED)
 		return room;
-	map = (char *)(((uintptr_t)room + SZ_2M - 1) / SZ_2M * SZ_2M + offset % SZ_2M);
+	map = (char *)(((uintptr_t)room + SZ_1G - 1) / SZ_1G * SZ_1G + from);
 	map = mmap(map, len, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, offset);
 	if (map != MAP_FAILED && madvise(map, len, MADV_NOHUGEPAGE))
 		return MAP_FAILED;
 	return map;
+}
+
+static char *map_small(int fd, uint64_t offset, uint64_t len)
+{
+	return map_small_at(fd, offset, len, offset % SZ_1G);
 }
 
 FIXTURE_SETUP(around)
@@ -164,6 +170,20 @@ TEST_F(around, page_tables)
 	rdax_fill(map, offset, AREA, SZ_4K, 1);
 	EXPECT_EQ(0, rdax_wrong(map, offset, AREA, SZ_4K, 1));
 	EXPECT_NE(NULL, strstr(rdax_entries(), "0x1f0 3 order 4 mapped dirty"));
+}
+
+/* Across the end of a PMD table. Behind it, the first fault maps one page again. */
+TEST_F(around, pmd_tables)
+{
+	uint64_t offset = SZ_2M - AREA / 2;
+	char *map = map_small_at(self->fd, offset, AREA, SZ_1G - AREA / 2);
+
+	ASSERT_NE(MAP_FAILED, map);
+	rdax_fill(map, offset, AREA, SZ_4K, 1);
+	EXPECT_EQ(0, rdax_wrong(map, offset, AREA, SZ_4K, 1));
+	EXPECT_NE(NULL, strstr(rdax_entries(), "0x1f0 1 order 4 mapped dirty\n"
+					       "0x200 2 order 0 mapped dirty\n"
+					       "0x202 1 order 1 mapped dirty\n"));
 }
 
 /* A page that has an entry: those around it are mapped beside it. */
