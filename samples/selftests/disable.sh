@@ -35,7 +35,7 @@ stamp() {
 there() {
 	local i
 	for ((i = 0; i < 200; i++)); do
-		[ -e "$DEVICES/$1" ] && return
+		[ -e "$DEVICES/$1" ] && settled && return
 		sleep 0.1
 	done
 	return 1

@@ -22,7 +22,7 @@ bind_and_unbind() {
 
 grep -q "Persistent Memory (legacy)" /proc/iomem || skip_all "no legacy pmem: boot with memmap=32M!1G"
 modprobe -q nd_e820 || skip_all "no module nd_e820"
-cat "$DEVICES"/ndbus*/wait_probe >/dev/null
+settled
 legacy=$(namespace_of e820)
 [ -n "$legacy" ] || skip_all "no namespace on legacy pmem"
 

@@ -37,8 +37,8 @@ plug() {
 	return 1
 }
 
-settled() {
-	cat "$DEVICES"/ndbus*/wait_probe >/dev/null
+driver_later() {
+	settled
 	driver_of "$1"
 }
 
@@ -54,7 +54,7 @@ check "and is mapped" hold map /dev/rdax0
 
 first=$(plug a)
 check "a DIMM is plugged in" test -n "$first"
-expect "nobody takes it" "" settled "$first"
+expect "nobody takes it" "" driver_later "$first"
 expect "its size" $((SIZE << 20)) cat "$DEVICES/$first/size"
 expect "the other is bound as before" rdax driver_of "$NS"
 expect "it binds" ok bind "$first"
@@ -71,6 +71,6 @@ region=${first#namespace}
 next=namespace$((${region%.*} + 1)).0
 check "loaded with bind=$next" load_taking "$next"
 expect "a second DIMM" "$next" plug b
-expect "is taken" rdax settled "$next"
+expect "is taken" rdax driver_later "$next"
 expect "it unbinds" ok unbind "$next"
 ktap_finished

@@ -48,6 +48,7 @@ labelled_region() {
 init_labels() {
 	ndctl disable-region all && ndctl init-labels all
 	ndctl enable-region all
+	settled
 } >/dev/null 2>&1
 
 # The namespaces of the region, by name.
@@ -96,6 +97,7 @@ load_with() {
 reload_region() {
 	poke write /sys/bus/nd/drivers/nd_region/unbind "$REGION" >/dev/null
 	poke write /sys/bus/nd/drivers/nd_region/bind "$REGION" >/dev/null
+	settled
 }
 
 # Nothing is in the region but what libnvdimm keeps for the next one.

@@ -24,7 +24,7 @@ handled() {
 grep -q "Persistent Memory (legacy)" /proc/iomem || skip_all "no legacy pmem: boot with memmap=64M!1G"
 modprobe -q nd_e820 || skip_all "no module nd_e820"
 [ -w "$OFFLINE" ] || skip_all "no $OFFLINE"
-cat "$DEVICES"/ndbus*/wait_probe >/dev/null
+settled
 legacy=$(namespace_of e820)
 other=$(namespace_of ACPI.NFIT)
 [ -n "$legacy" ] || skip_all "no namespace on legacy pmem"

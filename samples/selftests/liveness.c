@@ -63,20 +63,6 @@ static const char *region_of_ns(void)
 
 static char region[64];		/* of the namespace, also when that is not there */
 
-/* It is registered by another thread of the kernel. */
-static int wait_for_ns(void)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), ND_DEVICES "/%s", rdax_ns());
-	for (int i = 0; i < RDAX_PATIENCE * 100; i++) {
-		if (!access(path, F_OK))
-			return 0;
-		usleep(10000);
-	}
-	return -ETIMEDOUT;
-}
-
 static int ndctl(void *command)
 {
 	const char *of = strstr(command, "region") ? region : rdax_ns();
@@ -111,7 +97,7 @@ static int take_region(void)
 /* `ndctl enable-region` does no more than that. */
 static int give_region(void)
 {
-	return rdax_write_file(REGION_DRIVER "/bind", region) ?: wait_for_ns();
+	return rdax_write_file(REGION_DRIVER "/bind", region) ?: rdax_wait_for_ns();
 }
 
 /* The whole bus, with all DIMMs and regions. */
@@ -122,7 +108,7 @@ static int take_bus(void)
 
 static int give_bus(void)
 {
-	return rdax_write_file(PROVIDER_DRIVER "/bind", PROVIDER) ?: wait_for_ns();
+	return rdax_write_file(PROVIDER_DRIVER "/bind", PROVIDER) ?: rdax_wait_for_ns();
 }
 
 static int give_namespace(void)
@@ -414,7 +400,7 @@ static void take_from(struct __test_metadata *_metadata, pid_t *user, const stru
 		EXPECT_EQ(0, end_of(pid)) FAILED;
 		*user = 0;
 		/* What the kernel lets go of for a task that has ended, it does by and by. */
-		for (int i = 0; (ret = way->take()) == -EAGAIN && i < 100; i++)
+		for (int i = 0; (ret = way->take()) == -EAGAIN && i < RDAX_PATIENCE * 50; i++)
 			usleep(20000);
 		ASSERT_EQ(0, ret);
 	}

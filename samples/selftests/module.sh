@@ -125,6 +125,7 @@ if [ -e "$DEVICES/$NS2" ]; then
 	poke write /sys/bus/nd/drivers/nd_region/unbind "$region" >/dev/null
 	expect "the region's end takes the node" "" nodes
 	poke write /sys/bus/nd/drivers/nd_region/bind "$region" >/dev/null
+	settled
 	check "bind= takes it again when it comes back" bound "$NS2"
 	check "rmmod with a device bound" unload
 

@@ -50,6 +50,7 @@ delete() {
 # A region with that many devices.
 divide() {
 	local i
+	settled
 	# ndctl has it bound to nd_pmem when it is done with it.
 	[ -z "$(driver_of "$NS")" ] || poke write "$DEVICES/$NS/driver/unbind" "$NS" >/dev/null
 	set_param divided "$NS" && bind "$NS" >/dev/null || return

@@ -146,6 +146,7 @@ no_driver() {
 reload_region() {
 	poke write /sys/bus/nd/drivers/nd_region/unbind "$1" >/dev/null
 	poke write /sys/bus/nd/drivers/nd_region/bind "$1" >/dev/null
+	settled
 }
 
 # nd_pmem has taken all that it found: only what a test lends it is its own.

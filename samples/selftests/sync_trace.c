@@ -290,9 +290,7 @@ TEST_F(ranges, of_the_region_going)
 	EXPECT_EQ(SIGBUS, rdax_store(self->map));
 	expect_written(variant->all);
 	ASSERT_EQ(0, rdax_write_file("/sys/bus/nd/drivers/nd_region/bind", name));
-	for (int i = 0; i < 500 && access(path, F_OK); i++)
-		usleep(10000);
-	ASSERT_EQ(0, access(path, F_OK));
+	ASSERT_EQ(0, rdax_wait_for_ns());
 }
 
 /* A punch of a part: the rest of the entry goes with it, and was written back before. */

@@ -54,6 +54,11 @@ bound() {
 	[ "$(driver_of "$1")" = rdax ]
 }
 
+# The kernel adds namespaces, and looks for their drivers, in the background. Waits until it has.
+settled() {
+	cat "$DEVICES"/ndbus*/wait_probe >/dev/null
+}
+
 # The first namespace of the bus of that provider (ACPI.NFIT, e820) that has memory, and can be
 # written.
 namespace_of() {

@@ -241,6 +241,21 @@ static bool memory_is(const char *memory)
 	return !strcmp(getenv("RDAX_DAX_MEMORY") ?: "frames", memory);
 }
 
+int rdax_wait_for_ns(void)
+{
+	char path[128], idle[256];
+
+	snprintf(path, sizeof(path), ND_DEVICES "/%s", rdax_ns());
+	snprintf(idle, sizeof(idle), "%s/../../wait_probe", path);
+	for (int i = 0; i < RDAX_PATIENCE * 100; i++) {
+		/* The link is there before it can be bound; this waits until then. */
+		if (!access(path, F_OK) && !strcmp(rdax_text(idle), "1\n"))
+			return 0;
+		usleep(10000);
+	}
+	return -ETIMEDOUT;
+}
+
 int rdax_bind(void)
 {
 	int ret;
@@ -845,6 +860,6 @@ void rdax_peer_end(struct rdax_peer *peer)
 	kill(peer->pid, SIGKILL);
 	close(peer->tell);
 	close(peer->answer);
-	for (int i = 0; i < 100 && !waitpid(peer->pid, NULL, WNOHANG); i++)
+	for (int i = 0; i < RDAX_PATIENCE * 100 && !waitpid(peer->pid, NULL, WNOHANG); i++)
 		usleep(10000);
 }

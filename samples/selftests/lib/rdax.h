@@ -79,6 +79,8 @@ int rdax_unload_module(void);
 int rdax_fresh(const char *align);
 int rdax_bind(void);
 int rdax_unbind(void);
+/* After its region was enabled: another thread of the kernel adds the namespace then. */
+int rdax_wait_for_ns(void);
 bool rdax_bound(void);
 int rdax_write_file(const char *path, const char *text);
 
