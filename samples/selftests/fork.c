@@ -71,7 +71,7 @@ static void put(char *at, char value)
 /* Wait until the other process has written that value there. */
 static bool sees(const char *at, char value)
 {
-	time_t end = time(NULL) + 10;
+	time_t end = time(NULL) + RDAX_PATIENCE;
 
 	while (__atomic_load_n(at, __ATOMIC_ACQUIRE) != value)
 		if (time(NULL) > end)

@@ -115,11 +115,11 @@ TEST_F(node, who_may_read)
 
 	ASSERT_EQ(0, stat(RDAX_CLASS "/resource", &st));
 	EXPECT_EQ(0400, st.st_mode & 0777);
-	EXPECT_EQ(EACCES, rdax_bounded(as_nobody, RDAX_CLASS "/resource", 5));
-	EXPECT_EQ(0, rdax_bounded(as_nobody, RDAX_CLASS "/size", 5));
-	EXPECT_EQ(0, rdax_bounded(as_nobody, RDAX_CLASS "/align", 5));
-	EXPECT_EQ(0, rdax_bounded(as_nobody, RDAX_CLASS "/faults/pmd_mapped", 5));
-	EXPECT_EQ(0, rdax_bounded(as_nobody, RDAX_CLASS "/entries/created", 5));
+	EXPECT_EQ(EACCES, rdax_bounded(as_nobody, RDAX_CLASS "/resource", RDAX_PATIENCE));
+	EXPECT_EQ(0, rdax_bounded(as_nobody, RDAX_CLASS "/size", RDAX_PATIENCE));
+	EXPECT_EQ(0, rdax_bounded(as_nobody, RDAX_CLASS "/align", RDAX_PATIENCE));
+	EXPECT_EQ(0, rdax_bounded(as_nobody, RDAX_CLASS "/faults/pmd_mapped", RDAX_PATIENCE));
+	EXPECT_EQ(0, rdax_bounded(as_nobody, RDAX_CLASS "/entries/created", RDAX_PATIENCE));
 }
 
 /* Nobody may write an attribute, and the node itself isn't open to all. */

@@ -106,7 +106,7 @@ TEST(two_processes)
 		SKIP(return, "needs 1 GiB at a multiple of 2 MiB");
 
 	rdax_counts(&before);
-	ASSERT_EQ(0, rdax_bounded(run_both, c, 25));
+	ASSERT_EQ(0, rdax_bounded(run_both, c, RDAX_PATIENCE));
 	rdax_delta(&before, &d);
 	EXPECT_EQ(0, c->failed[SMALL]);
 	EXPECT_EQ(0, c->failed[LARGE]);

@@ -75,8 +75,8 @@ def build() -> str | None:
 
 
 def more() -> list[str]:
-    """How much longer the oracle goes on, until it has seen what it must."""
-    return ["--more", str(120 * guest.slower())]
+    """How much longer the oracle goes on, until it has seen what it must; and when it hangs."""
+    return ["--more", str(120 * guest.slower()), "--patience", str(120 * guest.slower())]
 
 
 def on_cxl(amount: Amount, seed: int) -> str:
