@@ -87,7 +87,8 @@ remove() {
 is_back() {
 	local n
 	for ((n = 0; n < 100; n++)); do
-		[ "$(dax_driver)" = rdax ] && [ -e "$NODE" ] && return
+		# The link to the driver is there before it has taken the device, these are not.
+		[ "$(dax_driver)" = rdax ] && [ -e "$NODE" ] && [ -e "$DAX/faults" ] && return
 		sleep 0.1
 	done
 	return 1
@@ -101,7 +102,8 @@ back_by_any_name() {
 			[ -e "$DAX/size" ] || continue
 			DEV=${DAX##*/}
 			NODE=/dev/$DEV
-			[ "$(named)" = ok ] && [ "$(dax_driver)" = rdax ] && return
+			[ "$(named)" = ok ] && [ "$(dax_driver)" = rdax ] &&
+				[ -e "$DAX/faults" ] && return
 		done
 		sleep 0.1
 	done

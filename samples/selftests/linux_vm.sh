@@ -103,7 +103,6 @@ stored() {
 check "bound, memory: $MEMORY" bound
 (while sync "$DAX_NODE"; do
 	echo >>"$work/syncs"
-	sleep 0.1
 done) &
 syncs=$!
 check "Linux boots, and powers off" boots

@@ -10,7 +10,7 @@
 
 MODULE=${KO%/*}/samples/lock-comparison/lock_comparison.ko
 DIR=/sys/kernel/debug/lock_comparison
-PAGES=$((1 << 18))
+PAGES=$((1 << 20))
 
 # The program rmmod that lies beside this one is another test.
 removed() {

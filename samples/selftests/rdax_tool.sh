@@ -238,7 +238,7 @@ broken "refused, all closed" 4 '<&- >&- 2>&-' '' sync rdax77
 
 # What is counted, in all and in an interval.
 cat >"$work/stat.py" <<'END'
-import json, mmap, os, subprocess, sys
+import json, mmap, os, subprocess, sys, time
 
 tool, name, how = sys.argv[1:]
 
@@ -268,7 +268,9 @@ else:
         assert json.loads(process.stdout.readline())["seconds"] is None
         touch()
         faults = written = 0
-        while written < 5:
+        # The first look may come between the faults and the write-back.
+        end = time.monotonic() + 60
+        while (faults < 5 or written < 5) and time.monotonic() < end:
             line = process.stdout.readline()
             assert json.loads(line)["seconds"] >= 0.2
             faults += stat(line)["faults"]["pte_mapped"]

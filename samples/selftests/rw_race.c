@@ -794,13 +794,14 @@ TEST(killed_while_writing)
 
 static int kill_reader(void *arg)
 {
-	char *buf = rdax_shared(PIECE), *map = rdax_map(rdax_open(), 0, SZ_2M);
+	char *buf = rdax_shared(PIECE), *map = rdax_map(rdax_open(), 0, MANY * PIECE);
 	int status;
 	pid_t pid;
 
 	if (map == MAP_FAILED)
 		return 1;
-	*map = 1;
+	for (int i = 0; i < MANY; i++)
+		map[i * PIECE] = 1;
 	pid = fork();
 	if (!pid)
 		_exit(move_many(rdax_open(), false, buf) != (ssize_t)(MANY * PIECE));

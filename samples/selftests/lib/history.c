@@ -106,6 +106,7 @@ struct check {
 	struct spans flushes, syncs[MAX_RANGES];
 	size_t ranges;
 	uint64_t unbound;		/* when nobody could store any more */
+	long unbind;			/* the call of the unbind, or -1 */
 	struct history_call *calls;	/* by the time that they began */
 	size_t calls_count;
 };
@@ -200,6 +201,7 @@ static void learn_calls(struct check *c, const struct history *h)
 	qsort(c->calls, c->calls_count, sizeof(*c->calls), calls_by_begin);
 	c->seen = need(calloc(c->calls_count + 1, sizeof(*c->seen)));
 	c->unbound = UINT64_MAX;
+	c->unbind = -1;
 	for (size_t i = 0; i < c->calls_count; i++) {
 		const struct history_call *call = &c->calls[i];
 
@@ -207,8 +209,10 @@ static void learn_calls(struct check *c, const struct history *h)
 			continue;
 		if (call->what == HISTORY_SYNC)
 			add_sync(c, call);
-		if (call->what == HISTORY_UNBIND && c->unbound > call->end)
+		if (call->what == HISTORY_UNBIND && c->unbound > call->end) {
 			c->unbound = call->end;
+			c->unbind = i;
+		}
 		c->v->syncs += call->what == HISTORY_SYNC;
 	}
 	for (size_t i = 0; i < c->ranges; i++)
@@ -229,7 +233,10 @@ static long call_of(const struct check *c, const struct trace_call *t)
 		else
 			low = middle + 1;
 	}
-	/* Few threads make calls, so that it is one of the last that began. */
+	/* The unbind is long: many others may have begun since. */
+	if (c->unbind >= 0 && c->unbind < (long)low && c->calls[c->unbind].end >= t->end)
+		found = c->unbind;
+	/* Otherwise it is one of the last that began, because few threads make calls. */
 	for (size_t n = 0; low-- && n < 1000; n++) {
 		const struct history_call *call = &c->calls[low];
 
@@ -237,8 +244,6 @@ static long call_of(const struct check *c, const struct trace_call *t)
 			continue;
 		if (call->tid == t->tid)
 			return low;
-		if (!call->tid)
-			found = low;
 	}
 	return found;
 }
