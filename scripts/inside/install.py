@@ -183,6 +183,23 @@ def alternative(path: Path) -> bool:
     return path.is_symlink() and str(path.readlink()).startswith("/etc/alternatives/")
 
 
+def run(program: list[str], log: Path, socket: Path, timeout: float, sink: guest.Sink) -> bool:
+    """QEMU, until it ends; False if it is too late. Raises guest.Hangs if it does not boot."""
+    for stale in (log, socket):
+        stale.unlink(missing_ok=True)
+    log.touch()
+    with guest.virtiofs(socket, log.with_suffix(".virtiofsd"), ROOT):
+        process = subprocess.Popen(program, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        try:
+            now = time.monotonic()
+            return guest.stream(process, now + timeout, sink,
+                                lambda: "systemd[1]" not in log.read_text(errors="replace"),
+                                now + guest.BOOT_TIMEOUT)
+        finally:
+            process.kill()
+            process.wait()
+
+
 def boot(kernel: Kernel, verb: str, initrd: bool, timeout: float,
          sink: guest.Sink) -> guest.Result:
     """The machine on the root at /mnt, which it may write to, until it is off."""
@@ -191,15 +208,12 @@ def boot(kernel: Kernel, verb: str, initrd: bool, timeout: float,
     machine = guest.Machine(virtio_pmems={})
     name = f"{kernel.series}-{verb}"
     log, socket = guest.console_of(name), guest.socket_of(name)
-    for stale in (log, socket):
-        stale.unlink(missing_ok=True)
-    log.touch()
     # For init_on_alloc, no_timer_check and tsc_early_khz see guest.py.
     append = ("root=root rootfstype=virtiofs rw console=ttyS0 panic=-1 no_timer_check "
               "init_on_alloc=1 systemd.wants=install-test.service systemd.firstboot=off "
               f"VERB={verb} {guest.clock(machine)}")
     accelerator = machine.accelerator()
-    command = [
+    program = [
         "qemu-system-x86_64", "-nodefaults", "-no-reboot", "-display", "none",
         "-machine", "q35,nvdimm=on,memory-backend=ram0", *accelerator,
         "-cpu", "host" if "kvm" in accelerator else "max",
@@ -211,13 +225,14 @@ def boot(kernel: Kernel, verb: str, initrd: bool, timeout: float,
         *(["-initrd", str(ROOT / f"boot/initrd.img-{kernel.release}")] if initrd else []),
         "-serial", f"file:{log}", "-chardev", "stdio,id=io,signal=off", "-serial", "chardev:io",
     ]
-    with guest.virtiofs(socket, guest.WORK / f"{name}.virtiofsd", ROOT):
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    in_time = False
+    for boots in range(1, guest.BOOTS + 1):
         try:
-            in_time = guest.stream(process, begun + timeout, sink)
-        finally:
-            process.kill()
-            process.wait()
+            in_time = run(program, log, socket, timeout, sink)
+            break
+        except guest.Hangs:
+            say(f"boot {boots} of at most {guest.BOOTS} hangs; its console ends: "
+                f"{guest.last_line(log)}")
     lines = [line.rstrip("\r") for line in log.read_text(errors="replace").split("\n")]
     powered_off = any("reboot: Power down" in line for line in lines)
     status = guest.TIMED_OUT if not in_time else 0 if powered_off else guest.NO_STATUS
