@@ -25,7 +25,7 @@ FIXTURE(around)
 	int fd;
 };
 
-/* At `from` bytes behind a multiple of 1 GiB: which pages share a page table and a PMD table is sure then. */
+/* Maps at from bytes past a multiple of 1 GiB, so that the test knows where page tables and PMD tables end. */
 static char *map_small_at(int fd, uint64_t offset, uint64_t len, uint64_t from)
 {
 	char *room = mmap(NULL, len + 2 * SZ_1G, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
@@ -172,7 +172,7 @@ TEST_F(around, page_tables)
 	EXPECT_NE(NULL, strstr(rdax_entries(), "0x1f0 3 order 4 mapped dirty"));
 }
 
-/* Across the end of a PMD table. Behind it, the first fault maps one page again. */
+/* Across the end of a PMD table. The first fault past it maps one page again. */
 TEST_F(around, pmd_tables)
 {
 	uint64_t offset = SZ_2M - AREA / 2;

@@ -254,7 +254,10 @@ TEST_F(burden, no_waiting_under_locks)
 	if ((mount("none", TRACEFS, "tracefs", 0, NULL) && errno != EBUSY) ||
 	    (mkdir(INSTANCE, 0700) && errno != EEXIST))
 		SKIP(return, "no tracing");
-	/* What mmap() allocates may wait, and the index of a GiB when the first fault there needs it. */
+	/*
+	 * mmap() may wait for memory. So may the first fault in each GiB, which allocates that
+	 * part of the index with no lock held.
+	 */
 	map = map_small(self->fd, AREA);
 	ASSERT_NE(MAP_FAILED, map);
 	for (uint64_t at = 0; at < AREA; at += SZ_1G)

@@ -133,7 +133,7 @@ TEST_F(divide, no_file_left)
 	ASSERT_EQ(0, set_divided("\n"));
 	log_from_here();
 
-	/* The kernel counts files by CPU, and adds up when there are some. */
+	/* The kernel counts open files on each CPU. With few of them, its total can still be 0. */
 	for (long i = sysconf(_SC_NPROCESSORS_ONLN) * 64; i; i--)
 		ASSERT_LE(0, open("/dev/null", O_RDONLY | O_CLOEXEC));
 	ASSERT_EQ(0, rdax_write_file(FILE_MAX, "1"));
