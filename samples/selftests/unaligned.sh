@@ -60,11 +60,17 @@ same() {
 		status=none | cmp - "$data"
 }
 
+# The tests that need no huge entries: an unbind takes most of a minute where Linux looks for a debug
+# object in each page of what is unmapped.
 as_others() {
-	local program
-	for program in rw punch fsync holes; do
-		env RDAX_NS="$NS" RDAX_KO="$KO" "$HERE/$program" >"$data.log" 2>&1 ||
-			{ tail -n 20 "$data.log"; return 1; }
+	local tests
+	for tests in "rw -f file" "punch -v pte" "fsync -v pte"; do
+		# shellcheck disable=SC2086 # words
+		if ! env RDAX_NS="$NS" RDAX_KO="$KO" "$HERE/"$tests >"$data.log" 2>&1 ||
+			! grep '^ok' "$data.log" | grep -qv SKIP; then
+			tail -n 20 "$data.log"
+			return 1
+		fi
 	done
 }
 
